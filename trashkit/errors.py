@@ -1,0 +1,16 @@
+"""The only error that a user sees without a traceback."""
+
+from __future__ import annotations
+
+
+class TrashkitError(Exception):
+    """Something the user can mend: what is wrong and where, and in `hint` what to type.
+
+    `message` is one line without a closing full stop. `hint` is one line or empty. The command line prints both and
+    exits with 2.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint

@@ -1,0 +1,72 @@
+"""Outputs that are whole or absent: written under a temporary name, renamed when complete."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trashkit.errors import TrashkitError
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Raise unless `path` is free or may be overwritten, and its parent is (or can become) a folder."""
+    if path.exists() and not overwrite:
+        raise TrashkitError(f"{path} exists already", hint="choose another --out, or add --overwrite")
+    for parent in path.parents:
+        if parent.exists():
+            if not parent.is_dir():
+                raise TrashkitError(f"{parent} is a file, so {path} cannot be written", hint="choose another --out")
+            if not os.access(parent, os.W_OK):
+                raise TrashkitError(f"the folder {parent} cannot be written to", hint="choose another --out")
+            break
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    elif path.exists() or path.is_symlink():
+        path.unlink()
+
+
+@contextmanager
+def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` to write to (a file or a folder); rename it to `path` when the block ends.
+
+    An exception in the block removes what was written and leaves an existing `path` as it was. An existing `path` is
+    refused with TrashkitError unless `overwrite`. Parents are created.
+    """
+    path = Path(path)
+    refuse_existing(path, overwrite=overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix is kept, since writers such as cv2.imwrite choose the format by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    _remove(temporary)
+    try:
+        yield temporary
+        if path.is_dir() or temporary.is_dir():
+            _remove(path)
+        os.replace(temporary, path)
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
+    """Write a file whole or not at all."""
+    with replacing(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str, *, overwrite: bool = False) -> None:
+    """Write a UTF-8 file whole or not at all."""
+    write_bytes(path, text.encode(), overwrite=overwrite)
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
