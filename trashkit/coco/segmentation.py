@@ -1,0 +1,135 @@
+"""Which COCO segmentations can be rasterised, and how compressed run lengths are read.
+
+The C code behind pycocotools trusts its input: run lengths that do not fill the image leave memory unwritten, huge
+coordinates overflow, a ring of four numbers is read as a box. So everything is checked here before it gets there.
+"""
+
+# ruff: noqa: PLR0911 - a check returns the first reason it finds, and there are many.
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Segmentation = list[list[float]] | dict[str, Any]
+"""Polygon rings ``[x0, y0, x1, y1, ...]`` in pixels, or an RLE ``{"size": [height, width], "counts": ...}``."""
+
+MAX_COORDINATE = 1e6
+"""Largest distance from the origin, in pixels, at which a polygon still rasterises (C integers end at 4e8)."""
+MAX_OUTLINE = 5e6
+"""Longest outline of one ring in pixels: the rasteriser's memory grows with it (80 bytes a pixel)."""
+MAX_PIXELS = 2**31 - 1
+"""Most pixels of an image: run lengths and their sums are C integers."""
+
+_NUMBERS = {int, float}
+
+
+def check_segmentation(segmentation: object, height: int, width: int) -> str | None:
+    """Return why `segmentation` cannot be rasterised on an image of `height` x `width` pixels, None when it can.
+
+    Polygons: at least one ring; each ring at least three points, an even count of finite numbers, none further than
+    MAX_COORDINATE from the origin. A ring may lie outside the image, cross itself or have no area: such rings rasterise
+    as pycocotools does it, perhaps to nothing. RLE: `size` is the image's, and `counts` (a list, or compressed as text
+    or bytes) are whole numbers from 0 up that sum to height times width. Never raises.
+    """
+    if height <= 0 or width <= 0 or height * width > MAX_PIXELS:
+        return f"an image of {width}x{height} pixels cannot be rasterised"
+    if isinstance(segmentation, list | tuple):
+        if not segmentation:
+            return "segmentation is empty"
+        for number, ring in enumerate(segmentation):
+            reason = _check_ring(ring)
+            if reason:
+                return f"segmentation ring {number} {reason}"
+        return None
+    if isinstance(segmentation, dict):
+        return _check_rle(segmentation, height, width)
+    if segmentation is None:
+        return "segmentation is missing"
+    return "segmentation is neither a list of rings nor an RLE object"
+
+
+def _check_ring(ring: object) -> str | None:
+    if not isinstance(ring, list | tuple):
+        return "is not a list of numbers"
+    if not set(map(type, ring)) <= _NUMBERS:
+        return "holds something that is not a number"
+    if len(ring) < 6:
+        return f"has {len(ring)} numbers, but three points need 6"
+    if len(ring) % 2:
+        return f"has {len(ring)} numbers, which is odd"
+    low, high = min(ring), max(ring)
+    # min and max may skip a NaN; the sum does not.
+    if not (low >= -MAX_COORDINATE and high <= MAX_COORDINATE) or math.isnan(sum(ring)):
+        if any(isinstance(value, float) and not math.isfinite(value) for value in ring):
+            return "has a coordinate that is NaN or infinite"
+        return f"has a coordinate further than {MAX_COORDINATE:.0f} pixels from the image"
+    if (high - low) * len(ring) > MAX_OUTLINE and outline_length(list(ring)) > MAX_OUTLINE:
+        return f"has an outline longer than {MAX_OUTLINE:.0f} pixels"
+    return None
+
+
+def outline_length(ring: list[float]) -> float:
+    """Length of a closed ring in pixels, each edge counted by its longer side (as the rasteriser walks it)."""
+    points = list(zip(ring[0::2], ring[1::2], strict=True))
+    return sum(max(abs(x1 - x0), abs(y1 - y0)) for (x0, y0), (x1, y1) in pairwise([*points, points[0]]))
+
+
+def _check_rle(segmentation: dict[Any, Any], height: int, width: int) -> str | None:
+    if "size" not in segmentation or "counts" not in segmentation:
+        return "segmentation is an object without size and counts"
+    size, counts = segmentation["size"], segmentation["counts"]
+    if not isinstance(size, list | tuple) or list(size) != [height, width]:
+        return f"RLE size {size!r:.60} is not the image's [{height}, {width}]"
+    if isinstance(counts, list | tuple):
+        if not set(map(type, counts)) <= {int}:
+            return "RLE counts hold something that is not a whole number"
+        if counts and min(counts) < 0:
+            return "RLE counts hold a negative number"
+        total = sum(counts)
+    elif isinstance(counts, str | bytes):
+        lengths = run_lengths(counts)
+        if lengths is None:
+            return "RLE counts are not compressed run lengths"
+        if lengths.size and lengths.min() < 0:
+            return "RLE counts hold a negative number"
+        total = int(lengths.sum())
+    else:
+        return "RLE counts are neither a list nor a text"
+    if total != height * width:
+        return f"RLE counts sum to {total}, but the image has {height * width} pixels"
+    return None
+
+
+def run_lengths(counts: str | bytes) -> npt.NDArray[np.int64] | None:
+    """Decompress COCO run lengths to int64 [N], zeros and ones in turn; None where the text is none.
+
+    Format (pycocotools' ``rleToString``): base-32 digits, least significant first, as characters 48..111, bit 5 says
+    that more follow, bit 4 of the last is the sign; from the fourth on each number is the difference to the one before
+    the last. The result may hold negative numbers where the text is damaged.
+    """
+    if isinstance(counts, str):
+        if not counts.isascii():
+            return None
+        counts = counts.encode()
+    if not counts:
+        return np.zeros(0, np.int64)
+    digits = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
+    if digits.min() < 0 or digits.max() > 63 or digits[-1] > 31:
+        return None
+    last = np.flatnonzero(digits < 32)
+    first = np.empty_like(last)
+    first[0], first[1:] = 0, last[:-1] + 1
+    size = last - first + 1
+    if size.max() > 7:  # 35 bits hold every difference of two C integers
+        return None
+    place = np.arange(digits.size) - np.repeat(first, size)
+    lengths = np.add.reduceat((digits & 31) << (5 * place), first)
+    lengths -= np.where(digits[last] & 16, np.int64(1) << (5 * size), 0)
+    np.cumsum(lengths[1::2], out=lengths[1::2])
+    np.cumsum(lengths[2::2], out=lengths[2::2])
+    return lengths
