@@ -1,0 +1,1 @@
+"""The command line: one thin module per command, options in, one library call, the result shown."""

@@ -1,0 +1,115 @@
+"""Command groups with a default command, and the table from exception to message and exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from trashkit.cli.output import console
+from trashkit.errors import TrashkitError
+
+
+class DefaultGroup(TyperGroup):
+    """A group in which `default` runs when no subcommand is named: ``split ANN.json`` is ``split search ANN.json``."""
+
+    default = ""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the default's name in front of arguments that name no subcommand."""
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            mistyped = bool(args) and get_close_matches(args[0], self.commands) and not Path(args[0]).exists()
+            if not mistyped:
+                args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The group's help, then the options of its default command."""
+        super().format_help(ctx, formatter)
+        command = self.commands[self.default]
+        with ctx.__class__(command, info_name=self.default, parent=ctx) as inner:
+            command.format_help(inner, formatter)
+
+
+def default_group(name: str) -> type[DefaultGroup]:
+    """A group class whose default command is `name`, for ``typer.Typer(cls=default_group("search"))``."""
+    return type(f"DefaultGroup_{name}", (DefaultGroup,), {"default": name})
+
+
+class Root(TyperGroup):
+    """The trashkit command: turns what goes wrong into one line, and into the right exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; 2 for what the user can mend and for crashes, 130 for Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stopped:
+            say("stopped", "", "run the same command again; add --resume where it has one")
+            raise typer.Exit(130) from stopped
+        except TrashkitError as error:
+            say("error", error.message, error.hint)
+            raise typer.Exit(2) from error
+        except Exception as error:
+            # usage errors and exits know their own code and message
+            if hasattr(error, "exit_code") or isinstance(error, typer.Abort) or _is_closed_pipe(error):
+                raise
+            message, hint = explain(error)
+            say("error", message, hint)
+            raise typer.Exit(2) from error
+
+
+def _is_closed_pipe(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.EPIPE
+
+
+def say(kind: str, message: str, hint: str) -> None:
+    """One line on stderr that says what is wrong, one that says what to type."""
+    err = console(stderr=True)
+    err.print(f"{kind}: {message}" if message else kind, soft_wrap=True)
+    if hint:
+        err.print(f"  {hint}", soft_wrap=True)
+
+
+EXTRAS = {
+    "torch": "train",
+    "torchvision": "train",
+    "timm": "train",
+    "segmentation_models_pytorch": "train",
+    "albumentations": "train",
+    "accelerate": "train",
+    "safetensors": "train",
+    "fiftyone": "review",
+}
+"""Which extra brings a package that a command misses."""
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """Message and hint for an exception that no command foresaw."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        wanted = f"trashkit[{EXTRAS[package]}]" if package in EXTRAS else package
+        return f"this needs the package {package}, which is not installed", f"pip install '{wanted}'"
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if error.filename else ""
+        hint = (
+            "free some space and run it again" if error.errno == errno.ENOSPC else "check the path and its permissions"
+        )
+        return f"{error.strerror}{where}", hint
+    if isinstance(error, MemoryError):
+        return "out of memory", "use a smaller size, fewer workers or fewer images at a time"
+    if os.environ.get("TRASHKIT_DEBUG"):
+        traceback.print_exc(file=sys.stderr)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}:{last.lineno}"
+    text = " ".join(str(error).split())[:300]
+    return (
+        f"trashkit crashed at {place}: {type(error).__name__}: {text}",
+        "this is a bug: run it again with TRASHKIT_DEBUG=1 and report what it prints",
+    )
