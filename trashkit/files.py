@@ -49,7 +49,7 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         yield temporary
         if path.is_dir() or temporary.is_dir():
             _remove(path)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
         _remove(temporary)
         raise

@@ -30,7 +30,7 @@ Classes = Annotated[
     typer.Option(
         "--classes",
         metavar="official|own|taco|MAP.json",
-        help="Which classes the categories become. Default: the ten official ones where the names fit, else the file's own.",
+        help="Which classes the categories become; default: the ten official where the names fit, else the file's own.",
     ),
 ]
 

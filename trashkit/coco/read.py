@@ -1,4 +1,4 @@
-"""Lenient reading: every file that is JSON is taken, NaN and Infinity included; what does not parse is named by place."""
+"""Lenient reading: whatever is JSON is taken, NaN and Infinity included; what does not parse is named by place."""
 
 from __future__ import annotations
 
