@@ -1,0 +1,115 @@
+"""Single photos for people: a picture with coloured regions and a legend, and COCO annotations of what was found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from trashkit import photos
+from trashkit.coco import ClassMap
+from trashkit.errors import TrashkitError
+from trashkit.files import replacing
+from trashkit.nn.models import RunModel
+from trashkit.nn.predict import Pixels, predict_photo
+from trashkit.progress import Progress, silent
+from trashkit.report.overlay import class_shares, overlay, with_legend
+from trashkit.report.regions import drop_small, regions
+
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+
+
+@dataclass(frozen=True)
+class Described:
+    """What was found in one photo: where it came from, where its overlay lies, and each class's share of the pixels."""
+
+    photo: Path
+    overlay: Path
+    shares: dict[str, float]
+
+
+def photos_in(paths: Sequence[Path]) -> list[Path]:
+    """Photos named one by one, and those that lie in named folders, sorted within each; TrashkitError for none."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(item for item in path.iterdir() if item.suffix.lower() in PHOTO_SUFFIXES)
+            if not inside:
+                raise TrashkitError(f"{path} is neither a run nor a folder with photos", hint="name a run folder first")
+            found += inside
+        else:
+            photos.photo_info(path)
+            found.append(path)
+    return found
+
+
+def describe(
+    models: Sequence[RunModel],
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    tta: str = "none",
+    smallest: float = 0.0005,
+    longest: int = 2048,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> list[Described]:
+    """Predict photos of any size; write ``NAME.overlay.jpg`` for each and one ``annotations.json`` into `out`.
+
+    smallest: regions below this share of the photo's pixels are dropped. longest: overlays are made smaller so that no
+    side is longer, in pixels; annotations are always in the photo's own pixels, upright as EXIF says.
+    """
+    names = _overlay_names(paths)
+    classes = ClassMap(models[0].class_names, models[0].class_colors, {})
+    with replacing(out, overwrite=overwrite) as folder:
+        folder.mkdir()
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        described: list[Described] = []
+        for n, (path, name) in enumerate(zip(paths, names, strict=True)):
+            progress("photos", n, len(paths))
+            photo = photos.read_photo(path)
+            height, width = photo.shape[:2]
+            label_map, confidence = predict_photo(models, photo, tta=tta)
+            label_map = drop_small(label_map, round(smallest * label_map.size))
+            images.append({"id": n + 1, "file_name": path.name, "width": width, "height": height})
+            for found in regions(label_map, confidence, {index: index for index in range(1, len(classes))}):
+                annotations.append({"id": len(annotations) + 1, "image_id": n + 1, **found})
+            _draw(photo, label_map, classes, folder / name, longest)
+            shares = {classes.names[index]: round(share, 4) for index, share in class_shares(label_map, classes)}
+            described.append(Described(path, out / name, shares))
+        categories = [
+            {"id": index, "name": name, "supercategory": name} for index, name in enumerate(classes.names) if index
+        ]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (folder / "annotations.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    progress("photos", len(paths), len(paths))
+    return described
+
+
+def _overlay_names(paths: Sequence[Path]) -> list[str]:
+    """File names of the overlays; photos of one name from several folders are numbered."""
+    names: list[str] = []
+    for path in paths:
+        name, n = f"{path.stem}.overlay.jpg", 1
+        while name in names:
+            n += 1
+            name = f"{path.stem}-{n}.overlay.jpg"
+        names.append(name)
+    return names
+
+
+def _draw(photo: Pixels, label_map: Pixels, classes: ClassMap, path: Path, longest: int) -> None:
+    shares = class_shares(label_map, classes)
+    scale = longest / max(photo.shape[:2])
+    if scale < 1:
+        size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
+        photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+        label_map = cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST)
+    picture = with_legend(overlay(photo, label_map, classes), classes, shares)
+    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92]):
+        raise TrashkitError(f"{path} could not be written", hint="check the disk")

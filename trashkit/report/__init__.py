@@ -1,0 +1,1 @@
+"""One result in the forms that people read: pictures, tables and pages."""

@@ -1,0 +1,220 @@
+"""Self-contained HTML pages: one file, no network, all text escaped.
+
+Pieces are `Html` values; whatever is not `Html` is escaped when it is put in. Charts are inline SVG, pictures are
+embedded JPEGs.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+
+class Html(str):
+    """Text that is HTML already and is not escaped again."""
+
+    __slots__ = ()
+
+
+def safe(value: object) -> Html:
+    """A value as HTML: escaped, unless it is `Html`. Floats have four digits, None is a dash."""
+    if isinstance(value, Html):
+        return value
+    if value is None:
+        return Html("–")
+    return Html(escape(f"{value:.4f}" if isinstance(value, float) else str(value)))
+
+
+def join(pieces: Iterable[object]) -> Html:
+    """Pieces one after the other."""
+    return Html("".join(safe(piece) for piece in pieces))
+
+
+def heading(text: object, level: int = 2) -> Html:
+    """A heading."""
+    return Html(f"<h{level}>{safe(text)}</h{level}>")
+
+
+def paragraph(text: object, *, css: str = "") -> Html:
+    """A paragraph, with a class of the page's style where given (``note``, ``lead``)."""
+    return Html(f'<p class="{escape(css)}">{safe(text)}</p>')
+
+
+def table(columns: Sequence[object], rows: Iterable[Sequence[object]]) -> Html:
+    """A table; a click on a column's head sorts by it."""
+    head = join(Html(f"<th>{safe(column)}</th>") for column in columns)
+    body: list[Html] = []
+    for row in rows:
+        cells = [
+            Html(f'<td class="{"number" if isinstance(value, int | float) else ""}">{safe(value)}</td>')
+            for value in row
+        ]
+        body.append(Html(f"<tr>{join(cells)}</tr>"))
+    return Html(f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{join(body)}</tbody></table></div>')
+
+
+def rgb(color: tuple[int, int, int]) -> str:
+    """A colour as CSS writes it."""
+    return f"rgb({color[0]},{color[1]},{color[2]})"
+
+
+def bars(
+    title: object, values: Sequence[tuple[str, float, str]], *, form: str = "{:.3g}", longest: float | None = None
+) -> Html:
+    """Horizontal bars: (label, value, CSS colour) each. NaN is drawn as a dash. longest: the value of a full bar."""
+    finite = [value for _, value, _ in values if value == value]
+    full = longest or max([*finite, 0.0]) or 1.0
+    height = 22 * len(values)
+    parts: list[str] = []
+    for n, (label, value, color) in enumerate(values):
+        y = 22 * n
+        parts.append(f'<text x="150" y="{y + 15}" text-anchor="end">{escape(label)}</text>')
+        length = 0.0 if value != value else max(0.0, min(1.0, value / full)) * 330
+        parts.append(f'<rect x="158" y="{y + 3}" width="{length:.1f}" height="15" rx="2" fill="{escape(color)}"/>')
+        shown = "–" if value != value else form.format(value)
+        parts.append(f'<text x="{164 + length:.1f}" y="{y + 15}" class="value">{escape(shown)}</text>')
+    svg = f'<svg viewBox="0 0 580 {height}" width="580" height="{height}" role="img">{"".join(parts)}</svg>'
+    return Html(f"<figure><figcaption>{safe(title)}</figcaption>{svg}</figure>")
+
+
+def lines(title: object, series: Mapping[str, Sequence[tuple[float, float]]], *, x: str = "", y: str = "") -> Html:
+    """A line chart: points (x, y) by name of the series; up to eight series are told apart by colour."""
+    colors = ["#2f7ed8", "#e4572e", "#3a9d5d", "#8e44ad", "#c98b00", "#16a2b8", "#555", "#d6336c"]
+    points = [point for values in series.values() for point in values if point[1] == point[1]]
+    if not points:
+        return Html(f"<figure><figcaption>{safe(title)}</figcaption><p>nothing to draw yet</p></figure>")
+    x0, x1 = min(p[0] for p in points), max(p[0] for p in points)
+    y0, y1 = min(p[1] for p in points), max(p[1] for p in points)
+    wide, high = (x1 - x0) or 1.0, (y1 - y0) or 1.0
+    parts = [
+        f'<text x="48" y="14" class="value">{y1:.3g}</text><text x="48" y="212" class="value">{y0:.3g}</text>',
+        f'<text x="60" y="236" class="value">{x0:g}</text>',
+        f'<text x="560" y="236" text-anchor="end" class="value">{x1:g} {escape(x)}</text>',
+        f'<text x="10" y="112" class="value">{escape(y)}</text>',
+        '<path d="M60 8V212H560" fill="none" stroke="#999"/>',
+    ]
+    for n, (name, values) in enumerate(series.items()):
+        color = colors[n % len(colors)]
+        path = " ".join(
+            f"{60 + 500 * (a - x0) / wide:.1f},{212 - 204 * (b - y0) / high:.1f}" for a, b in values if b == b
+        )
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
+        parts.append(f'<text x="552" y="{26 + 15 * n}" text-anchor="end" fill="{color}">{escape(name)}</text>')
+    svg = f'<svg viewBox="0 0 580 240" width="580" height="240" role="img">{"".join(parts)}</svg>'
+    return Html(f"<figure><figcaption>{safe(title)}</figcaption>{svg}</figure>")
+
+
+def picture(pixels: Pixels, *, alt: str = "", quality: int = 82) -> Html:
+    """An embedded JPEG of RGB uint8 [H, W, 3]."""
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError("the picture could not be encoded")
+    encoded = base64.b64encode(data.tobytes()).decode()
+    return Html(f'<img loading="lazy" alt="{escape(alt)}" src="data:image/jpeg;base64,{encoded}">')
+
+
+@dataclass(frozen=True)
+class Card:
+    """One entry of a gallery.
+
+    facets: what the gallery can be filtered by, such as ``{"code": "G003", "class": "Glass"}``.
+    """
+
+    title: str
+    body: Html
+    facets: Mapping[str, str] = field(default_factory=dict)
+
+
+def gallery(cards: Sequence[Card]) -> Html:
+    """Cards with a selection box for each facet; choosing hides the others."""
+    names = list(dict.fromkeys(name for card in cards for name in card.facets))
+    boxes: list[Html] = []
+    for name in names:
+        values = sorted({card.facets[name] for card in cards if name in card.facets})
+        options = join(Html(f'<option value="{escape(value)}">{escape(value)}</option>') for value in values)
+        boxes.append(
+            Html(
+                f'<label>{escape(name)} <select data-facet="{escape(name)}">'
+                f'<option value="">all</option>{options}</select></label>'
+            )
+        )
+    shown: list[Html] = []
+    for card in cards:
+        facets = " ".join(f'data-{_attribute(name)}="{escape(value)}"' for name, value in card.facets.items())
+        shown.append(Html(f'<article class="card" {facets}><h3>{escape(card.title)}</h3>{card.body}</article>'))
+    return Html(
+        f'<div class="gallery"><div class="filters">{join(boxes)} <output></output></div>'
+        f'<div class="cards">{join(shown)}</div></div>'
+    )
+
+
+def _attribute(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name.casefold())
+
+
+def page(title: str, pieces: Iterable[object]) -> str:
+    """A whole HTML document."""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+        "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
+        f"<body><main><h1>{escape(title)}</h1>{join(pieces)}</main><script>{_SCRIPT}</script></body></html>\n"
+    )
+
+
+_STYLE = """
+:root{--ink:#1c2126;--soft:#67717c;--line:#dfe3e7;--paper:#fff;--card:#f7f8f9}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e9ec;--soft:#9aa5b0;--line:#363c43;--paper:#15181b;--card:#1e2226}}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);margin:0}
+main{max-width:1180px;margin:0 auto;padding:24px}
+h1{font-size:26px}h2{margin-top:36px;border-bottom:1px solid var(--line)}h3{font-size:14px;margin:0 0 6px}
+.lead{font-size:17px}.note{color:var(--soft)}
+.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+th,td{padding:4px 12px 4px 0;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
+th{cursor:pointer;white-space:nowrap}td.number{text-align:right}
+figure{margin:12px 24px 12px 0;display:inline-block;vertical-align:top;max-width:100%}
+figcaption{font-weight:600;margin-bottom:4px}svg{max-width:100%;font-size:12px}
+svg text{fill:var(--ink)}svg text.value{fill:var(--soft)}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(260px,1fr));gap:14px}
+.card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:10px;overflow-wrap:anywhere}
+.card[hidden]{display:none}.card p{margin:6px 0 0;font-size:13px}
+img{max-width:100%;border-radius:4px;display:block}
+.filters{position:sticky;top:0;background:var(--paper);padding:8px 0;z-index:1}.filters label{margin-right:14px}
+pre{background:var(--card);padding:10px;overflow-x:auto;border-radius:6px}
+"""
+
+_SCRIPT = """
+for (const gallery of document.querySelectorAll('.gallery')) {
+  const boxes = [...gallery.querySelectorAll('select')], cards = [...gallery.querySelectorAll('.card')];
+  const key = name => 'data-' + name.toLowerCase().replace(/[^\\p{L}\\p{N}]/gu, '-');
+  const update = () => {
+    let shown = 0;
+    for (const card of cards) {
+      card.hidden = boxes.some(b => b.value && card.getAttribute(key(b.dataset.facet)) !== b.value);
+      shown += !card.hidden;
+    }
+    gallery.querySelector('output').textContent = shown + ' of ' + cards.length;
+  };
+  boxes.forEach(b => b.addEventListener('change', update));
+  update();
+}
+for (const th of document.querySelectorAll('th')) th.addEventListener('click', () => {
+  const body = th.closest('table').tBodies[0], n = th.cellIndex, down = th.dataset.down = th.dataset.down === '1' ? '' : '1';
+  const rows = [...body.rows].sort((a, b) => {
+    const x = a.cells[n].textContent, y = b.cells[n].textContent, p = parseFloat(x), q = parseFloat(y);
+    const order = isNaN(p) || isNaN(q) ? x.localeCompare(y) : p - q;
+    return down ? -order : order;
+  });
+  body.append(...rows);
+});
+"""
