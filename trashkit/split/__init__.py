@@ -1,0 +1,1 @@
+"""Which images are trained on and which are validated on: search, report, check, export."""

@@ -1,0 +1,196 @@
+"""What a fold should hold its share of: features of images, and how far from the whole a fold is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trashkit.coco import Annotation, Dataset, Image
+from trashkit.coco.segmentation import run_lengths
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+SIZE_EDGES = (0.001, 0.01, 0.1)
+"""Edges of the object-size bins: shares of the image's area."""
+OBJECT_EDGES = (1, 2, 4, 8)
+"""Edges of the bins of objects per image: none, 1, 2 to 3, 4 to 7, 8 and more."""
+WEIGHTS = {
+    "images": 25.0,
+    "pixel_share": 4.0,
+    "instances": 1.0,
+    "support": 1.0,
+    "object_size": 0.25,
+    "objects_per_image": 0.25,
+    "statistics": 0.1,
+}
+"""Weight of each criterion's squared relative deviations in the objective. Fold sizes are to be even first, then the
+pixels of a class, since the metric pools pixels."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What each image holds, additive over images.
+
+    values: [N, F] float64, not negative: shares of the image's area for ``pixel_share``, counts for all others.
+    criteria: [F] a key of `WEIGHTS` each. names: [F] class or bin. weights: [F].
+    classes: names of the C classes that occur, rarest first. support: [N, C] whether the image holds the class.
+    """
+
+    values: Floats
+    criteria: tuple[str, ...]
+    names: tuple[str, ...]
+    weights: Floats
+    classes: tuple[str, ...]
+    support: NDArray[np.bool_]
+
+    def columns(self, criterion: str) -> Ints:
+        """Positions of a criterion's features."""
+        return np.flatnonzero(np.array(self.criteria) == criterion)
+
+
+def polygon_area(ring: Sequence[float]) -> float:
+    """Area of a ring ``[x0, y0, x1, y1, ...]`` by the shoelace formula, in square pixels, not negative."""
+    x, y = np.asarray(ring[0::2], dtype=float), np.asarray(ring[1::2], dtype=float)
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+
+def annotation_area(annotation: Annotation, image: Image) -> float:
+    """Area in square pixels: the file's where it is a positive number, else of the segmentation.
+
+    For polygons the sum over the rings, for RLE the pixels. Never more than the image.
+    """
+    area = annotation.area
+    if not (math.isfinite(area) and area > 0):
+        segmentation = annotation.segmentation
+        if isinstance(segmentation, dict):
+            counts = segmentation["counts"]
+            lengths = run_lengths(counts) if isinstance(counts, str | bytes) else counts
+            area = float(sum(lengths[1::2])) if lengths is not None else 0.0
+        else:
+            area = sum(polygon_area(ring) for ring in segmentation)
+    return float(min(area, image.width * image.height))
+
+
+def image_features(
+    dataset: Dataset,
+    order: Sequence[int] | None = None,
+    *,
+    statistics: Floats | None = None,
+    statistic_names: Sequence[str] = (),
+) -> Features:
+    """Features of a data set's images: per class pixel share, instances and support, object sizes, objects per image.
+
+    order: positions in ``dataset.images``, one per row of the result; file order by default.
+    statistics: [N, S] any numbers about the images in that order (brightness, sharpness ...); each is cut into
+    quarters, and a fold is to hold its share of each quarter. NaN belongs to no quarter.
+    Classes without annotation have no features. The pixel share of an image is the sum of annotation areas over the
+    image's area, so overlapping annotations count twice.
+    """
+    chosen = [dataset.images[n] for n in (order if order is not None else range(len(dataset.images)))]
+    total = len(dataset.classes.names)
+    pixels, instances = np.zeros((len(chosen), total)), np.zeros((len(chosen), total))
+    sizes = np.zeros((len(chosen), len(SIZE_EDGES) + 1))
+    for n, image in enumerate(chosen):
+        for annotation in dataset.annotations_of(image.row):
+            if annotation.class_index == 0:
+                continue
+            share = annotation_area(annotation, image) / (image.width * image.height)
+            pixels[n, annotation.class_index] += share
+            instances[n, annotation.class_index] += 1
+            sizes[n, int(np.searchsorted(SIZE_EDGES, share, side="right"))] += 1
+    bins = np.searchsorted(OBJECT_EDGES, instances.sum(axis=1), side="right")
+    objects = np.eye(len(OBJECT_EDGES) + 1)[bins]
+    support = instances > 0
+    present = np.flatnonzero(support.any(axis=0))
+    rarest = present[np.argsort(support[:, present].sum(axis=0), kind="stable")]
+    names = [dataset.classes.names[c] for c in present]
+    edges = [f"{100 * edge:g}%" for edge in SIZE_EDGES]
+    blocks: list[tuple[str, Sequence[str], Floats]] = [
+        ("images", ["images"], np.ones((len(chosen), 1))),
+        ("pixel_share", names, pixels[:, present]),
+        ("instances", names, instances[:, present]),
+        ("support", names, support[:, present].astype(float)),
+        ("object_size", [f"below {edges[0]}", *(f"from {edge}" for edge in edges)], sizes),
+        ("objects_per_image", ["none", "1", "2 to 3", "4 to 7", "8 and more"], objects),
+    ]
+    if statistics is not None:
+        quarters, labels = _quarters(statistics, statistic_names)
+        blocks.append(("statistics", labels, quarters))
+    return Features(
+        values=np.concatenate([values for _, _, values in blocks], axis=1),
+        criteria=tuple(criterion for criterion, labels, _ in blocks for _ in labels),
+        names=tuple(label for _, labels, _ in blocks for label in labels),
+        weights=np.array([WEIGHTS[criterion] for criterion, labels, _ in blocks for _ in labels]),
+        classes=tuple(dataset.classes.names[c] for c in rarest),
+        support=support[:, rarest],
+    )
+
+
+def _quarters(statistics: Floats, names: Sequence[str]) -> tuple[Floats, list[str]]:
+    made: list[Floats] = []
+    labels: list[str] = []
+    for column, values in enumerate(statistics.T):
+        known = np.isfinite(values)
+        if not known.any():
+            continue
+        edges = np.quantile(values[known], (0.25, 0.5, 0.75))
+        quarter = np.searchsorted(edges, np.where(known, values, 0.0), side="right")
+        made.append(np.eye(4)[quarter] * known[:, None])
+        name = names[column] if column < len(names) else f"statistic {column + 1}"
+        labels += [f"{name} {n + 1}/4" for n in range(4)]
+    return (np.concatenate(made, axis=1) if made else np.zeros((len(statistics), 0))), labels
+
+
+def gather(values: Floats, group: Ints) -> Floats:
+    """[U, F] sums over the images of each group: group [N] holds 0 .. U-1."""
+    total = np.zeros((int(group.max()) + 1, values.shape[1]))
+    np.add.at(total, group, values)
+    return total
+
+
+def deviations(values: Floats, fold: Ints, shares: Floats) -> Floats:
+    """[K, F] relative deviation of each fold from its share: ``sum_kf / (share_k * total_f) - 1``.
+
+    0 is exact, -1 nothing of it; NaN for a feature that no unit has. fold: [U] fold of each row of `values`.
+    """
+    sums = np.zeros((len(shares), values.shape[1]))
+    np.add.at(sums, fold, values)
+    total = values.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(total > 0, sums / (shares[:, None] * total) - 1, np.nan))
+
+
+def floors(values: Floats, shares: Floats) -> Floats:
+    """[F] lower bounds of the worst fold's deviation, from one feature alone: no split can be better, few reach it.
+
+    Bounds for K equal folds, with units sorted by what they hold: the fold with the largest unit holds at least that;
+    of the ``jK + 1`` largest units some fold holds ``j + 1``, which weigh at least as much as the ``j + 1`` smallest
+    of them (pigeonhole); where all units are whole numbers, a fold's sum is one, and the nearest to its share is off
+    by the rest. For unequal folds the first and last alone, taken against the largest share.
+    """
+    total = values.sum(axis=0)
+    bound = np.zeros(values.shape[1])
+    parts = len(shares)
+    equal = bool(np.allclose(shares, shares[0]))
+    for column in np.flatnonzero(total > 0):
+        weights = np.sort(values[:, column])[::-1]
+        weights = weights[weights > 0]
+        best = weights[0] / (shares.max() * total[column]) - 1
+        if equal:
+            for taken in range(1, (len(weights) - 1) // parts + 1):
+                last = taken * parts
+                best = max(best, weights[last - taken : last + 1].sum() * parts / total[column] - 1)
+        if (weights == np.round(weights)).all():
+            wanted = shares * total[column]
+            nearest = np.minimum(wanted - np.floor(wanted), np.ceil(wanted) - wanted) / wanted
+            if equal:  # some fold must lie above, and some below, unless the share is whole
+                up, down = (np.ceil(wanted[0] - 1e-9) / wanted[0] - 1), (1 - np.floor(wanted[0] + 1e-9) / wanted[0])
+                best = max(best, up, down)
+            best = max(best, float(nearest.max()))
+        bound[column] = max(best, 0.0)
+    return bound

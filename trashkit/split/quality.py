@@ -1,0 +1,151 @@
+"""How good a split is: deviations, floors, support, group integrity, and what noise to expect of its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trashkit.split.objective import Features, deviations, floors, gather
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+IMAGE_IOU_SD = 0.35
+"""Assumed standard deviation, over images, of one class's IoU on one image (see `expected_sd`)."""
+COUNTED_PER_FOLD = 5
+"""Worst and mean over classes count those that are in at least this many images per fold."""
+CLASS_CRITERIA = ("pixel_share", "instances", "support")
+
+
+def expected_sd(pixels: Floats, group: Ints, fold: Ints, folds: int) -> tuple[Floats, Floats]:
+    """Expected standard deviation of each fold's mIoU and of its IoU per class: [K], [K, C].
+
+    Delta method: a class's pooled IoU is about the mean of per-image IoUs weighted by the class's pixels, so its
+    variance is ``IMAGE_IOU_SD ** 2 / n`` with Kish's effective sample size ``n = (sum a)**2 / sum a**2`` over groups
+    of images with a > 0. Classes count as independent: the variance of their mean is the mean variance over the
+    number of classes. Background (large, stable) is left out; NaN where a fold lacks the class, and such a class is
+    skipped. It says how far folds differ by their make-up alone, for one model; not a confidence interval.
+
+    pixels: [N, C] pixel share per image and class. group: [N]. fold: [N] 0 .. folds-1, or -1 for none.
+    """
+    per_class = np.full((folds, pixels.shape[1]), np.nan)
+    overall = np.full(folds, np.nan)
+    for k in range(folds):
+        inside = fold == k
+        if not inside.any():
+            continue
+        _, members = np.unique(group[inside], return_inverse=True)
+        mass = gather(pixels[inside], members)
+        square = np.square(mass).sum(axis=0)
+        held = square > 0
+        per_class[k, held] = IMAGE_IOU_SD * np.sqrt(square[held]) / mass.sum(axis=0)[held]
+        if held.any():
+            overall[k] = float(np.sqrt(np.square(per_class[k, held]).sum()) / held.sum())
+    return overall, per_class
+
+
+def _number(value: float) -> float | None:
+    return round(float(value), 6) + 0.0 if np.isfinite(value) else None  # + 0.0 turns -0.0 into 0.0
+
+
+def _spread(deviation: Floats, floor: Floats) -> dict[str, float | None]:
+    """Worst and mean absolute deviation of columns [K, F], and the floors beside them."""
+    if not deviation.size:
+        return {"worst": None, "mean": None, "floor": None, "worst_above_floor": None}
+    size = np.abs(deviation)
+    return {
+        "worst": _number(size.max()),
+        "mean": _number(size.mean()),
+        "floor": _number(floor.max()),
+        "worst_above_floor": _number((size.max(axis=0) - floor).max()),
+    }
+
+
+def quality(features: Features, group: Ints, fold: Ints, shares: Floats, report: Sequence[int]) -> dict[str, Any]:
+    """The report on one split, JSON-ready.
+
+    group, fold: [N] of each image. shares: [K]. report: the folds that are scored on (all, or the holdout alone).
+    Deviations are relative: 0.05 is five percent too much or too little of what the fold should hold. ``floor`` is a
+    lower bound on the worst deviation of any split with these groups. ``criteria`` counts classes in at least
+    5 images per fold; the others stand under ``per_class`` with ``"counted": false``.
+    """
+    folds = len(shares)
+    unit_values = gather(features.values, group)
+    every = deviations(features.values, fold, shares)[list(report)]
+    bound = floors(unit_values, shares)
+    support = features.support.sum(axis=0)
+    enough = COUNTED_PER_FOLD / shares[list(report)].min()
+    counted = {name for name, images in zip(features.classes, support, strict=True) if images >= enough - 1e-9}
+    criteria: dict[str, Any] = {}
+    for criterion in dict.fromkeys(features.criteria):
+        columns = features.columns(criterion)
+        if criterion in CLASS_CRITERIA:
+            columns = np.array([c for c in columns if features.names[c] in counted], dtype=np.intp)
+        columns = columns[features.values[:, columns].sum(axis=0) > 0]
+        criteria[criterion] = _spread(every[:, columns], bound[columns])
+    pixels = features.values[:, [_column(features, "pixel_share", name) for name in features.classes]]
+    overall, class_sd = expected_sd(pixels, group, fold, folds)
+    held = np.array([features.support[fold == k].sum(axis=0) for k in range(folds)]).reshape(folds, -1)
+    per_class: dict[str, Any] = {}
+    for number, name in enumerate(features.classes):
+        row: dict[str, Any] = {
+            "images": int(support[number]),
+            "counted": name in counted,
+            "support": [int(held[k, number]) for k in report],
+            "expected_iou_sd": [_number(class_sd[k, number]) for k in report],
+        }
+        for criterion in CLASS_CRITERIA:
+            column = _column(features, criterion, name)
+            row[criterion + "_deviation"] = _spread(every[:, [column]], bound[[column]])
+            if criterion == "pixel_share":
+                row["pixel_share"] = [_number(every[n, column]) for n in range(len(report))]
+        per_class[name] = row
+    sizes = np.bincount(group)
+    homes = np.unique(np.stack([group, fold], axis=1), axis=0)[:, 0]
+    return {
+        "images": len(group),
+        "criteria": criteria,
+        "per_class": per_class,
+        "folds": [
+            {
+                "images": int((fold == k).sum()),
+                "expected_miou_sd": _number(overall[k]),
+                "missing": [name for n, name in enumerate(features.classes) if held[k, n] == 0],
+            }
+            for k in report
+        ],
+        "groups": {
+            "groups": len(sizes),
+            "images_in_groups": int(sizes[sizes > 1].sum()),
+            "largest": int(sizes.max()),
+            "broken": int((np.bincount(homes) > 1).sum()),
+        },
+        "expected_sd_assumes": f"a class's IoU on one image has standard deviation {IMAGE_IOU_SD}; groups independent",
+        "warnings": _warnings(features, group, held, report),
+    }
+
+
+def _column(features: Features, criterion: str, name: str) -> int:
+    return next(int(c) for c in features.columns(criterion) if features.names[c] == name)
+
+
+def _warnings(features: Features, group: Ints, held: Ints, report: Sequence[int]) -> list[str]:
+    """One line per class and the folds without it, rarest class first."""
+    units = gather(features.support.astype(float), group) > 0
+    lines: list[str] = []
+    for number, name in enumerate(features.classes):
+        empty = [str(n) for n, k in enumerate(report) if held[k, number] == 0]
+        if not empty:
+            continue
+        have = int(units[:, number].sum())
+        why = f"it is in {have} {'image' if have == 1 else 'images'} or groups of images only"
+        if have >= len(held):
+            why = f"although it is in {have} groups: rarer classes had to be placed first"
+        lines.append(f"{name} is missing from fold {', '.join(empty)}: {why}")
+    largest = int(np.bincount(group).max())
+    if largest > len(group) * 0.5:
+        lines.append(f"one group holds {largest} of {len(group)} images: folds cannot be of one size")
+    return lines

@@ -1,0 +1,311 @@
+"""Which unit goes to which fold: greedy start, then swaps chosen from whole matrices of candidates.
+
+Everything here works on arrays. A unit is a group of images that must stay together (mostly one image); a row of
+`values` is what the unit holds of each feature, as a share of the whole, so that every column sums to 1.
+
+Objective: ``sum over folds k and features f of weight_f * (sum_kf / share_k - 1) ** 2``, where ``sum_kf`` is what the
+fold holds and ``share_k`` what it should hold. For two folds, the change of that sum is quadratic in the difference
+of the two units exchanged, so one matrix product gives the change for every pair of units at once; a row and a column
+of zeros beside them stand for "nothing in exchange", which makes moves out of swaps.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from trashkit.errors import TrashkitError
+from trashkit.progress import Progress
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+STEP_COST = 20_000
+"""One matrix of candidates costs at least as much time as this many candidates, and is counted so."""
+ROWS = 768
+"""A matrix of candidates has at most this many units a side; of larger folds a random sample is taken."""
+PATIENCE = 300
+"""Kicks without improvement after which a start ends."""
+DEFAULT_TRIALS = 500_000_000
+_TINY = 1e-13
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of a search.
+
+    fold: [U] fold of each unit. cost: the objective. missing: (fold, class) pairs without the class although there
+    are enough units. candidates: swaps and moves evaluated, over all starts. seconds: wall clock.
+    interrupted: stopped by Ctrl-C; the best until then is kept.
+    """
+
+    fold: Ints
+    cost: float
+    missing: int
+    candidates: int
+    seconds: float
+    interrupted: bool
+
+
+class _Start:
+    """One start: its own random numbers, so the result does not depend on how many run at once."""
+
+    def __init__(self, values: Floats, presence: NDArray[np.bool_], shares: Floats, weights: Floats, seed: list[int]):
+        self.rng = np.random.default_rng(np.random.SeedSequence(seed))
+        self.root = np.sqrt(weights)
+        self.units = np.ascontiguousarray(values * self.root)
+        self.length = np.einsum("uf,uf->u", self.units, self.units)
+        self.presence = presence
+        self.shares = shares
+        self.fold: Ints = np.full(len(values), -1, dtype=np.intp)
+        self.sums = np.zeros((len(shares), values.shape[1]))
+        self.counts = np.zeros((len(shares), presence.shape[1]), dtype=np.int64)
+        self.candidates = 0
+        self.spent = 0
+
+    def residual(self) -> Floats:
+        """[K, F] weighted deviation of each fold."""
+        return np.asarray(self.sums / self.shares[:, None] - self.root)
+
+    def cost(self) -> float:
+        return float(np.square(self.residual()).sum())
+
+    def missing(self) -> int:
+        return int((self.counts == 0).sum())
+
+    def place(self, unit: int, fold: int) -> None:
+        """Put a unit into a fold, out of the one it is in."""
+        old = int(self.fold[unit])
+        if old >= 0:
+            self.sums[old] -= self.units[unit]
+            self.counts[old] -= self.presence[unit]
+        self.fold[unit] = fold
+        self.sums[fold] += self.units[unit]
+        self.counts[fold] += self.presence[unit]
+
+    def free(self, fold: int) -> Ints:
+        """Units of a fold that may leave it: not the last one of a class there."""
+        members = np.flatnonzero(self.fold == fold)
+        last = self.counts[fold] == 1
+        if last.any():
+            members = members[~self.presence[members][:, last].any(axis=1)]
+        return members
+
+    # -- start ------------------------------------------------------------------------------------------------------
+    def greedy(self, jitter: float) -> None:
+        """Iterative stratification over units (after Sechidis et al. 2011): the rarest class first.
+
+        Of a class, the units that weigh most in the objective first, in an order disturbed by `jitter` (standard
+        deviation of the logarithm). Each goes to the fold where the objective grows least; a fold without the class
+        comes first as long as there is one.
+        """
+        todo = np.ones(len(self.units), dtype=bool)
+        weight = self.length * np.exp(jitter * self.rng.standard_normal(len(self.units)))
+        for number in range(self.presence.shape[1]):
+            chosen = np.flatnonzero(todo & self.presence[:, number])
+            for unit in chosen[np.argsort(-weight[chosen], kind="stable")]:
+                self._place_best(int(unit), number)
+            todo[chosen] = False
+        rest = np.flatnonzero(todo)
+        for unit in rest[np.argsort(-weight[rest], kind="stable")]:
+            self._place_best(int(unit), None)
+        self._repair()
+
+    def _place_best(self, unit: int, number: int | None) -> None:
+        growth = 2 * (self.residual() / self.shares[:, None]) @ self.units[unit] + self.length[unit] / self.shares**2
+        growth += 1e-12 * self.rng.random(len(growth))
+        if number is not None:
+            empty = self.counts[:, number] == 0
+            if empty.any():
+                growth = np.where(empty, growth, np.inf)
+        self.place(unit, int(growth.argmin()))
+
+    def _repair(self) -> None:
+        """Move units into folds that lack a class, as far as no other fold then lacks one."""
+        for fold, number in np.argwhere(self.counts == 0):
+            if self.counts[fold, number]:
+                continue
+            options = [
+                u for k in range(len(self.shares)) if k != fold for u in self.free(k) if self.presence[u, number]
+            ]
+            if options:
+                growth = 2 * (self.units[options] @ self.residual()[fold]) / self.shares[fold]
+                self.place(int(options[int(growth.argmin())]), int(fold))
+
+    # -- local search -----------------------------------------------------------------------------------------------
+    def _sample(self, fold: int) -> Ints:
+        members = self.free(fold)
+        if len(members) > ROWS:
+            members = members[self.rng.choice(len(members), ROWS, replace=False)]
+        return members
+
+    def step(self, a: int, b: int) -> bool:
+        """Do the best swap or move between two folds, if it improves."""
+        left, right = self._sample(a), self._sample(b)
+        if not len(left) and not len(right):
+            return False
+        wide = np.zeros((len(left) + 1, self.units.shape[1]))
+        tall = np.zeros((len(right) + 1, self.units.shape[1]))
+        wide[:-1], tall[:-1] = self.units[left], self.units[right]
+        residual = self.residual()
+        slope = 2 * (residual[a] / self.shares[a] - residual[b] / self.shares[b])
+        curve = 1 / self.shares[a] ** 2 + 1 / self.shares[b] ** 2
+        change = (-2 * curve * wide) @ tall.T
+        change += (curve * np.append(self.length[left], 0.0) - wide @ slope)[:, None]
+        change += curve * np.append(self.length[right], 0.0) + tall @ slope
+        self.candidates += change.size
+        self.spent += max(change.size, STEP_COST)
+        row, column = divmod(int(change.argmin()), change.shape[1])
+        if change[row, column] >= -_TINY:
+            return False
+        if row < len(left):
+            self.place(int(left[row]), b)
+        if column < len(right):
+            self.place(int(right[column]), a)
+        return True
+
+    def descend(self, folds: set[int], stop: Callable[[], bool]) -> None:
+        """Steps until no pair of folds has an improving one; `folds` are those touched since the last time."""
+        pairs = [(a, b) for a in range(len(self.shares)) for b in range(a)]
+        open_pairs = {p for p in pairs if p[0] in folds or p[1] in folds}
+        while open_pairs:
+            for index in self.rng.permutation(len(pairs)):
+                pair = pairs[index]
+                if pair not in open_pairs:
+                    continue
+                if stop():
+                    return
+                if self.step(*pair):
+                    open_pairs |= {p for p in pairs if pair[0] in p or pair[1] in p}
+                else:
+                    open_pairs.discard(pair)
+
+    def kick(self) -> set[int]:
+        """Exchange a random unit with one of its nearest in another fold, or move it, once or twice."""
+        touched: set[int] = set()
+        for _ in range(int(self.rng.integers(1, 3))):
+            a, b = (int(k) for k in self.rng.choice(len(self.shares), 2, replace=False))
+            left, right = self.free(a), self.free(b)
+            if not len(left):
+                continue
+            unit = int(left[self.rng.integers(len(left))])
+            touched |= {a, b}
+            if not len(right) or self.rng.random() < 0.1:
+                if len(left) > 1:
+                    self.place(unit, b)
+                continue
+            distance = self.length[right] - 2 * self.units[right] @ self.units[unit]
+            nearest = np.argsort(distance, kind="stable")[:10]
+            other = int(right[nearest[self.rng.integers(len(nearest))]])
+            self.place(unit, b)
+            self.place(other, a)
+        return touched
+
+    def run(self, stop: Callable[[], bool]) -> tuple[int, float, Ints]:
+        """Iterated local search until `stop`: (missing, cost, fold of each unit) of the best seen."""
+        self.descend(set(range(len(self.shares))), stop)
+        best = (self.missing(), self.cost())
+        kept = (self.fold.copy(), self.sums.copy(), self.counts.copy())
+        idle = 0
+        while not stop() and idle < PATIENCE and best[1] > _TINY:
+            self.descend(self.kick(), stop)
+            now = (self.missing(), self.cost())
+            idle += 1
+            if now <= best:
+                if now[0] < best[0] or now[1] < best[1] - _TINY:
+                    idle = 0
+                best = now
+                kept = (self.fold.copy(), self.sums.copy(), self.counts.copy())
+            else:
+                self.fold, self.sums, self.counts = kept[0].copy(), kept[1].copy(), kept[2].copy()
+        return best[0], best[1], kept[0]
+
+
+def _checked(values: Floats, presence: NDArray[np.bool_], shares: Floats, weights: Floats) -> None:
+    if len(values) < len(shares):
+        raise TrashkitError(
+            f"{len(values)} groups of images cannot fill {len(shares)} folds",
+            hint="ask for fewer --folds, or for finer --groups",
+        )
+    if values.ndim != 2 or presence.shape[0] != len(values) or weights.shape != (values.shape[1],):
+        raise ValueError(
+            f"shapes do not fit: values {values.shape}, presence {presence.shape}, weights {weights.shape}"
+        )
+    if not np.isfinite(values).all() or (values < 0).any() or (shares <= 0).any():
+        raise ValueError("values must be finite and not negative, shares positive")
+
+
+def search(
+    values: Floats,
+    presence: NDArray[np.bool_],
+    shares: Floats,
+    weights: Floats,
+    *,
+    seed: int | list[int] = 0,
+    starts: int = 4,
+    trials: int = DEFAULT_TRIALS,
+    seconds: float | None = None,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> Found:
+    """Distribute U units over K folds so that every fold looks like the whole.
+
+    values: [U, F] what each unit holds of each feature; columns need not be normalised, all-zero columns are ignored.
+    presence: [U, C] whether the unit holds the class, rarest class first. A class in at least K units is put into
+    every fold, and no swap takes the last unit of a class out of a fold.
+    shares: [K] what part of the whole each fold should be; they sum to 1.
+    weights: [F] of the features in the objective (see the module's text).
+    trials: candidate swaps in all, divided among `starts`; a matrix counts as at least 20,000. The result depends on
+    `seed`, `starts` and `trials` alone, unless `seconds` limits the time (then it ends at whichever comes first when
+    trials > 0, and the result depends on the machine).
+    jobs: starts that run at once; all cores by default. The result does not depend on it.
+
+    Raises TrashkitError for fewer units than folds, ValueError for arrays that do not fit.
+    """
+    _checked(values, presence, shares, weights)
+    begun = time.monotonic()
+    halt = threading.Event()
+    totals = values.sum(axis=0)
+    used = totals > 0
+    scaled = values[:, used] / totals[used]
+    enough = presence.sum(axis=0) >= len(shares)
+    presence = presence[:, enough]
+    entropy = [seed] if isinstance(seed, int) else list(seed)
+    work = [_Start(scaled, presence, shares, weights[used], [*entropy, number]) for number in range(starts)]
+
+    def run(number: int) -> tuple[int, float, Ints]:
+        start = work[number]
+        start.greedy(0.0 if number == 0 else 0.5)
+
+        def stop() -> bool:
+            late = seconds is not None and time.monotonic() - begun >= seconds
+            return halt.is_set() or late or start.spent >= trials / starts
+
+        return start.run(stop)
+
+    interrupted = False
+    # Starts run side by side; threads of the matrix product below them would only wait for each other (10x slower).
+    workers = max(1, min(starts, jobs or os.cpu_count() or 1))
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=workers) as pool:
+        futures = [pool.submit(run, number) for number in range(starts)]
+        pending = set(futures)
+        while pending:
+            try:
+                _, pending = wait(pending, timeout=0.2)
+                if progress is not None:
+                    progress("trying swaps", min(sum(s.spent for s in work), trials), trials)
+            except KeyboardInterrupt:
+                interrupted = True
+                halt.set()
+    results = [future.result() for future in futures]
+    best = min(range(starts), key=lambda number: (results[number][0], results[number][1], number))
+    missing, cost, fold = results[best]
+    return Found(fold, cost, missing, sum(s.candidates for s in work), time.monotonic() - begun, interrupted)
