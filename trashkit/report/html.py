@@ -10,6 +10,7 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from math import isnan
 
 import cv2
 import numpy as np
@@ -70,16 +71,16 @@ def bars(
     title: object, values: Sequence[tuple[str, float, str]], *, form: str = "{:.3g}", longest: float | None = None
 ) -> Html:
     """Horizontal bars: (label, value, CSS colour) each. NaN is drawn as a dash. longest: the value of a full bar."""
-    finite = [value for _, value, _ in values if value == value]
+    finite = [value for _, value, _ in values if not isnan(value)]
     full = longest or max([*finite, 0.0]) or 1.0
     height = 22 * len(values)
     parts: list[str] = []
     for n, (label, value, color) in enumerate(values):
         y = 22 * n
         parts.append(f'<text x="150" y="{y + 15}" text-anchor="end">{escape(label)}</text>')
-        length = 0.0 if value != value else max(0.0, min(1.0, value / full)) * 330
+        length = 0.0 if isnan(value) else max(0.0, min(1.0, value / full)) * 330
         parts.append(f'<rect x="158" y="{y + 3}" width="{length:.1f}" height="15" rx="2" fill="{escape(color)}"/>')
-        shown = "–" if value != value else form.format(value)
+        shown = "–" if isnan(value) else form.format(value)
         parts.append(f'<text x="{164 + length:.1f}" y="{y + 15}" class="value">{escape(shown)}</text>')
     svg = f'<svg viewBox="0 0 580 {height}" width="580" height="{height}" role="img">{"".join(parts)}</svg>'
     return Html(f"<figure><figcaption>{safe(title)}</figcaption>{svg}</figure>")
@@ -88,7 +89,7 @@ def bars(
 def lines(title: object, series: Mapping[str, Sequence[tuple[float, float]]], *, x: str = "", y: str = "") -> Html:
     """A line chart: points (x, y) by name of the series; up to eight series are told apart by colour."""
     colors = ["#2f7ed8", "#e4572e", "#3a9d5d", "#8e44ad", "#c98b00", "#16a2b8", "#555", "#d6336c"]
-    points = [point for values in series.values() for point in values if point[1] == point[1]]
+    points = [point for values in series.values() for point in values if not isnan(point[1])]
     if not points:
         return Html(f"<figure><figcaption>{safe(title)}</figcaption><p>nothing to draw yet</p></figure>")
     x0, x1 = min(p[0] for p in points), max(p[0] for p in points)
@@ -104,7 +105,7 @@ def lines(title: object, series: Mapping[str, Sequence[tuple[float, float]]], *,
     for n, (name, values) in enumerate(series.items()):
         color = colors[n % len(colors)]
         path = " ".join(
-            f"{60 + 500 * (a - x0) / wide:.1f},{212 - 204 * (b - y0) / high:.1f}" for a, b in values if b == b
+            f"{60 + 500 * (a - x0) / wide:.1f},{212 - 204 * (b - y0) / high:.1f}" for a, b in values if not isnan(b)
         )
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
         parts.append(f'<text x="552" y="{26 + 15 * n}" text-anchor="end" fill="{color}">{escape(name)}</text>')
@@ -209,7 +210,8 @@ for (const gallery of document.querySelectorAll('.gallery')) {
   update();
 }
 for (const th of document.querySelectorAll('th')) th.addEventListener('click', () => {
-  const body = th.closest('table').tBodies[0], n = th.cellIndex, down = th.dataset.down = th.dataset.down === '1' ? '' : '1';
+  const body = th.closest('table').tBodies[0], n = th.cellIndex, down = th.dataset.down === '1';
+  th.dataset.down = down ? '' : '1';
   const rows = [...body.rows].sort((a, b) => {
     const x = a.cells[n].textContent, y = b.cells[n].textContent, p = parseFloat(x), q = parseFloat(y);
     const order = isNaN(p) || isNaN(q) ? x.localeCompare(y) : p - q;
