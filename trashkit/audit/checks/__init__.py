@@ -1,0 +1,1 @@
+"""One file per kind of defect; each check is one function with `@check`, found by its presence here."""

@@ -1,0 +1,116 @@
+"""Thresholds and allow-lists of the audit, from `[audit]` in trashkit.toml."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from trashkit.errors import TrashkitError
+
+FILE_NAME = "trashkit.toml"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What counts as a finding. Lengths in pixels, areas in square pixels, shares from 0 to 1."""
+
+    rare_category: int = 10
+    """A category with fewer annotations than this is rare."""
+    outside: float = 0.0
+    """A ring may reach this far outside its image."""
+    area_share: float = 0.01
+    """`area` may differ from the area of the union of the polygons by this share."""
+    bbox_edge: float = 1.0
+    """An edge of `bbox` may lie this far from the polygon's (rounding conventions differ by half a pixel)."""
+    sibling_overlap: float = 1.0
+    """Rings of one annotation may overlap by this area."""
+    tiny_area: float = 1.0
+    """An annotation with less area than this is tiny."""
+    training_side: int = 512
+    """Longest side of a photo at training size."""
+    training_area: float = 4.0
+    """An annotation that covers less than this at training size is lost."""
+    coarse_vertices: int = 5
+    """An outline of at most this many corners is coarse ..."""
+    coarse_side: float = 64.0
+    """... where its longest side at training size is at least this."""
+    speck_area: float = 16.0
+    """A part or hole with less area than this is a speck or pin-hole ..."""
+    speck_share: float = 0.05
+    """... where it is less than this share of its annotation."""
+    near_duplicate_iou: float = 0.9
+    """Two annotations of one class are near duplicates above this IoU."""
+    overlap_iou: float = 0.5
+    """Two annotations overlap too much above this IoU."""
+    conflict_iou: float = 0.8
+    """Two annotations of different classes are one object with two labels above this IoU."""
+    contained_share: float = 0.95
+    """An annotation is contained in another when more than this share of it lies inside."""
+    contested_share: float = 0.25
+    """Pixels are contested when more than this share of the smaller annotation lies under another class."""
+    outlier_deviations: float = 6.0
+    """A size, shape or count is an outlier this many (robust) standard deviations from its class's median."""
+    outlier_sample: int = 30
+    """Classes with fewer annotations than this have no outliers."""
+    parts: tuple[tuple[str, str], ...] = (
+        ("*cap*", "*bottle*"),
+        ("*lid*", "*"),
+        ("*cap*", "*"),
+        ("*straw*", "*"),
+        ("*label*", "*"),
+        ("*pop tab*", "*can*"),
+    )
+    """Part and whole: category names (``*`` stands for anything, case ignored) that may lie one inside the other."""
+    waivers: tuple[dict[str, Any], ...] = ()
+    """Findings that are accepted, each with a reason: tables ``[[audit.waivers]]``."""
+
+
+def read_settings(path: Path | None = None) -> Settings:
+    """Settings from the ``[audit]`` table of a TOML file; the defaults where the file has none or `path` is None.
+
+    Raises TrashkitError that names all unknown keys and wrong values at once.
+    """
+    if path is None:
+        return Settings()
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("audit", {})
+    except OSError as error:
+        raise TrashkitError(f"{path} cannot be read: {error.strerror}", hint="check the path") from error
+    except ValueError as error:
+        raise TrashkitError(f"{path} is not TOML: {error}", hint="mend that place") from error
+    if not isinstance(table, dict):
+        raise TrashkitError(f"{path}: audit is not a table", hint="write [audit] and the settings below it")
+    return replace(Settings(), **_checked(table, path))
+
+
+def _checked(table: dict[str, Any], path: Path) -> dict[str, Any]:
+    defaults = {field.name: field.default for field in fields(Settings)}
+    good: dict[str, Any] = {}
+    wrong: list[str] = []
+    for key, value in table.items():
+        if key not in defaults:
+            close = get_close_matches(key, defaults, 1)
+            wrong.append(f"{key} is no setting" + (f" (did you mean {close[0]}?)" if close else ""))
+        elif key == "parts":
+            if isinstance(value, list) and all(
+                isinstance(p, list) and len(p) == 2 and all(isinstance(n, str) for n in p) for p in value
+            ):
+                good[key] = tuple((part, whole) for part, whole in value)
+            else:
+                wrong.append("parts is not a list of [part, whole] names")
+        elif key == "waivers":
+            if isinstance(value, list) and all(isinstance(w, dict) for w in value):
+                good[key] = tuple(value)
+            else:
+                wrong.append("waivers is not a list of tables")
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+            wrong.append(f"{key} = {value!r} is not a number from 0 up")
+        else:
+            good[key] = type(defaults[key])(value)
+    if wrong:
+        raise TrashkitError(f"{path}: {'; '.join(wrong)}", hint=f"settings are {', '.join(defaults)}")
+    return good
