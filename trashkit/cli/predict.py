@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trashkit.cli.output import Json, Overwrite, Resume, command, progress, show, table
 from trashkit.errors import TrashkitError
+
+if TYPE_CHECKING:
+    from trashkit.run import Run
 
 
 def predict(
@@ -77,11 +80,11 @@ def predict(
     )  # fmt: skip
 
 
-def _sort(paths: list[Path]) -> tuple[list[Path], list[Path]]:
+def _sort(paths: list[Path]) -> tuple[list[Run], list[Path]]:
     """Run folders (those of a training of several folds or recipes are all of them), and everything else."""
     from trashkit.run import find_runs
 
-    models: list[Path] = []
+    models: list[Run] = []
     rest: list[Path] = []
     for path in paths:
         if not path.exists():
@@ -95,7 +98,7 @@ def _sort(paths: list[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def _data_set(
-    runs: list[Path],
+    runs: list[Run],
     data: Path,
     images: Path,
     out: Path,
@@ -110,9 +113,9 @@ def _data_set(
     json: bool,
 ) -> None:
     from trashkit.coco import read_dataset
-    from trashkit.files import refuse_existing
+    from trashkit.files import refuse_existing, sha256
     from trashkit.nn.models import load_run_model
-    from trashkit.nn.predict import predict_dataset
+    from trashkit.nn.predict import device, predict_dataset
     from trashkit.nn.tta import views
 
     if dtype not in ("uint8", "float16"):
@@ -120,7 +123,7 @@ def _data_set(
     views(tta)
     refuse_existing(out, overwrite=overwrite or resume)
     dataset = read_dataset(data, labels=False)
-    models = [load_run_model(run) for run in runs]
+    models = [load_run_model(run.path, device()) for run in runs]
     with progress() as report:
         predict_dataset(
             models,
@@ -132,12 +135,18 @@ def _data_set(
             dtype="uint8" if dtype == "uint8" else "float16",
             batch_size=batch_size,
             workers=workers,
-            manifest={"runs": [model.identity for model in models]},
+            manifest={"runs": [{"run": str(run.path), "checkpoint_sha256": sha256(run.checkpoint)} for run in runs]},
             resume=resume,
             overwrite=overwrite,
             progress=report,
         )
-    result = {"store": out, "runs": runs, "images": len(dataset), "classes": models[0].class_names, "tta": tta}
+    result = {
+        "store": out,
+        "runs": [run.path for run in runs],
+        "images": len(dataset),
+        "classes": models[0].class_names,
+        "tta": tta,
+    }
     human = (
         f"{len(dataset)} images, {len(models)} model{'s' if len(models) > 1 else ''}, tta {tta}, {size}x{size} {dtype}"
     )
@@ -146,11 +155,12 @@ def _data_set(
 
 
 def _photos(
-    runs: list[Path], paths: list[Path], folder: Path, *, tta: str, smallest: float, overwrite: bool, json: bool
+    runs: list[Run], paths: list[Path], folder: Path, *, tta: str, smallest: float, overwrite: bool, json: bool
 ) -> None:
     from trashkit.files import refuse_existing
     from trashkit.nn.describe import describe, photos_in
     from trashkit.nn.models import load_run_model
+    from trashkit.nn.predict import device
     from trashkit.nn.tta import views
 
     if not paths:
@@ -158,7 +168,7 @@ def _photos(
     views(tta)
     refuse_existing(folder, overwrite=overwrite)
     found = photos_in(paths)
-    models = [load_run_model(run) for run in runs]
+    models = [load_run_model(run.path, device()) for run in runs]
     with progress() as report:
         described = describe(models, found, folder, tta=tta, smallest=smallest, overwrite=overwrite, progress=report)
     result = {

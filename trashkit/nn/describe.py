@@ -14,7 +14,7 @@ from trashkit import photos
 from trashkit.coco import ClassMap
 from trashkit.errors import TrashkitError
 from trashkit.files import replacing
-from trashkit.nn.models import RunModel
+from trashkit.nn.models import Segmenter
 from trashkit.nn.predict import Pixels, predict_photo
 from trashkit.progress import Progress, silent
 from trashkit.report.overlay import class_shares, overlay, with_legend
@@ -48,7 +48,7 @@ def photos_in(paths: Sequence[Path]) -> list[Path]:
 
 
 def describe(
-    models: Sequence[RunModel],
+    models: Sequence[Segmenter],
     paths: Sequence[Path],
     out: Path,
     *,

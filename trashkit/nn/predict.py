@@ -21,7 +21,7 @@ from trashkit import photos
 from trashkit.coco import Dataset, Image
 from trashkit.errors import TrashkitError
 from trashkit.nn.data import resize_photo
-from trashkit.nn.models import RunModel
+from trashkit.nn.models import Segmenter
 from trashkit.nn.tta import views
 from trashkit.progress import Progress, silent
 from trashkit.store import StoreType, create_store, open_store
@@ -52,7 +52,7 @@ def _autocast(device: torch.device) -> Any:
 
 
 @torch.inference_mode()
-def mean_probabilities(model: RunModel, batch: torch.Tensor, *, tta: str = "none") -> torch.Tensor:
+def mean_probabilities(model: Segmenter, batch: torch.Tensor, *, tta: str = "none") -> torch.Tensor:
     """Softmax of one model averaged over the views of `tta`; uint8 [B, 3, H, W] in, float32 [B, C, H, W] out."""
     chosen = views(tta)
     total: torch.Tensor | None = None
@@ -65,7 +65,13 @@ def mean_probabilities(model: RunModel, batch: torch.Tensor, *, tta: str = "none
     return total / len(chosen)
 
 
-def check_same_classes(models: Sequence[RunModel]) -> None:
+def device() -> torch.device:
+    """The device that this process predicts on: its GPU under torchrun or accelerate, else the best there is."""
+    chosen: torch.device = PartialState().device
+    return chosen
+
+
+def check_same_classes(models: Sequence[Segmenter]) -> None:
     """Raise TrashkitError unless all models predict the same classes in the same order."""
     for model in models[1:]:
         if model.class_names != models[0].class_names:
@@ -117,7 +123,7 @@ def _batches(
 
 
 def predict_dataset(
-    models: Sequence[RunModel],
+    models: Sequence[Segmenter],
     dataset: Dataset,
     folder: Path,
     out: Path,
@@ -169,7 +175,7 @@ def predict_dataset(
         progress("predict", done, len(rows))
         sizes = [model.size for model in models]
         for batch in _batches(rows, images, folder, sizes=sizes, batch=batch_size, workers=workers):
-            probabilities = _predict_batch(models, batch, size, tta, state.device)
+            probabilities = _predict_batch(models, batch, size, tta)
             for loaded, values in zip(batch, probabilities, strict=True):
                 writer.write(loaded.row, values)
             done += len(batch)
@@ -188,12 +194,12 @@ def check_photos(images: Sequence[Image], folder: Path) -> None:
 
 
 def _predict_batch(
-    models: Sequence[RunModel], batch: Sequence[_Loaded], size: tuple[int, int], tta: str, device: torch.device
+    models: Sequence[Segmenter], batch: Sequence[_Loaded], size: tuple[int, int], tta: str
 ) -> NDArray[np.float32]:
     """Mean over models, float32 [B, C, height, width] at the store's size."""
     total: torch.Tensor | None = None
     for n, model in enumerate(models):
-        inputs = torch.from_numpy(np.stack([loaded.inputs[n] for loaded in batch])).to(device)
+        inputs = torch.from_numpy(np.stack([loaded.inputs[n] for loaded in batch])).to(device())
         probabilities = mean_probabilities(model, inputs.permute(0, 3, 1, 2).contiguous(), tta=tta)
         sampled = torch.stack(
             [_sample(values, loaded.native, size) for values, loaded in zip(probabilities, batch, strict=True)]
@@ -212,7 +218,7 @@ def _sample(values: torch.Tensor, native: tuple[int, int], size: tuple[int, int]
 
 
 def predict_photo(
-    models: Sequence[RunModel], photo: Pixels, *, tta: str = "none", device: torch.device | None = None
+    models: Sequence[Segmenter], photo: Pixels, *, tta: str = "none"
 ) -> tuple[Pixels, NDArray[np.float32]]:
     """Label map and confidence of one photo of any size.
 
@@ -220,11 +226,10 @@ def predict_photo(
     Classes are compared plane by plane, so a photo of 12 megapixels takes a few hundred megabytes and not gigabytes.
     """
     check_same_classes(models)
-    device = device or PartialState().device
     height, width = photo.shape[:2]
     planes: list[NDArray[np.float32]] = []
     for model in models:
-        batch = torch.from_numpy(resize_photo(photo, model.size)).to(device).permute(2, 0, 1)[None].contiguous()
+        batch = torch.from_numpy(resize_photo(photo, model.size)).to(device()).permute(2, 0, 1)[None].contiguous()
         planes.append(mean_probabilities(model, batch, tta=tta)[0].cpu().numpy())
     best = np.zeros((height, width), np.float32)
     label_map = np.zeros((height, width), np.uint8)
