@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from trashkit import __version__
+from trashkit.cli import doctor
 from trashkit.cli.groups import Root
 
 app = typer.Typer(
@@ -37,8 +38,9 @@ def root(
 
 
 # One line per command module: `app.command("name")(module.function)` or `app.add_typer(module.app, name="name")`.
+app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    app(prog_name="trashkit")
