@@ -1,0 +1,297 @@
+"""Frozen training settings: defaults, then a recipe, then single settings, and every mistake reported at once."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trashkit.errors import TrashkitError
+from trashkit.masks import PaintOrder
+
+Auto = Literal["auto"]
+DEFAULT_RECIPE = "cpu-small"
+MOST_SHOWN = 12
+"""Of a longer list of choices only so many are named, the closest ones."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSettings(_Section):
+    """The network.
+
+    weights: where the encoder starts: ``auto`` (the offline package where it has this encoder, else the hub),
+    ``hub``, ``offline``, ``none``, a ``.safetensors`` file, or a run folder (the whole network then).
+    options: further keyword arguments of the SMP architecture, such as ``decoder_dropout``.
+    """
+
+    architecture: str = "fpn"
+    encoder: str = "tu-tf_efficientnet_lite0"
+    weights: str = "auto"
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
+
+
+class DataSettings(_Section):
+    """Photos on their way to the network.
+
+    size: side in pixels of the square that the network sees. paint_order: which annotation wins where several overlap.
+    cache_gb: decoded photos and label maps are kept in a file of at most so many gigabytes; photos that do not fit are
+    decoded anew each epoch.
+    """
+
+    size: Annotated[int, Field(ge=32, le=4096)] = 160
+    batch_size: int | Auto = "auto"
+    workers: int | Auto = "auto"
+    augment: str = "light"
+    paint_order: PaintOrder = "area"
+    cache_gb: Annotated[float, Field(ge=0)] = 4.0
+
+
+class OptimiserSettings(_Section):
+    """lr is the decoder's; the pretrained encoder learns at ``lr * encoder_lr_ratio``. clip 0 switches clipping off."""
+
+    name: str = "adamw"
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    encoder_lr_ratio: Annotated[float, Field(ge=0)] = 0.2
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    clip: Annotated[float, Field(ge=0)] = 1.0
+
+
+class ScheduleSettings(_Section):
+    """warmup: share of all steps in which the learning rate rises. floor: share of the peak where it ends."""
+
+    name: str = "onecycle"
+    warmup: Annotated[float, Field(ge=0, le=0.9)] = 0.25
+    floor: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class TrainConfig(_Section):
+    """Everything that decides what a training run does, given its data.
+
+    loss: weighted sum of named losses, such as ``"ce + 0.5 * dice"``. ema: decay of the moving average of weights per
+    step, 0 switches it off. amp: half precision on a GPU. checkpoint: which weights the run is used with afterwards,
+    those after the last epoch or those of the epoch with the best validation mIoU (which follows rare classes' luck).
+    """
+
+    model: ModelSettings = ModelSettings()
+    data: DataSettings = DataSettings()
+    optimiser: OptimiserSettings = OptimiserSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    loss: str = "ce + dice"
+    epochs: Annotated[int, Field(ge=1)] = 30
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
+    checkpoint: Literal["last", "best"] = "last"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named set of settings: TOML text with a table ``[recipe]`` (title, reason, place) and settings to change."""
+
+    name: str
+    title: str
+    reason: str
+    place: str
+    settings: Mapping[str, Any]
+    text: str
+
+
+def parse_loss(text: str) -> tuple[tuple[str, float], ...]:
+    """``"ce + 0.5 * dice"`` as ``(("ce", 1.0), ("dice", 0.5))``. Raises ValueError for what is no weighted sum."""
+    terms = []
+    # a sign inside an exponent (1e-3) is no plus
+    for term in re.split(r"(?<![eE])\+", text):
+        match = re.fullmatch(r"(?:([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*\*)?\s*([A-Za-z_][A-Za-z0-9_-]*)", term.strip())
+        if not match:
+            raise ValueError(f'"{text}" is no weighted sum of losses such as "ce + 0.5 * dice"')
+        terms.append((match[2], float(match[1]) if match[1] else 1.0))
+    return tuple(terms)
+
+
+def closest(name: str, choices: Iterable[str]) -> list[str]:
+    """The choices, most similar to `name` first."""
+    matcher = difflib.SequenceMatcher(b=name)
+
+    def likeness(choice: str) -> float:
+        matcher.set_seq1(choice)
+        return -matcher.ratio()
+
+    return sorted(choices, key=lambda choice: (likeness(choice), choice))
+
+
+def unknown(what: str, name: str, choices: Sequence[str]) -> str:
+    """One clause that says that a name is unknown and lists the choices, closest first."""
+    ordered = closest(name, choices)
+    more = f" ... ({len(ordered)} in all)" if len(ordered) > MOST_SHOWN else ""
+    return f'{what} "{name}" is unknown; choices: {", ".join(ordered[:MOST_SHOWN])}{more}'
+
+
+# --- recipes ---------------------------------------------------------------------------------------------------------
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes in the package, sorted."""
+    files = resources.files("trashkit.recipes").iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+
+
+def read_recipe(name: str | Path) -> Recipe:
+    """A recipe by name, or from a TOML file (a path that ends in .toml). Raises TrashkitError, listing the choices."""
+    path = Path(name)
+    if path.suffix == ".toml":
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise TrashkitError(
+                f"the recipe {path} cannot be read: {error.strerror}", hint="`trashkit recipes list` names the built-in"
+            ) from error
+    elif str(name) in recipe_names():
+        text = resources.files("trashkit.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    else:
+        raise TrashkitError(
+            unknown("recipe", str(name), recipe_names()), hint="give one of these, or the path of a .toml file"
+        )
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise TrashkitError(f"the recipe {name} is not TOML: {error}", hint="see `trashkit recipes show`") from error
+    about = content.pop("recipe", {})
+    if not isinstance(about, dict):
+        raise TrashkitError(f"the recipe {name}: [recipe] is no table", hint='write title = "..." and reason = "..."')
+    said = [str(about.get(key, "")) for key in ("title", "reason", "place")]
+    return Recipe(path.stem if path.suffix == ".toml" else str(name), said[0], said[1], said[2], content, text)
+
+
+# --- resolving -------------------------------------------------------------------------------------------------------
+
+
+def resolve(
+    recipe: Recipe | None = None,
+    assignments: Sequence[str] = (),
+    *,
+    choices: Mapping[str, Sequence[str]] | None = None,
+) -> TrainConfig:
+    """Settings from defaults, then the recipe, then assignments such as ``"optimiser.lr=1e-3"``.
+
+    choices: names that a dotted setting may take, such as ``{"model.architecture": ["fpn", ...], "loss": [...]}``; the
+    caller has the tables. Raises one TrashkitError with all mistakes: unknown settings, wrong values, unknown names.
+    """
+    mistakes: list[str] = []
+    values = _copy(recipe.settings) if recipe else {}
+    for assignment in assignments:
+        _assign(values, assignment, mistakes)
+    try:
+        config = TrainConfig.model_validate(values)
+    except ValidationError as error:
+        mistakes += [_mistake(dict(one)) for one in error.errors()]
+        config = None
+    mistakes += _unknown_names(values, config, choices or {})
+    if mistakes or config is None:
+        mistakes = list(dict.fromkeys(mistakes))
+        count = f"{len(mistakes)} settings are wrong: " if len(mistakes) > 1 else ""
+        raise TrashkitError(
+            count + "; ".join(mistakes), hint="`trashkit recipes show` prints a recipe with its settings"
+        )
+    return config
+
+
+def _copy(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(item) if isinstance(item, Mapping) else item for key, item in value.items()}
+
+
+def _assign(values: dict[str, Any], assignment: str, mistakes: list[str]) -> None:
+    key, equals, text = assignment.partition("=")
+    names = [name.strip() for name in key.split(".")]
+    if not equals or not all(names):
+        mistakes.append(f'"{assignment}" is no setting: write key=value, such as optimiser.lr=1e-3')
+        return
+    place = values
+    for name in names[:-1]:
+        inner = place.setdefault(name, {})
+        if not isinstance(inner, dict):
+            mistakes.append(f'"{key}": {name} is a setting of its own, not a group')
+            return
+        place = inner
+    try:
+        place[names[-1]] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        place[names[-1]] = text.strip()
+
+
+def _mistake(error: dict[str, Any]) -> str:
+    names = [str(name) for name in error["loc"]]
+    # pydantic appends the branch of a union, such as "int" or "literal['auto']"
+    while len(names) > 1 and ".".join(names) not in setting_names() and error["type"] != "extra_forbidden":
+        names = names[:-1]
+    dotted = ".".join(names)
+    if error["type"] == "extra_forbidden":
+        return unknown("setting", dotted, setting_names())
+    return f"{dotted}: {error['msg'][0].lower()}{error['msg'][1:]}, not {error['input']!r}"
+
+
+def setting_names(model: type[BaseModel] = TrainConfig, prefix: str = "") -> list[str]:
+    """Dotted names of all settings, in order."""
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names += setting_names(kind, f"{prefix}{name}.")
+        else:
+            names.append(prefix + name)
+    return names
+
+
+def _unknown_names(
+    values: Mapping[str, Any], config: TrainConfig | None, choices: Mapping[str, Sequence[str]]
+) -> list[str]:
+    mistakes = []
+    given: Mapping[str, Any] = config.model_dump() if config is not None else values
+    for dotted, names in choices.items():
+        value: Any = given
+        for name in dotted.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if not isinstance(value, str):
+            continue
+        try:
+            used = [name for name, _ in parse_loss(value)] if dotted == "loss" else [value]
+        except ValueError as error:
+            mistakes.append(f"loss: {error}")
+            continue
+        mistakes += [unknown(dotted, name, names) for name in used if name not in names]
+    return mistakes
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def to_toml(config: TrainConfig, about: str = "") -> str:
+    """The settings as TOML that `read_recipe` and `resolve` turn back into the same settings. about: a comment."""
+    lines = [f"# {line}" for line in about.splitlines()]
+    content = config.model_dump()
+    sections = {key: value for key, value in content.items() if isinstance(value, dict)}
+    lines += [f"{key} = {_toml(value)}" for key, value in content.items() if key not in sections]
+    for key, section in sections.items():
+        lines += ["", f"[{key}]"]
+        lines += [f"{name} = {_toml(value)}" for name, value in section.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'

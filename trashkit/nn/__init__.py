@@ -1,0 +1,1 @@
+"""Networks: models, losses, augmentation, training and prediction. torch lives here and nowhere else."""

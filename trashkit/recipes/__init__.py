@@ -1,0 +1,1 @@
+"""Training recipes: TOML files, each with its reason; see `trashkit recipes list`."""

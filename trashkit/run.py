@@ -1,0 +1,319 @@
+"""The run folder: what a training run says of itself, and everything that it leaves behind.
+
+    RUN/
+      manifest.json                what made it (command, settings, versions, git, hashes, seed), how it went
+      settings.toml                the resolved settings; `train --recipe RUN/settings.toml` trains the same again
+      metrics.jsonl                one JSON object per epoch
+      checkpoints/last.safetensors weights after the last finished epoch (their moving average, where that is on)
+      checkpoints/best.safetensors weights of the epoch with the best validation mIoU
+      checkpoints/state.pt         what `--resume` needs; gone once the run is complete
+      oof/                         store of out-of-fold probabilities, where there is a validation part
+
+A manifest is written when the run starts (status "running") and again when it ends (status "complete"), each time
+whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from trashkit import __version__
+from trashkit.errors import TrashkitError
+from trashkit.files import write_bytes
+
+MANIFEST = "manifest.json"
+SETTINGS = "settings.toml"
+METRICS = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
+STATE = "state.pt"
+OOF = "oof"
+FORMAT = "trashkit run"
+VERSION = 1
+PACKAGES = (
+    "torch", "torchvision", "timm", "segmentation-models-pytorch", "albumentations", "accelerate", "numpy",
+    "opencv-python-headless", "pycocotools",
+)  # fmt: skip
+
+Status = Literal["running", "complete"]
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """All that is needed to build the network of a run again; the weights lie beside it.
+
+    options: keyword arguments of the architecture. size: (height, width) in pixels that the network was trained at.
+    mean, std: RGB normalisation on the scale 0..1. class_names: one per logit, background first. class_colors: RGB.
+    """
+
+    architecture: str
+    encoder: str
+    options: Mapping[str, bool | int | float | str]
+    size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    class_names: tuple[str, ...]
+    class_colors: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> RunSpec:
+        """The spec from its JSON form. Raises KeyError, TypeError or ValueError for anything else."""
+        height, width = value["size"]
+        return cls(
+            str(value["architecture"]),
+            str(value["encoder"]),
+            dict(value["options"]),
+            (int(height), int(width)),
+            _three(value["mean"]),
+            _three(value["std"]),
+            tuple(str(name) for name in value["class_names"]),
+            tuple((int(r), int(g), int(b)) for r, g, b in value["class_colors"]),
+        )
+
+
+def _three(values: Sequence[Any]) -> tuple[float, float, float]:
+    one, two, three = values
+    return float(one), float(two), float(three)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that was read.
+
+    status: "running" also for a run that was stopped. identity: what must be equal for the run to be continued.
+    scores: of the chosen checkpoint on the validation part, empty until the run is complete or has no such part.
+    epochs: how many are done, of `wanted`.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def status(self) -> Status:
+        return "complete" if self.manifest.get("status") == "complete" else "running"
+
+    @property
+    def spec(self) -> RunSpec:
+        """What its network is. Raises TrashkitError for a manifest that was damaged."""
+        try:
+            return RunSpec.of(self.manifest["model"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise TrashkitError(
+                f"{self.path / MANIFEST} does not describe a network", hint="train the run again"
+            ) from error
+
+    @property
+    def scores(self) -> Mapping[str, Any]:
+        return self.manifest.get("scores") or {}
+
+    @property
+    def epochs(self) -> int:
+        return len(read_metrics(self.path))
+
+    @property
+    def wanted(self) -> int:
+        return int(self.manifest.get("settings", {}).get("epochs", 0))
+
+    @property
+    def checkpoint(self) -> Path:
+        """The weights that this run is used with: those that the manifest names, else the last."""
+        return self.path / CHECKPOINTS / f"{self.manifest.get('checkpoint', 'last')}.safetensors"
+
+    @property
+    def miou(self) -> float:
+        """Validation mIoU: of the chosen checkpoint, else of the last epoch; NaN where nothing was validated."""
+        value = self.scores.get("miou")
+        if value is None:
+            rows = read_metrics(self.path)
+            value = rows[-1].get("miou") if rows else None
+        return float(value) if isinstance(value, int | float) else math.nan
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder holds a run's manifest."""
+    try:
+        return json.loads((path / MANIFEST).read_bytes()).get("format") == FORMAT
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def read_run(path: Path) -> Run:
+    """Read a run folder. Raises TrashkitError, saying what is missing, for a folder that is none."""
+    if not path.exists():
+        raise TrashkitError(f"there is no run at {path}", hint="`trashkit runs` lists the runs below a folder")
+    file = path / MANIFEST
+    try:
+        manifest = json.loads(file.read_bytes())
+    except FileNotFoundError as error:
+        inner = [run.path for run in find_runs(path)[:1]]
+        hint = f"did you mean {inner[0]}?" if inner else "give a folder that `trashkit train --out` wrote"
+        raise TrashkitError(f"{path} is no run: it has no {MANIFEST}", hint=hint) from error
+    except (OSError, ValueError) as error:
+        raise TrashkitError(f"{file} cannot be read: {error}", hint="train the run again") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise TrashkitError(f"{file} is no manifest of a run", hint="give a folder that `trashkit train --out` wrote")
+    if manifest.get("version", 0) > VERSION:
+        raise TrashkitError(f"{path} was made by a newer trashkit", hint="pip install --upgrade trashkit")
+    return Run(path, manifest)
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """All runs in or below a folder, best validation mIoU first, then by path."""
+    found = [read_run(file.parent) for file in sorted(folder.rglob(MANIFEST)) if is_run(file.parent)]
+    return sorted(found, key=lambda run: (-run.miou if not math.isnan(run.miou) else math.inf, str(run.path)))
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def open_run(
+    path: Path, identity: Mapping[str, Any], content: Mapping[str, Any], *, resume: bool, overwrite: bool
+) -> Run:
+    """Start a run folder, or open one to go on with it.
+
+    identity: requested settings and inputs as JSON values. A folder that exists is refused unless `resume` (then its
+    identity must be equal, and the differing entries are named) or `overwrite` (then a run is removed first, and
+    anything that is not a run is refused still). content: further entries of the manifest of a new run.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        if resume:
+            run = read_run(path)
+            changed = differences(run.manifest.get("identity", {}), identity)
+            if changed:
+                raise TrashkitError(
+                    f"{path} cannot be continued: {'; '.join(changed)}",
+                    hint="repeat the first command line, or choose another --out",
+                )
+            return run
+        if not overwrite:
+            raise TrashkitError(
+                f"{path} exists already", hint="choose another --out, or add --resume to go on or --overwrite"
+            )
+        if not is_run(path):
+            raise TrashkitError(f"{path} is not a run, and is not removed", hint="choose another --out")
+        shutil.rmtree(path)
+    (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "status": "running",
+        "started": now(),
+        "versions": versions(),
+        "git": git_state(),
+        "identity": identity,
+        **content,
+    }
+    return write_manifest(path, manifest)
+
+
+def write_manifest(path: Path, manifest: Mapping[str, Any]) -> Run:
+    """Write a manifest whole or not at all. NaN becomes null."""
+    text = json.dumps(_finite(manifest), ensure_ascii=False, indent=1) + "\n"
+    write_bytes(path / MANIFEST, text.encode(), overwrite=True)
+    return Run(path, json.loads(text))
+
+
+def update(run: Run, **entries: Any) -> Run:
+    """The run with entries of its manifest changed, on disk too."""
+    return write_manifest(run.path, {**run.manifest, **entries})
+
+
+def differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """What differs between two JSON values, one clause each, such as ``"epochs was 3, now 5"``."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        clauses: list[str] = []
+        for key in dict.fromkeys([*old, *new]):
+            clauses += differences(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
+        return clauses
+    if json.dumps(_finite(old)) == json.dumps(_finite(new)):
+        return []
+    return [f"{name} was {_short(old)}, now {_short(new)}"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The epochs of a run, oldest first; a last line that was cut off by a kill is left out."""
+    rows = []
+    try:
+        lines = (path / METRICS).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write all epochs of a run: a few hundred bytes each, so the file is simply written anew."""
+    text = "".join(json.dumps(_finite(row)) + "\n" for row in rows)
+    write_bytes(path / METRICS, text.encode(), overwrite=True)
+
+
+# --- where a run was made --------------------------------------------------------------------------------------------
+
+
+def now() -> str:
+    """The time in UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Versions of trashkit, Python and the packages that training uses, where installed."""
+    found = {"trashkit": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of trashkit's own checkout and whether it has changes; None for an installed package or without git."""
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return None
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "dirty": dirty}
+
+
+def _git(folder: Path, *words: str) -> str:
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    done = subprocess.run(
+        ["git", *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()
+
+
+def as_json(spec: RunSpec) -> dict[str, Any]:
+    """A spec as `RunSpec.of` reads it."""
+    return asdict(spec)
