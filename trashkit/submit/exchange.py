@@ -1,0 +1,149 @@
+"""A submission as COCO annotations, and COCO annotations as a submission."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as pycoco
+
+from trashkit import submission
+from trashkit.coco import Dataset, Segmentation, write
+from trashkit.errors import TrashkitError
+from trashkit.masks import PaintOrder, pixel_area, polygons_from_label_map
+from trashkit.predictions import open_predictions
+from trashkit.progress import Progress, silent
+from trashkit.submission import Profile
+from trashkit.submit.check import profile_of
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """Result of `to_coco`. lossy: images smaller than the submission, which cannot give all its pixels back."""
+
+    path: Path
+    images: int
+    annotations: int
+    lossy: tuple[str, ...]
+
+
+def to_coco(
+    path: Path,
+    dataset: Dataset,
+    out: Path,
+    *,
+    profile: Profile | None = None,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> Exported:
+    """Write a submission as COCO annotations of `dataset`'s images, at their native size.
+
+    One annotation per connected component and class: a polygon, or an RLE where it has holes, so that nothing is lost.
+    `from_coco` gives back the same submission for images of at least its size (others are named in the result). The
+    images and everything else stay as in the data's file; its own annotations are left out, and categories of classes
+    that it lacks are added.
+    """
+    profile = profile or profile_of(dataset)
+    predictions = open_predictions(path, dataset, profile=profile)
+    if predictions.kind != "csv":
+        raise TrashkitError(f"{path} is no submission CSV", hint="give the CSV that trashkit submit wrote")
+    require_all(predictions.images, dataset, path)
+    found: dict[int, list[tuple[int, Segmentation]]] = {}
+    for done, (row, label_map) in enumerate(predictions.label_maps()):
+        present = np.flatnonzero(np.bincount(label_map.ravel(), minlength=256))
+        found[row] = [
+            (int(index), segmentation)
+            for index in present[present > 0]
+            for segmentation in polygons_from_label_map(label_map, int(index))
+        ]
+        progress("tracing regions", done + 1, len(dataset))
+    used = {index for regions in found.values() for index, _ in regions}
+    category_ids, added = _categories(dataset, used)
+    annotations: list[dict[str, Any]] = []
+    for image in dataset.images:
+        for index, segmentation in found[image.row]:
+            shape = _shape(segmentation, image.height, image.width)
+            record = {"id": len(annotations) + 1, "image_id": image.id, "category_id": category_ids[index]}
+            annotations.append({**record, "segmentation": segmentation, **shape, "iscrowd": 0})
+    old = dict.fromkeys(range(dataset.coco.count("annotations")))
+    coco = dataset.coco.replace("annotations", old, annotations).replace("categories", append=added)
+    write(coco, out, overwrite=overwrite)
+    lossy = [
+        image.file_name for image in dataset.images if image.height < profile.height or image.width < profile.width
+    ]
+    return Exported(out, len(dataset), len(annotations), tuple(lossy))
+
+
+def _shape(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
+    """`area` in pixels and `bbox` (x, y, width, height) of a segmentation that covers something."""
+    if isinstance(segmentation, dict):
+        box = [float(side) for side in pycoco.toBbox(segmentation)]
+    else:
+        xs = [x for ring in segmentation for x in ring[0::2]]
+        ys = [y for ring in segmentation for y in ring[1::2]]
+        box = [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+    return {"area": pixel_area(segmentation, height, width), "bbox": box}
+
+
+def _categories(dataset: Dataset, used: set[int]) -> tuple[dict[int, Any], list[dict[str, Any]]]:
+    """Category id of each class index, and the categories to add for used classes that have none."""
+    ids: dict[int, Any] = {}
+    for category_id, index in dataset.classes.index_of.items():
+        ids.setdefault(index, category_id)
+    taken = set(dataset.classes.index_of)
+    added: list[dict[str, Any]] = []
+    for index in sorted(used - set(ids)):
+        new = index
+        while new in taken:
+            new += 1
+        taken.add(new)
+        ids[index] = new
+        name = dataset.classes.names[index]
+        added.append({"id": new, "name": name, "supercategory": name})
+    return ids, added
+
+
+def from_coco(
+    path: Path,
+    dataset: Dataset,
+    out: Path,
+    *,
+    profile: Profile | None = None,
+    order: PaintOrder = "area",
+    classes: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> int:
+    """Write COCO annotations (a file, or a list of results) as a submission for `dataset`; returns the number of rows.
+
+    Rasterised at native size in `order`, then sampled at the submission's size (``cv2.INTER_NEAREST``). Images are
+    joined by id and file name; one without annotations is background. TrashkitError for images that the file lacks.
+    """
+    profile = profile or profile_of(dataset)
+    predictions = open_predictions(path, dataset, profile=profile, order=order, classes=classes)
+    if predictions.kind != "coco":
+        raise TrashkitError(f"{path} is no COCO file", hint="give annotations or results in COCO's JSON")
+    require_all(predictions.images, dataset, path)
+    names = {image.row: image.file_name for image in dataset.images}
+
+    def rows() -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        for done, (row, label_map) in enumerate(predictions.label_maps((profile.height, profile.width))):
+            yield names[row], label_map
+            progress("rasterising", done + 1, len(dataset))
+
+    return submission.write(out, rows(), profile, overwrite=overwrite)
+
+
+def require_all(images: tuple[int, ...], dataset: Dataset, path: Path) -> None:
+    """TrashkitError, naming the first, unless all images of the data are there."""
+    present = set(images)
+    lacking = [image.file_name for image in dataset.images if image.row not in present]
+    if lacking:
+        raise TrashkitError(
+            f"{path} lacks {len(lacking)} of {len(dataset)} images, first {lacking[0]}",
+            hint=f"give predictions for all images of {dataset.coco.path or 'the data'}",
+        )
