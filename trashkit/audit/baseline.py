@@ -1,0 +1,101 @@
+"""Findings that are known: a baseline file holds an old data set at "no new findings", waivers accept single ones."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from trashkit.errors import TrashkitError
+from trashkit.files import write_text
+from trashkit.finding import Finding
+
+FORMAT = "trashkit audit baseline"
+WAIVER_KEYS = ("code", "annotation_id", "image_id", "file_name", "reason")
+
+
+def key(finding: Finding) -> str:
+    """What a finding is known by: its code and the id it is about, so that it survives rows that move.
+
+    The row is used only where the finding has no id; the message is not, since numbers in it may change.
+    """
+    about = [finding.annotation_id, finding.image_id, finding.file_name]
+    where = about if any(value is not None for value in about) else [finding.row]
+    return json.dumps([finding.code, finding.block, *where], ensure_ascii=False)
+
+
+def write_baseline(findings: Iterable[Finding], path: Path, *, overwrite: bool = False) -> int:
+    """Write all findings as known; returns how many. An existing file is refused unless `overwrite`."""
+    counts = Counter(key(finding) for finding in findings)
+    content = {"format": FORMAT, "version": 1, "known": dict(sorted(counts.items()))}
+    write_text(path, json.dumps(content, ensure_ascii=False, indent=0) + "\n", overwrite=overwrite)
+    return sum(counts.values())
+
+
+def read_baseline(path: Path) -> Counter[str]:
+    """Known findings and how often each. TrashkitError for a missing file and for anything else than a baseline."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        hint = "make it first: trashkit audit ANN.json --baseline FILE --write-baseline"
+        raise TrashkitError(f"the baseline {path} cannot be read: {error.strerror}", hint=hint) from error
+    except ValueError as error:
+        raise TrashkitError(f"the baseline {path} is not JSON: {error}", hint="write it again") from error
+    known = content.get("known") if isinstance(content, dict) and content.get("format") == FORMAT else None
+    if not isinstance(known, dict) or not all(isinstance(count, int) for count in known.values()):
+        raise TrashkitError(f"{path} is no baseline of trashkit audit", hint="write it again with --write-baseline")
+    return Counter(known)
+
+
+def without_known(findings: Iterable[Finding], known: Counter[str]) -> list[Finding]:
+    """Findings that the baseline does not have, or has fewer times."""
+    left = Counter(known)
+    new = []
+    for finding in findings:
+        name = key(finding)
+        if left[name] > 0:
+            left[name] -= 1
+        else:
+            new.append(finding)
+    return new
+
+
+def without_waived(
+    findings: Sequence[Finding], waivers: Sequence[Mapping[str, Any]]
+) -> tuple[list[Finding], list[Finding], list[int]]:
+    """Findings that no waiver accepts, those that one does, and positions of waivers that accept nothing.
+
+    A waiver is ``code``, ``reason`` and at least one of ``annotation_id``, ``image_id`` and ``file_name``, where
+    ``*`` in a file name stands for anything. All that it names must fit.
+    Raises TrashkitError for waivers without a code or reason, and with unknown keys.
+    """
+    for n, waiver in enumerate(waivers, 1):
+        unknown = [name for name in waiver if name not in WAIVER_KEYS]
+        places = [name for name in WAIVER_KEYS[1:4] if name in waiver]
+        if unknown or not places or not waiver.get("code") or not str(waiver.get("reason", "")).strip():
+            problem = f"does not know {unknown[0]!r}" if unknown else "needs a code, a reason and what it is about"
+            raise TrashkitError(
+                f"waiver {n} {problem}",
+                hint='[[audit.waivers]] code = "G003", annotation_id = 17, reason = "drawn like this on purpose"',
+            )
+    kept: list[Finding] = []
+    accepted: list[Finding] = []
+    used: set[int] = set()
+    by_code: dict[str, list[int]] = {}
+    for n, waiver in enumerate(waivers):
+        by_code.setdefault(str(waiver["code"]), []).append(n)
+    for finding in findings:
+        fitting = [n for n in by_code.get(finding.code, []) if _fits(finding, waivers[n])]
+        used.update(fitting)
+        (accepted if fitting else kept).append(finding)
+    return kept, accepted, [n for n in range(len(waivers)) if n not in used]
+
+
+def _fits(finding: Finding, waiver: Mapping[str, Any]) -> bool:
+    for name in ("annotation_id", "image_id"):
+        if name in waiver and waiver[name] != getattr(finding, name):
+            return False
+    return "file_name" not in waiver or fnmatchcase(finding.file_name or "", str(waiver["file_name"]))
