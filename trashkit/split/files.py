@@ -37,6 +37,12 @@ class Split:
     seed: int = 0
     source: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def holdout(self) -> bool:
+        """Whether each fold stands alone: one validation set, or several drawn anew."""
+        settings = self.source.get("settings")
+        return len(self.folds) == 1 or (isinstance(settings, dict) and bool(settings.get("holdout")))
+
     def as_json(self) -> dict[str, Any]:
         """The value that SPLIT.json holds."""
         return {
@@ -88,10 +94,10 @@ def problems(split: Split, known: Sequence[ImageId]) -> list[str]:
     """What makes a split unusable for images with these ids, one line each; empty where it is sound.
 
     Every fold must be a partition of the images into a non-empty train and a non-empty val. Where there are several
-    folds, an image must be in the val of as many folds as any other (once, or once a repeat).
+    folds, an image must be in the val of as many folds as any other (once, or once a repeat), unless they are holdouts.
     """
     lines = [line for number, fold in enumerate(split.folds) for line in _fold_problems(number, fold, known)]
-    if len(split.folds) > 1:
+    if not split.holdout:
         times = dict.fromkeys(known, 0)
         for fold in split.folds:
             for image_id in set(fold.val) & times.keys():

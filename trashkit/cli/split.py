@@ -1,0 +1,395 @@
+"""``trashkit split``: search folds that can be trusted, export them, show them, check any split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trashkit.cli.groups import default_group
+from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, show, table, warn
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from trashkit.coco import Dataset
+    from trashkit.split.likeness import Likeness
+    from trashkit.split.make import Made
+    from trashkit.split.peers import Peer
+
+app = typer.Typer(
+    cls=default_group("search"),
+    help="Search folds stratified by pixels, instances and images of each class (the default), export, show, check.",
+    no_args_is_help=True,
+)
+
+Groups = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--groups",
+        metavar="field:NAME|folder|regex:PATTERN|file:PATH",
+        help="What must stay in one fold; may be given several times.",
+    ),
+]
+Images = Annotated[
+    Path | None, typer.Option("--images", help="Folder of the photos: near-duplicates then stay in one fold.")
+]
+SplitFile = Annotated[Path, typer.Argument(metavar="SPLIT.json", help="Split to read.")]
+Data = Annotated[Path, typer.Option("--data", help="The COCO file that the split is of.")]
+
+
+@app.command()
+def search(
+    annotations: Annotated[Path, typer.Argument(metavar="ANN.json", help="COCO file to split.")],
+    out: Annotated[Path, typer.Option("--out", help="Split to write.")],
+    folds: Annotated[int, typer.Option("--folds", help="Number of folds.")] = 5,
+    holdout: Annotated[
+        float | None, typer.Option("--holdout", help="One validation set of this share instead of folds.")
+    ] = None,
+    repeats: Annotated[int, typer.Option("--repeats", help="Search this many times, each from another seed.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the search.")] = 0,
+    groups: Groups = None,
+    images: Images = None,
+    test: Annotated[
+        Path | None, typer.Option("--test", help="COCO file of the test photos, in --images or --test-images.")
+    ] = None,
+    test_images: Annotated[Path | None, typer.Option("--test-images", help="Folder of the test photos.")] = None,
+    trials: Annotated[
+        int | None, typer.Option("--trials", help="Swaps to try; more takes longer. Default: 500 million.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="Stop by time instead; the result then depends on the machine.")
+    ] = None,
+    starts: Annotated[int, typer.Option("--starts", help="Starts that share the trials.")] = 4,
+    compare_peers: Annotated[
+        bool, typer.Option("--compare-peers", help="Measure other splitters on the same data, best of many seeds.")
+    ] = False,
+    peer_seeds: Annotated[int, typer.Option("--peer-seeds", min=1, help="Seeds for each other splitter.")] = 100,
+    classes: Classes = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Split a data set into folds that each look like the whole.
+
+    Every fold gets its share of each class's pixels, instances and images, of object sizes and of crowded images;
+    rare classes come first, and groups of images are never broken. The same seed gives the same split. Ctrl-C keeps
+    the best so far.
+
+    Examples:
+
+      trashkit split train.json --out split.json
+
+      trashkit split train.json --out split.json --images photos --groups folder --compare-peers
+
+      trashkit split train.json --out split.json --holdout 0.2 --seed 3
+    """
+    from trashkit.coco import read_dataset
+    from trashkit.errors import TrashkitError
+    from trashkit.files import refuse_existing
+    from trashkit.split.files import Split, write_split
+    from trashkit.split.make import make_split
+    from trashkit.split.peers import compare_peers as measure
+    from trashkit.split.search import DEFAULT_TRIALS
+
+    refuse_existing(out, overwrite=overwrite)
+    if test is not None and images is None:
+        raise TrashkitError("--test needs the photos", hint="add --images DIR (and --test-images DIR)")
+    if seconds is not None and seconds <= 0:
+        raise TrashkitError(f"--seconds {seconds:g} is no time", hint="give seconds above 0, such as --seconds 10")
+    dataset = read_dataset(annotations, classes=classes)
+    options: dict[str, Any] = {}
+    peers: list[Peer] = []
+    with progress() as report:
+        alike = _photos(dataset, images, test, test_images, seed, options, report)
+        made = make_split(
+            dataset,
+            folds=folds,
+            holdout=holdout,
+            repeats=repeats,
+            seed=seed,
+            rules=groups or (),
+            trials=trials if trials is not None else 10**15 if seconds is not None else DEFAULT_TRIALS,
+            seconds=seconds,
+            starts=starts,
+            progress=report,
+            settings={
+                "images": str(images) if images else None,
+                "test": str(test) if test else None,
+                "classes": classes,
+            },
+            **options,
+        )
+        if compare_peers and not made.found[-1].interrupted:
+            peers = measure(made.plan, seeds=peer_seeds, seed=seed, progress=report)
+    quality = dict(made.split.quality)
+    if peers:
+        quality["peers"] = {peer.name: _peer(peer) for peer in peers}
+    if alike is not None:
+        quality["test_likeness"] = _likeness(alike, dataset)
+    split = Split(made.split.folds, quality, made.split.seed, made.split.source)
+    write_split(split, out, overwrite=overwrite)
+    _tell(made, alike, dataset, test)
+    show(
+        split.as_json(),
+        json=json,
+        human=_human(made, peers),
+        wrote=out,
+        next=command("split", "show", out, "--html", out.with_suffix(".html")),
+    )
+
+
+def _photos(
+    dataset: Dataset,
+    images: Path | None,
+    test: Path | None,
+    test_images: Path | None,
+    seed: int,
+    options: dict[str, Any],
+    report: Any,
+) -> Likeness | None:
+    """Look at the photos where there are any, and put what they tell into the options of the search."""
+    if images is None:
+        return None
+    import numpy as np
+
+    from trashkit.coco import read_dataset
+    from trashkit.errors import TrashkitError
+    from trashkit.split.appearance import STATISTICS, appearance, near_duplicates
+    from trashkit.split.likeness import likeness
+
+    seen = appearance(dataset, images, progress=report)
+    group = near_duplicates(seen)
+    options |= {"photo_group": group, "statistics": seen.statistics, "statistic_names": STATISTICS}
+    if test is None:
+        return None
+    unseen = appearance(read_dataset(test, labels=False), test_images or images, progress=report)
+    try:
+        alike = likeness(seen, unseen, group=group, seed=seed)
+    except ValueError as error:
+        raise TrashkitError(str(error), hint="leave --test out") from error
+    options["statistics"] = np.concatenate([seen.statistics, alike.train[:, None]], axis=1)
+    options["statistic_names"] = (*STATISTICS, "test-likeness")
+    return alike
+
+
+def _tell(made: Made, alike: Likeness | None, dataset: Dataset, test: Path | None) -> None:
+    """Notes and warnings, on stderr."""
+    if made.found[-1].interrupted:
+        note("stopped: the best split so far is kept")
+    for line in made.split.quality["warnings"]:
+        warn(line)
+    if alike is not None:
+        note(
+            f"{alike.words}: AUC {alike.auc:.3f} ± {alike.auc_sd:.3f}; weighted by likeness, {len(alike.weights)} "
+            f"training photos count as {alike.effective:.0f}"
+        )
+        foreign = [dataset.images[n].file_name for n in alike.train.argsort(kind="stable")[:3]]
+        note(f"least like {test}: {', '.join(foreign)}")
+
+
+def _human(made: Made, peers: list[Peer]) -> list[Any]:
+    from trashkit.split.page import class_rows, criteria_rows
+
+    quality, found = made.split.quality, made.found
+    sizes = ", ".join(str(fold["images"]) for fold in quality["folds"])
+    groups = quality["groups"]
+    tried, took = sum(f.candidates for f in found), sum(f.seconds for f in found)
+    noise = [fold["expected_miou_sd"] for fold in quality["folds"] if fold["expected_miou_sd"] is not None]
+    human: list[Any] = [
+        f"{quality['images']} images in {groups['groups']} groups; validation sets of {sizes}",
+        f"{tried / 1e6:.0f} million swaps tried in {took:.1f} s, {tried / max(took, 1e-9) / 1e6:.0f} million a second",
+        table(["criterion", "worst %", "mean %", "floor %"], criteria_rows(quality), title="off the whole by"),
+        table(
+            ["class", "images", *(f"fold {k}" for k in range(len(quality["folds"])))],
+            class_rows(quality),
+            title="images of each class (its pixels, off their share)",
+        ),
+    ]
+    if noise:
+        human.append(
+            f"a fold's mIoU has an expected standard deviation of {min(noise):.3f} to {max(noise):.3f} "
+            f"({quality['expected_sd_assumes']})"
+        )
+    if peers:
+        human.append(_peer_table(quality, peers))
+    return human
+
+
+def _peer_table(quality: Any, peers: list[Peer]) -> Any:
+    rows: list[list[object]] = []
+    ours = {"trashkit": quality} | {peer.name: peer.quality or {"missing": peer.missing} for peer in peers}
+    for name, one in ours.items():
+        if "missing" in one:
+            rows.append([name, one["missing"], *[None] * 7])
+            continue
+        spread = [
+            None if one["criteria"][key][what] is None else 100 * one["criteria"][key][what]
+            for key in ("pixel_share", "instances", "support")
+            for what in ("worst", "mean")
+        ]
+        sizes = one["criteria"]["images"]["worst"]
+        rows.append([name, one["groups"]["broken"], None if sizes is None else 100 * sizes, *spread])
+    columns = ["splitter", "groups broken", "size %", "pixels worst %", "mean %", "instances worst %", "mean %"]
+    return table([*columns, "images worst %", "mean %"], rows, title="beside other splitters, best of their seeds")
+
+
+def _peer(peer: Peer) -> dict[str, Any]:
+    if peer.quality is None:
+        return {"missing": peer.missing}
+    kept = {key: peer.quality[key] for key in ("criteria", "folds", "groups")}
+    return {"seeds": peer.seeds, **kept}
+
+
+def _likeness(alike: Likeness, dataset: Dataset) -> dict[str, Any]:
+    return {
+        "auc": alike.auc,
+        "auc_sd": alike.auc_sd,
+        "words": alike.words,
+        "effective_images": alike.effective,
+        "weights": [[image.id, round(float(w), 4)] for image, w in zip(dataset.images, alike.weights, strict=True)],
+        "most_foreign_train": [dataset.images[n].file_name for n in alike.train.argsort(kind="stable")[:20]],
+        "most_foreign_test": [int(n) for n in (-alike.test).argsort(kind="stable")[:20]],
+    }
+
+
+@app.command()
+def export(
+    split: SplitFile,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Write each fold as two COCO files, fold-K/train.json and fold-K/val.json, rows and ids untouched.
+
+    Examples:
+
+      trashkit split export split.json --data train.json --out folds
+    """
+    from trashkit.coco import read_dataset
+    from trashkit.split.files import export_folds, read_split
+
+    dataset = read_dataset(data)
+    written = export_folds(read_split(split, dataset), dataset, out, overwrite=overwrite)
+    show(
+        {"files": written},
+        json=json,
+        human=f"{len(written)} files",
+        wrote=out,
+        next=command("audit", written[0]),
+    )
+
+
+@app.command("show")
+def show_split(
+    split: SplitFile,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="The COCO file it is of; needed for splits made elsewhere.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Page to write.")] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Show what each fold holds, in the terminal or as a page with bars.
+
+    Examples:
+
+      trashkit split show split.json
+
+      trashkit split show split.json --html split.html
+    """
+    from trashkit.coco import read_dataset
+    from trashkit.errors import TrashkitError
+    from trashkit.files import write_text
+    from trashkit.split.check import check_split
+    from trashkit.split.files import load_split, read_split
+    from trashkit.split.page import class_rows, criteria_rows, split_page
+
+    if data is not None:
+        dataset = read_dataset(data)
+        quality = check_split(read_split(split, dataset), dataset).quality[0]
+    else:
+        quality = dict(load_split(split).quality)
+    if not {"criteria", "per_class", "folds"} <= quality.keys():
+        raise TrashkitError(f"{split} holds no report of its own", hint="add --data ANN.json")
+    if html is not None:
+        write_text(html, split_page(quality, title=f"Split {split.name}"), overwrite=overwrite)
+    folds = [f"fold {k}" for k in range(len(quality["folds"]))]
+    show(
+        quality,
+        json=json,
+        human=[
+            table(["criterion", "worst %", "mean %", "floor %"], criteria_rows(quality), title="off the whole by"),
+            table(["class", "images", *folds], class_rows(quality), title="images (pixels off their share)"),
+        ],
+        wrote=html,
+        next=command(
+            "train", "--split", split, "--fold", "all", "--data", data or "ANN.json", "--images", "DIR", "--out", "RUN"
+        ),
+    )
+
+
+@app.command()
+def check(
+    split: SplitFile,
+    data: Data,
+    groups: Groups = None,
+    images: Images = None,
+    json: Json = False,
+) -> None:
+    """Test a split, made here or elsewhere: does it fit the data, does it leak, does each fold hold each class.
+
+    Exit code 1 where it is no partition or where a group (near-duplicates with --images, or --groups) is in train and
+    in val of a fold.
+
+    Examples:
+
+      trashkit split check split.json --data train.json --images photos
+    """
+    from trashkit.coco import read_dataset
+    from trashkit.split.appearance import appearance, near_duplicates
+    from trashkit.split.check import check_split
+    from trashkit.split.files import load_split
+    from trashkit.split.page import criteria_rows
+
+    loaded, dataset = load_split(split), read_dataset(data)
+    photo_group: NDArray[np.intp] | None = None
+    if images is not None:
+        with progress() as report:
+            photo_group = near_duplicates(appearance(dataset, images, progress=report))
+    checked = check_split(loaded, dataset, rules=groups or (), photo_group=photo_group)
+    human: list[Any] = [f"{finding.severity}: {finding.message}" for finding in checked.findings]
+    human += [
+        table(["criterion", "worst %", "mean %", "floor %"], criteria_rows(one), title="off the whole by")
+        for one in checked.quality
+    ]
+    if checked.passed:
+        human.append(
+            "the split is sound" + ("" if groups or images else "; leaks need --images or --groups to be seen")
+        )
+    show(
+        {
+            "passed": checked.passed,
+            "findings": [
+                {
+                    "code": finding.code,
+                    "severity": finding.severity,
+                    "message": finding.message,
+                    "row": finding.row,
+                    "image_id": finding.image_id,
+                    "file_name": finding.file_name,
+                    "related": finding.related,
+                    "related_count": finding.related_count,
+                }
+                for finding in checked.findings
+            ],
+            "quality": checked.quality,
+        },
+        json=json,
+        human=human,
+        next="" if checked.passed else command("split", data, "--out", "NEW_SPLIT.json"),
+    )
+    if not checked.passed:
+        raise typer.Exit(1)
