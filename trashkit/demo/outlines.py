@@ -1,0 +1,166 @@
+"""From a map of objects to COCO polygons: traced between pixels, holes cut open, simplified together.
+
+Outlines run through the middles of the pixel edges, so neighbours share them exactly: nothing overlaps. Simplification
+(`shapely.coverage_simplify`) only drops vertices, so every coordinate stays a multiple of 0.5.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+ObjectMap = NDArray[np.int32]
+# Steps to the next pixel when going round a region clockwise with it on the right: along the top edge to the right,
+# down the right edge, along the bottom to the left, up the left edge. Middle of that edge seen from the pixel.
+_AHEAD = ((0, 1), (1, 0), (0, -1), (-1, 0))
+_OUT = ((-1, 0), (0, 1), (1, 0), (0, -1))
+_MIDDLE = ((0.5, 0.0), (1.0, 0.5), (0.5, 1.0), (0.0, 0.5))
+
+
+def _components(objects: ObjectMap) -> ObjectMap:
+    """Number the 4-connected regions of equal value 1, 2 ... (background regions as well)."""
+    h, w = objects.shape
+    out = np.zeros((h, w), np.int32)
+    offset = 0
+    for value in np.unique(objects):
+        count, labels = cv2.connectedComponents((objects == value).astype(np.uint8), connectivity=4)
+        out += np.where(labels > 0, labels + offset, 0)
+        offset += count - 1
+    return out
+
+
+def settle(objects: ObjectMap, least_piece: int, least_object: int) -> ObjectMap:
+    """Remove specks: a region under `least_piece` pixels takes what surrounds it, objects under `least_object` vanish.
+
+    Applied until nothing changes (at most six rounds).
+    """
+    objects = objects.copy()
+    for _ in range(6):
+        sizes = np.bincount(objects.ravel())
+        small = np.flatnonzero((sizes > 0) & (sizes < least_object))
+        gone = np.isin(objects, small[small > 0])
+        objects[gone] = 0
+        regions = _components(objects)
+        counts = np.bincount(regions.ravel())
+        specks = np.flatnonzero((counts > 0) & (counts < least_piece))
+        if not len(specks):
+            if not gone.any():
+                break
+            continue
+        for speck in specks:
+            spot = (regions == speck).astype(np.uint8)
+            ring = cv2.dilate(spot, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))) > spot
+            values = objects[ring]
+            objects[spot > 0] = np.bincount(values).argmax() if len(values) else 0
+    return objects
+
+
+def _trace(regions: ObjectMap, skip: NDArray[np.bool_]) -> tuple[list[int], list[NDArray[np.float64]]]:
+    """All outlines: region number and ring [n, 2] of x, y. Rings with negative area are holes."""
+    padded = np.full((regions.shape[0] + 2, regions.shape[1] + 2), -1, np.int32)
+    padded[1:-1, 1:-1] = np.where(skip[regions], -1, regions)
+    width = padded.shape[1]
+    flat = padded.ravel()
+    offsets_out = np.array([dy * width + dx for dy, dx in _OUT])
+    offsets_on = np.array([dy * width + dx for dy, dx in _AHEAD])
+    inside = np.flatnonzero(flat >= 0)
+    following: dict[int, int] = {}
+    for side in range(4):
+        cells = inside[flat[inside] != flat[inside + offsets_out[side]]]
+        own = flat[cells]
+        beside = cells + offsets_on[side]
+        diagonal = beside + offsets_out[side]
+        same_beside, same_diagonal = flat[beside] == own, flat[diagonal] == own
+        after = np.where(
+            ~same_beside,
+            cells * 4 + (side + 1) % 4,
+            np.where(~same_diagonal, beside * 4 + side, diagonal * 4 + (side + 3) % 4),
+        )
+        following.update(zip((cells * 4 + side).tolist(), after.tolist(), strict=True))
+    owners: list[int] = []
+    rings: list[NDArray[np.float64]] = []
+    middles = np.array(_MIDDLE)
+    while following:
+        start, edge = following.popitem()
+        chain = [start]
+        while edge != start:
+            chain.append(edge)
+            edge = following.pop(edge)
+        edges = np.array(chain)
+        cells = edges // 4
+        points = np.stack([cells % width - 1, cells // width - 1], axis=1) + middles[edges % 4]
+        owners.append(int(flat[cells[0]]))
+        rings.append(points)
+    return owners, rings
+
+
+def _signed_area(ring: NDArray[np.float64]) -> float:
+    x, y = ring[:, 0], ring[:, 1]
+    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+
+
+def _cut_holes(regions: ObjectMap, skip: NDArray[np.bool_]) -> tuple[ObjectMap, NDArray[np.intp], list[Any], list[Any]]:
+    """Split regions with holes through the holes until none is left.
+
+    Returns the regions, for each its parent region, and the traced owners and rings.
+    """
+    parents = np.arange(int(regions.max()) + 1)
+    for turn in range(12):
+        owners, rings = _trace(regions, skip)
+        holes: dict[int, NDArray[np.float64]] = {}
+        for owner, ring in zip(owners, rings, strict=True):
+            if _signed_area(ring) < 0 and (owner not in holes or len(ring) > len(holes[owner])):
+                holes[owner] = ring
+        if not holes:
+            return regions, parents, owners, rings
+        for owner, ring in sorted(holes.items()):
+            middle = (ring.min(axis=0) + ring.max(axis=0)) / 2
+            axis = turn % 2
+            spot = regions == owner
+            index = np.arange(regions.shape[1 - axis])
+            side = (index >= int(middle[axis])) if axis == 0 else (index >= int(middle[1]))[:, None]
+            for half in (spot & side, spot & ~side):
+                count, labels = cv2.connectedComponents(half.astype(np.uint8), connectivity=4)
+                fresh = len(parents)
+                regions = np.where(labels > 0, labels + fresh - 1, regions).astype(np.int32)
+                parents = np.append(parents, np.full(count - 1, parents[owner]))
+                skip = np.append(skip, np.full(count - 1, False))
+    raise AssertionError("holes remain after twelve cuts")
+
+
+def polygons(objects: ObjectMap, tolerance: float) -> dict[int, list[NDArray[np.float64]]]:
+    """Polygons of every object of a map [H, W] (0 is background): rings [n, 2] of x, y by object number.
+
+    Rings are simple, free of holes and do not overlap, also not between objects. `tolerance` in pixels: triangles
+    under its square are flattened (Visvalingam-Whyatt); 0 keeps every vertex but the collinear ones.
+    """
+    regions = _components(objects)
+    values = np.zeros(int(regions.max()) + 1, np.int64)
+    values[regions.ravel()] = objects.ravel()
+    skip = values == 0
+    skip[0] = False
+    _, parents, owners, rings = _cut_holes(regions, skip)
+    order = sorted(range(len(rings)), key=lambda k: (owners[k], rings[k][:, 1].min(), rings[k][:, 0].min()))
+    shapes = shapely.coverage_simplify([shapely.Polygon(_from_corner(rings[k])) for k in order], tolerance)
+    out: dict[int, list[NDArray[np.float64]]] = {}
+    for k, shape in zip(order, shapes, strict=True):
+        ring = np.asarray(shape.exterior.coords)[:-1]
+        if len(ring) >= 3:
+            out.setdefault(int(values[parents[owners[k]]]), []).append(ring)
+    return out
+
+
+def _from_corner(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The ring begun at its topmost, then leftmost vertex, closed: the same whatever order the tracing took."""
+    first = np.lexsort((ring[:, 0], ring[:, 1]))[0]
+    ring = np.roll(ring, -first, axis=0)
+    return np.vstack([ring, ring[:1]])
+
+
+def ring_area(ring: NDArray[np.float64]) -> float:
+    """Area inside a simple ring, by the shoelace formula."""
+    return abs(_signed_area(ring))

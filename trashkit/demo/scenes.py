@@ -1,0 +1,243 @@
+"""Scenes of trash: placed, lit and photographed, with the true object of every pixel.
+
+A scene is planned once (`compose`) and photographed one or several times (`photograph`); several photos of one scene
+are near-duplicates, differing in shift, zoom, turn, light and noise. Everything follows from the generators given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from trashkit.demo import rigid, scraps, soft
+from trashkit.demo.grounds import CLUTTER, GROUNDS
+from trashkit.demo.noise import fractal
+from trashkit.demo.outlines import settle
+from trashkit.demo.pen import Picture, Ring, Sprite
+
+Draw = Callable[[np.random.Generator, int], Sprite]
+Affine = NDArray[np.float64]
+# Per class (1..10): drawing functions with their weights, and the range of lengths as a share of the picture's side.
+KINDS: dict[int, tuple[tuple[tuple[Draw, float], ...], tuple[float, float]]] = {
+    1: (((scraps.banana, 1), (scraps.core, 1), (scraps.blister, 1), (scraps.pizza, 1), (scraps.heap, 1), (scraps.brush, 0.6)), (0.13, 0.34)),
+    2: (((soft.sheet, 1), (soft.ball, 0.8), (soft.newspaper, 0.6), (soft.cardboard, 0.9)), (0.14, 0.44)),
+    3: (((rigid.carton, 1), (rigid.brick, 0.8)), (0.18, 0.38)),
+    4: (((rigid.can, 1), (rigid.tin, 0.5), (rigid.foil, 0.4)), (0.15, 0.32)),
+    5: (((rigid.glass_bottle, 1), (rigid.jar, 0.4)), (0.20, 0.46)),
+    6: (((rigid.pet_bottle, 1), (rigid.detergent, 0.5), (rigid.cup, 0.6)), (0.18, 0.42)),
+    7: (((rigid.foam_tray, 1), (rigid.foam_block, 1), (rigid.foam_bowl, 0.5)), (0.20, 0.44)),
+    8: (((soft.carrier_bag, 1), (soft.sack, 0.8), (soft.wrapper, 0.8)), (0.18, 0.50)),
+    9: (((rigid.battery, 1), (rigid.coin_cell, 0.25), (rigid.block_cell, 0.4)), (0.11, 0.20)),
+    10: (((soft.shirt, 1), (soft.sock, 0.8), (soft.trousers, 0.7)), (0.26, 0.54)),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A sprite with its class (0 is clutter) and the affine [2, 3] from its canvas to the scene (side 1)."""
+
+    class_index: int
+    sprite: Sprite
+    place: Affine
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A planned scene: ground float32 [n, n, 3], objects from below to above, light (direction x, y and strength)."""
+
+    ground: Picture
+    objects: tuple[Placed, ...]
+    sun: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One photo: uint8 RGB [n, n, 3], and an int32 [n, n] map of objects (0 is background) with `classes[object - 1]`."""
+
+    photo: NDArray[np.uint8]
+    objects: NDArray[np.int32]
+    classes: tuple[int, ...]
+
+
+def compose(rng: np.random.Generator, classes: Sequence[int], side: int) -> Scene:
+    """Plan a scene for photos of `side` pixels: one object per class given, so that each stays visible.
+
+    An object that would hide more than two thirds of another, or lie mostly outside, is placed anew and made smaller
+    in turn, so all the objects asked for are there, also in crowded scenes.
+    """
+    names = list(GROUNDS)
+    ground = GROUNDS[names[int(rng.integers(len(names)))]](rng, side)
+    turn = rng.uniform(0, 2 * np.pi)
+    sun = (float(np.cos(turn)), float(np.sin(turn)), float(rng.uniform(0.25, 0.6)))
+    crowd = min(1.0, (9.0 / max(len(classes), 1)) ** 0.5)
+    lengths = [_length(rng, c) * crowd for c in classes]
+    order = sorted(range(len(classes)), key=lambda k: -lengths[k] * rng.uniform(0.6, 1.4))
+    placed = [_clutter(rng, side) for _ in range(int(rng.poisson(4)))]
+    grid = max(side, 128)
+    taken = np.zeros((grid, grid), np.int32)
+    full: list[int] = []
+    for k in order:
+        placed.append(_settled(rng, classes[k], lengths[k], side, taken, full))
+    return Scene(ground, tuple(placed), sun)
+
+
+def _length(rng: np.random.Generator, class_index: int) -> float:
+    low, high = KINDS[class_index][1]
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _drawn(rng: np.random.Generator, class_index: int, length: float, side: int) -> Sprite:
+    kinds = KINDS[class_index][0]
+    weights = np.array([weight for _, weight in kinds])
+    draw = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))][0]
+    # Drawn one and a half times larger than shown, so that the turn by `warpAffine` is smooth.
+    return draw(rng, int(np.clip(length * side * 1.5, 40, 700)))
+
+
+def _clutter(rng: np.random.Generator, side: int) -> Placed:
+    draw = CLUTTER[int(rng.integers(len(CLUTTER)))]
+    length = float(rng.uniform(0.03, 0.10))
+    sprite = draw(rng, int(np.clip(length * side * 1.5, 14, 300)))
+    return Placed(0, sprite, _placement(rng.uniform(0, 1, 2), rng.uniform(0, 2 * np.pi), length, sprite))
+
+
+def _placement(centre: NDArray[np.float64], turn: float, length: float, sprite: Sprite) -> Affine:
+    """The affine that puts a sprite's middle at `centre`, turned, its longer side `length` long (scene side 1)."""
+    h, w = sprite.alpha.shape
+    scale = length / max(h, w)
+    c, s = np.cos(turn) * scale, np.sin(turn) * scale
+    linear = np.array([[c, -s], [s, c]])
+    return np.column_stack([linear, centre - linear @ (w / 2, h / 2)])
+
+
+def _settled(rng: np.random.Generator, class_index: int, length: float, side: int, taken: NDArray[np.int32], full: list[int]) -> Placed:
+    """Place one object where it leaves a third of all others visible; marks it in `taken`, appends its size to `full`."""
+    grid = taken.shape[0]
+    sprite = _drawn(rng, class_index, length, side)
+    best: tuple[float, Placed, NDArray[np.bool_]] | None = None
+    for attempt in range(14):
+        if attempt > 7:
+            length *= 0.9
+        centre, turn = rng.uniform(0.06, 0.94, 2), float(rng.uniform(0, 2 * np.pi))
+        item = Placed(class_index, sprite, _placement(centre, turn, length, sprite))
+        inside = stamp(sprite.rings, _onto(item.place, np.eye(2, 3), grid), grid)
+        hidden = np.bincount(taken[inside], minlength=len(full) + 1)[1:]
+        left = np.bincount(taken.ravel(), minlength=len(full) + 1)[1:] - hidden
+        area = abs(float(np.linalg.det(item.place[:, :2]))) * grid * grid * _ring_area(sprite.rings)
+        worst = min((float(a) / b for a, b in zip(left, full, strict=True)), default=1.0)
+        score = min(worst / 0.34, inside.sum() / max(area, 1) / 0.6) - 0.5 * float(hidden.sum()) / max(float(inside.sum()), 1)
+        if best is None or score > best[0]:
+            best = (score, item, inside)
+        if score >= 0.95 - 0.04 * attempt and worst > 0.34:
+            break
+    assert best is not None
+    taken[best[2]] = len(full) + 1
+    full.append(max(1, int(best[2].sum())))
+    return best[1]
+
+
+def _ring_area(rings: Sequence[Ring]) -> float:
+    areas = [abs(float(np.dot(r[:, 0], np.roll(r[:, 1], -1)) - np.dot(r[:, 1], np.roll(r[:, 0], -1)))) / 2 for r in rings]
+    return areas[0] - sum(areas[1:])
+
+
+def _onto(place: Affine, camera: Affine, side: int) -> Affine:
+    """From sprite canvas to photo pixels, through the camera's view of the scene."""
+    linear = camera[:, :2] @ place[:, :2]
+    shift = camera[:, :2] @ place[:, 2] + camera[:, 2]
+    return np.column_stack([linear, shift]) * side
+
+
+def stamp(rings: Sequence[Ring], onto: Affine, side: int) -> NDArray[np.bool_]:
+    """Pixels [side, side] whose centres lie inside rings moved by `onto`; integer arithmetic, four times as fine."""
+    fine = 4
+    moved = [ring @ onto[:, :2].T + onto[:, 2] for ring in rings]
+    low = np.maximum(np.floor(moved[0].min(axis=0)).astype(int) - 1, 0)
+    high = np.minimum(np.ceil(moved[0].max(axis=0)).astype(int) + 1, side)
+    out = np.zeros((side, side), bool)
+    if (high <= low).any():
+        return out
+    w, h = high - low
+    canvas = np.zeros((h * fine, w * fine), np.uint8)
+    fixed = [np.round(((ring - low) * fine - 0.5) * 16).astype(np.int32) for ring in moved]
+    cv2.fillPoly(canvas, fixed, 1, shift=4)
+    out[low[1] : high[1], low[0] : high[0]] = canvas[fine // 2 :: fine, fine // 2 :: fine] > 0
+    return out
+
+
+def photograph(rng: np.random.Generator, scene: Scene, *, first: bool) -> Shot:
+    """Take one photo. The first is seen straight on, further ones from a little beside and in other light."""
+    side = scene.ground.shape[0]
+    camera = np.eye(2, 3)
+    if not first:
+        turn, zoom = rng.uniform(-0.04, 0.04), rng.uniform(1.0, 1.10)
+        linear = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        camera = np.column_stack([linear, 0.5 - linear @ (0.5, 0.5) + rng.uniform(-0.035, 0.035, 2)])
+    view = np.column_stack([camera[:, :2], camera[:, 2] * side])
+    picture = scene.ground if first else cv2.warpAffine(scene.ground, _centred(view), (side, side), borderMode=cv2.BORDER_REFLECT)
+    picture = picture.astype(np.float32)
+    objects = np.zeros((side, side), np.int32)
+    classes: list[int] = []
+    for item in scene.objects:
+        onto = _onto(item.place, camera, side)
+        solid = stamp(item.sprite.rings, onto, side)
+        _paste(picture, item.sprite, onto, solid, scene.sun)
+        if item.class_index:
+            classes.append(item.class_index)
+            objects[solid] = len(classes)
+        else:
+            objects[solid] = 0
+    least_piece = max(5, round(side * side / 6000))
+    objects = settle(objects, least_piece, max(16, round(side * side / 2200)))
+    return Shot(_developed(rng, picture), objects, tuple(classes))
+
+
+def _centred(onto: Affine) -> Affine:
+    """The same affine for OpenCV, which counts from the middles of the pixels."""
+    return np.column_stack([onto[:, :2], onto[:, 2] + onto[:, :2] @ (0.5, 0.5) - 0.5])
+
+
+def _paste(picture: Picture, sprite: Sprite, onto: Affine, solid: NDArray[np.bool_], sun: tuple[float, float, float]) -> None:
+    """Lay a sprite and its soft shadow onto the picture in place."""
+    side = picture.shape[0]
+    h, w = sprite.alpha.shape
+    length = max(h, w) * float(np.sqrt(abs(np.linalg.det(onto[:, :2]))))
+    reach = int(np.ceil(length * sprite.lift * 2.6)) + 3
+    corners = np.array([[0, 0], [w, 0], [w, h], [0, h]]) @ onto[:, :2].T + onto[:, 2]
+    x0, y0 = np.maximum(np.floor(corners.min(axis=0)).astype(int) - reach, 0)
+    x1, y1 = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + reach, side)
+    if x1 <= x0 or y1 <= y0:
+        return
+    crop = picture[y0:y1, x0:x1]
+    local = onto.copy()
+    local[:, 2] -= (x0, y0)
+    size = (int(x1 - x0), int(y1 - y0))
+    alpha = cv2.warpAffine(sprite.alpha, _centred(local), size, flags=cv2.INTER_LINEAR).astype(np.float32) / np.float32(255)
+    rgb = cv2.warpAffine(sprite.rgb, _centred(local), size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    shift = np.array([[1, 0, sun[0] * length * sprite.lift], [0, 1, sun[1] * length * sprite.lift]])
+    shadow = cv2.warpAffine(np.maximum(alpha, 0.55 * solid[y0:y1, x0:x1]).astype(np.float32), shift, size)
+    shadow = cv2.GaussianBlur(shadow, (0, 0), max(0.6, length * sprite.lift * 0.45))
+    crop *= 1 - np.float32(sun[2]) * shadow[..., None]
+    crop += (rgb.astype(np.float32) * np.float32(1 / 255) - crop) * alpha[..., None]
+
+
+def _developed(rng: np.random.Generator, picture: Picture) -> NDArray[np.uint8]:
+    """Light, colour temperature, exposure, blur and sensor noise."""
+    side = picture.shape[0]
+    falloff = cv2.resize(fractal(rng, 8, 8, 4, 1), (side, side), interpolation=cv2.INTER_CUBIC)
+    picture = picture * (0.86 + 0.24 * falloff[..., None])
+    warm = rng.normal(0, 0.05)
+    picture = picture * np.array([1 + warm, 1 + rng.normal(0, 0.012), 1 - warm], np.float32)
+    picture = np.clip(picture * np.float32(np.exp(rng.normal(0, 0.13))), 0, 1.2) ** np.float32(np.exp(rng.normal(0, 0.09)))
+    blur = rng.random()
+    if blur < 0.25:
+        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.1) * side / 256)
+    elif blur < 0.31 and side >= 96:
+        width = max(3, int(rng.uniform(2, 5) * side / 256))
+        picture = cv2.blur(picture, (width, 1) if rng.random() < 0.5 else (1, width))
+    noise = rng.standard_normal((side, side), np.float32)[..., None] * np.float32(rng.uniform(0.004, 0.022))
+    return np.asarray(np.clip((picture + noise) * 255 + 0.5, 0, 255), np.uint8)

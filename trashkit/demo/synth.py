@@ -1,0 +1,283 @@
+"""Makes the embedded data set: photos, clean and noisy annotations, a hidden truth for the test part."""
+
+from __future__ import annotations
+
+import copy
+import json
+import multiprocessing
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from trashkit.demo.draft import Draft, Record
+from trashkit.demo.mislabel import LABEL_NOISE, PHOTO_DEFECTS, leak
+from trashkit.demo.outlines import polygons, ring_area
+from trashkit.demo.plan import CLASS_NAMES, ScenePlan, halves, make_plan
+from trashkit.demo.planted import DEFECTS, HEAVY_DEFECTS
+from trashkit.demo.scenes import compose, photograph
+from trashkit.errors import TrashkitError
+from trashkit.files import replacing
+from trashkit.progress import Progress, silent
+
+Noise = Literal["none", "light", "heavy"]
+# Per level: planted defects of each type per 300 training images (at least one), and the share of wrong labels.
+_LEVELS: dict[str, tuple[int, float]] = {"none": (0, 0.0), "light": (1, 0.03), "heavy": (3, 0.10)}
+_LIMITS = {"images": (20, 20_000), "size": (64, 1024)}
+_MASTER, _SCENE, _ERRORS = 0, 1, 2
+
+
+def make(
+    out: Path,
+    *,
+    images: int = 200,
+    size: int = 256,
+    seed: int = 0,
+    test_share: float = 0.2,
+    noise: Noise = "light",
+    shift: float = 0.15,
+    damage_photos: bool = True,
+    quality: int | None = None,
+    workers: int = 1,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Draw a data set of `images` square photos of `size` pixels into the folder `out`, and say what it holds.
+
+    Writes train.json (with planted errors), train_clean.json (without), test.json (no annotations), images/ (all
+    photos), sample_submission.csv (a header), planted.json (what was planted, where), scenes.json (which photos show
+    the same scene), leaderboard/hidden.json (truth of the test part, its public and private half) and README.txt.
+
+    noise: "none" (train.json equals train_clean.json), "light" or "heavy". shift: how far the test part's class mix
+    differs. damage_photos: with noise, also missing, truncated, doubled and leaked photos. quality: of the JPEG files,
+    by default another one for each photo (72..95). The same arguments give the same files, whatever `workers` is.
+    Raises TrashkitError for values out of range and where `out` exists and `overwrite` is not set.
+    """
+    _check(images, size, test_share, noise)
+    with replacing(Path(out), overwrite=overwrite) as folder:
+        (folder / "images").mkdir(parents=True)
+        plans = make_plan(_generator(seed, _MASTER), images, test_share, shift)
+        shots = dict(_drawn(folder / "images", plans, size, seed, quality, workers, progress))
+        parts = {part: _records([p for p in plans if p.part == part], shots, size) for part in ("train", "test")}
+        side_of = halves(_generator(seed, _MASTER, 1), plans)
+        draft = _planted(_generator(seed, _ERRORS), parts, size, noise, damage_photos)
+        _change_photos(folder / "images", draft.photos)
+        planted = draft.ledger()
+        _write(folder, parts, draft, planted, plans, side_of)
+    return {
+        "out": str(out),
+        "train_images": len(draft.images),
+        "train_annotations": len(draft.annotations),
+        "test_images": len(parts["test"][0]),
+        "scenes": len(plans),
+        "defects": sum(entry["kind"] == "defect" for entry in planted),
+        "label_errors": sum(entry["kind"] == "label-noise" for entry in planted),
+        "annotations_per_class": {
+            name: sum(a["category_id"] == k for a in parts["train"][1]) for k, name in enumerate(CLASS_NAMES, 1)
+        },
+    }
+
+
+def _check(images: int, size: int, test_share: float, noise: str) -> None:
+    for name, value in (("images", images), ("size", size)):
+        low, high = _LIMITS[name]
+        if not low <= value <= high:
+            raise TrashkitError(f"{name} is {value}, not between {low} and {high}", hint=f"choose --{name} {low} to {high}")
+    if not 0 <= test_share <= 0.9:
+        raise TrashkitError(f"the test share is {test_share}, not between 0 and 0.9", hint="choose --test-share 0.2")
+    if noise not in _LEVELS:
+        raise TrashkitError(f"noise is {noise!r}, not one of {', '.join(_LEVELS)}", hint="choose --noise light")
+
+
+def _generator(seed: int, *key: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+def _draw_scene(plan: ScenePlan, size: int, seed: int, quality: int | None) -> list[tuple[str, bytes, list[Record]]]:
+    """All photos of one scene: file name, JPEG bytes, annotations without ids."""
+    scene = compose(_generator(seed, _SCENE, plan.number), plan.classes, size)
+    out = []
+    for k, file_name in enumerate(plan.file_names):
+        rng = _generator(seed, _SCENE, plan.number, k + 1)
+        shot = photograph(rng, scene, first=k == 0)
+        level = quality or int(rng.integers(72, 96))
+        done, data = cv2.imencode(".jpg", shot.photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, level])
+        assert done
+        tolerance = float(np.clip(size / 256, 0.7, 2.0))
+        found = polygons(shot.objects, tolerance)
+        out.append((file_name, data.tobytes(), [_annotation(shot.classes[n - 1], found[n]) for n in sorted(found)]))
+    return out
+
+
+def _annotation(class_index: int, rings: list[Any]) -> Record:
+    points = np.concatenate(rings)
+    low, high = points.min(axis=0), points.max(axis=0)
+    return {
+        "id": 0,
+        "image_id": 0,
+        "category_id": class_index,
+        "segmentation": [ring.ravel().tolist() for ring in rings],
+        "area": float(sum(ring_area(ring) for ring in rings)),
+        "bbox": [float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])],
+        "iscrowd": 0,
+    }
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def _drawn(
+    folder: Path, plans: Sequence[ScenePlan], size: int, seed: int, quality: int | None, workers: int, progress: Progress
+) -> Iterator[tuple[str, list[Record]]]:
+    """Draw all scenes, write their photos, yield the annotations of each file name."""
+    total, done = sum(len(plan.file_names) for plan in plans), 0
+    draw = partial(_draw_scene, size=size, seed=seed, quality=quality)
+    pool = None
+    if workers > 1:
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)
+    try:
+        for photos in pool.map(draw, plans, chunksize=4) if pool else map(draw, plans):
+            for file_name, data, annotations in photos:
+                path = folder / file_name
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(data)
+                done += 1
+                progress("drawing photos", done, total)
+                yield file_name, annotations
+    finally:
+        if pool:
+            pool.shutdown(cancel_futures=True)
+
+
+def _records(plans: Sequence[ScenePlan], shots: dict[str, list[Record]], size: int) -> tuple[list[Record], list[Record]]:
+    """Images and annotations of a part, by file name. Image ids have gaps, so that they are no row numbers."""
+    images: list[Record] = []
+    annotations: list[Record] = []
+    for k, file_name in enumerate(sorted(name for plan in plans for name in plan.file_names)):
+        image = {"id": 3 * k // 2 + 1, "width": size, "height": size, "file_name": file_name, "license": 1}
+        images.append(image)
+        for annotation in shots[file_name]:
+            annotations.append({**annotation, "id": len(annotations) + 1, "image_id": image["id"]})
+    return images, annotations
+
+
+def _planted(
+    rng: np.random.Generator, parts: dict[str, tuple[list[Record], list[Record]]], size: int, noise: Noise, damage: bool
+) -> Draft:
+    """A copy of the training part with errors of the chosen level."""
+    images, annotations = copy.deepcopy(parts["train"])
+    draft = Draft(images, annotations, _categories(), size)
+    per_300, share = _LEVELS[noise]
+    if not per_300:
+        return draft
+    times = max(per_300, round(per_300 * len(images) / 300))
+    # Small sets keep half of their images whole.
+    budget = max(1, len(images) // 8)
+    objects = len(annotations)
+    if damage:
+        for plant in PHOTO_DEFECTS:
+            for _ in range(min(times, budget)):
+                plant(rng, draft)
+        _leak_some(rng, draft, parts["test"], min(times, budget))
+    for plant in (*DEFECTS, *(HEAVY_DEFECTS if noise == "heavy" else ())):
+        for _ in range(min(times, budget)):
+            plant(rng, draft)
+    for plant, part in LABEL_NOISE:
+        for _ in range(max(1, round(objects * share * part))):
+            plant(rng, draft)
+    return draft
+
+
+def _leak_some(rng: np.random.Generator, draft: Draft, test: tuple[list[Record], list[Record]], times: int) -> None:
+    images, annotations = test
+    for row in rng.permutation(len(images))[:times].tolist():
+        leak(rng, draft, images[row], [a for a in annotations if a["image_id"] == images[row]["id"]])
+
+
+def _change_photos(folder: Path, changes: Sequence[tuple[str, str, Any]]) -> None:
+    """Carry out what was planned for the photos: delete, truncate, copy, rename."""
+    for file_name, action, value in changes:
+        path = folder / file_name
+        if action == "delete":
+            path.unlink()
+        elif action == "truncate":
+            data = path.read_bytes()
+            path.write_bytes(data[: int(len(data) * value)])
+        elif action == "copy":
+            shutil.copyfile(path, folder / value)
+        else:
+            path.rename(folder / value)
+
+
+def _categories() -> list[Record]:
+    return [{"id": k, "name": name, "supercategory": name} for k, name in enumerate(CLASS_NAMES, 1)]
+
+
+def _coco(images: list[Record], annotations: list[Record], categories: list[Record], about: str) -> Record:
+    return {
+        "info": {"description": f"trashkit synthetic scenes, {about}", "url": "", "version": "1.0", "year": 2026,
+                 "contributor": "trashkit", "date_created": "2026-01-01"},
+        "licenses": [{"id": 1, "name": "MIT", "url": "https://opensource.org/license/mit"}],
+        "images": images,
+        "annotations": annotations,
+        "categories": categories,
+    }  # fmt: skip
+
+
+def _dump(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def _write(
+    folder: Path, parts: dict[str, tuple[list[Record], list[Record]]], draft: Draft, planted: list[Record],
+    plans: Sequence[ScenePlan], side_of: dict[str, str],
+) -> None:  # fmt: skip
+    train, test = parts["train"], parts["test"]
+    _dump(folder / "train.json", _coco(draft.images, draft.annotations, draft.categories, "training part"))
+    _dump(folder / "train_clean.json", _coco(*train, _categories(), "training part without errors"))
+    _dump(folder / "test.json", _coco(test[0], [], _categories(), "test part"))
+    (folder / "planted.json").write_text(_lines(planted), encoding="utf-8")
+    scene_of = {name: (plan.number, k) for plan in plans for k, name in enumerate(plan.file_names)}
+    groups = {
+        part: [
+            {"image_id": i["id"], "file_name": i["file_name"], "scene": scene_of[i["file_name"]][0], "shot": scene_of[i["file_name"]][1]}
+            for i in records[0]
+        ]
+        for part, records in parts.items()
+    }
+    (folder / "leaderboard").mkdir()
+    _dump(folder / "scenes.json", {"train": groups["train"]})
+    hidden = _coco(*test, _categories(), "truth of the test part")
+    hidden["leaderboard"] = {half: [i["id"] for i in test[0] if side_of[i["file_name"]] == half] for half in ("public", "private")}
+    hidden["scenes"] = groups["test"]
+    _dump(folder / "leaderboard" / "hidden.json", hidden)
+    (folder / "sample_submission.csv").write_text("image_id,PredictionString\n", encoding="utf-8")
+    (folder / "README.txt").write_text(_README, encoding="utf-8")
+
+
+def _lines(records: Sequence[Record]) -> str:
+    return "[\n" + ",\n".join(json.dumps(r, ensure_ascii=False) for r in records) + "\n]\n"
+
+
+_README = """\
+Synthetic trash scenes, drawn by trashkit. Nothing here is a photograph.
+
+train.json              what a user gets: annotations with planted errors (see planted.json)
+train_clean.json        the same images without errors; with noise "none" the two are equal
+test.json               the test images, without annotations
+images/                 all photos; file_name in the JSON files is relative to this folder
+sample_submission.csv   the header of a submission
+planted.json            truth: every planted error with its type, rows and ids; needs_photos: not visible in the JSON alone
+scenes.json             truth: which training photos show the same scene (near-duplicates)
+leaderboard/hidden.json truth: annotations of the test part and its public and private half; for the scorer only
+
+Classes follow the long tail of the real competition (Battery is rare); each has at least 10 objects in the training
+part and 4 in the test part, which raises the rare ones in small sets.
+"""
