@@ -205,7 +205,7 @@ def photo_leak(photos: PhotoTable) -> Iterator[Hit]:
     Example: `train/0012.jpg` and `test/0640.jpg` are one photo.
 
     Cure: take the image out of the training file. Both files' photos are looked up in the folder given with
-    `--images`.
+    `--images`. Related rows are image rows of the other file.
     """
     mine = [(row, one) for row, one in enumerate(photos.seen) if one.state == "ok"]
     other = [(row, one) for row, one in enumerate(photos.against) if one.state == "ok"]
@@ -223,7 +223,8 @@ def photo_leak(photos: PhotoTable) -> Iterator[Hit]:
         first = (same or homes[group])[0]
         name = against.file_names[first] or f"images[{first}]"
         what = "is the same photo as" if same else "shows nearly the same picture as"
-        yield Hit(row, f"{what} {name} of the other file", 1.0 if same else 0.5, block="images")
+        rows = same or homes[group]
+        yield Hit(row, f"{what} {name} of the other file", 1.0 if same else 0.5, related=rows, block="images")
 
 
 @check("I012", "dark-photo", Severity.INFO, on="photos")
