@@ -12,8 +12,9 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import typer.main
 
@@ -67,18 +68,28 @@ def _names(param: Any) -> str:
     return names
 
 
+KINDS = {"str": "text", "int": "number", "float": "number", "Path": "path", "bool": "yes or no"}
+
+
 def _value(param: Any) -> str:
     if param.param_type_name == "argument":
         return "required" if param.required else "optional"
     if getattr(param, "is_flag", False):
-        kind = "flag"
-    else:
-        choices = getattr(param.type, "choices", None)
-        words = [str(getattr(choice, "value", choice)) for choice in choices] if choices else []
-        kind = param.metavar or ("|".join(words) if words else param.type.name)
-    return f"{kind}, {'several times' if param.multiple else ''}".removesuffix(", ") + (
-        "; required" if param.required else ""
-    )
+        return "flag"
+    kind = param.metavar or _kind(param.type_descriptor.annotation)
+    return kind + (", several times" if param.multiple else "") + ("; required" if param.required else "")
+
+
+def _kind(annotation: Any) -> str:
+    """A type in the reader's words: enumerations and literals by their choices."""
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return "|".join(str(member.value) for member in annotation)
+    if get_origin(annotation) is Literal:
+        return "|".join(str(choice) for choice in get_args(annotation))
+    inner = [part for part in get_args(annotation) if part is not type(None)]
+    if inner:
+        return _kind(inner[0])
+    return KINDS.get(getattr(annotation, "__name__", ""), str(annotation))
 
 
 def _default(param: Any) -> str:
