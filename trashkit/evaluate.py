@@ -1,0 +1,84 @@
+"""Predictions of any form against the truth: one confusion matrix for each image, pooled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trashkit.coco import Dataset
+from trashkit.errors import TrashkitError
+from trashkit.masks import PaintOrder, dataset_label_map
+from trashkit.predictions import Predictions
+from trashkit.progress import Progress, silent
+from trashkit.scores import Confusion, confusion
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Result of `evaluate`.
+
+    images: rows of the scored images in the truth, in its order. per_image: int64 [N, C, C], their confusion matrices.
+    size: (height, width) at which they were scored, None for native. left_out: images of the truth without prediction.
+    """
+
+    names: tuple[str, ...]
+    images: tuple[int, ...]
+    per_image: NDArray[np.int64]
+    size: tuple[int, int] | None
+    left_out: int
+
+    @property
+    def confusion(self) -> Confusion:
+        """All images in one matrix."""
+        return Confusion(self.per_image.sum(axis=0), self.names)
+
+    def definitions(self) -> dict[str, float]:
+        """mIoU in every definition, see `trashkit.scores.DEFINITIONS`."""
+        return self.confusion.definitions(self.per_image)
+
+
+def evaluate(
+    predictions: Predictions,
+    *,
+    size: tuple[int, int] | None = (256, 256),
+    order: PaintOrder = "area",
+    partial: bool = False,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Score predictions against the annotations of the data set that they were opened for.
+
+    size: (height, width), or None for each image's native size. Truth is rasterised at native size in `order` and then
+    sampled with ``cv2.INTER_NEAREST``; predictions come to that size as `Predictions.label_maps` says. Images that
+    only the predictions have are left out.
+    Raises TrashkitError, naming the first, where the truth has images without prediction, unless `partial`.
+    """
+    truth = predictions.dataset
+    present = set(predictions.images)
+    lacking = [image.file_name for image in truth.images if image.row not in present]
+    if lacking and not partial:
+        raise TrashkitError(
+            f"{predictions.path} lacks {len(lacking)} of {len(truth)} images of the truth, first {lacking[0]}",
+            hint="predict them too, or add --partial to score the others alone",
+        )
+    classes = len(truth.classes)
+    found: dict[int, NDArray[np.int64]] = {}
+    for row, label_map in predictions.label_maps(size):
+        try:
+            found[row] = confusion(dataset_label_map(truth, row, order=order, size=size), label_map, classes)
+        except TrashkitError as error:
+            name = truth.image_by_row[row].file_name
+            raise TrashkitError(f"{predictions.path}, {name}: {error.message}", hint=error.hint) from error
+        progress("scoring", len(found), len(present))
+    rows = tuple(sorted(found))
+    return Evaluation(truth.classes.names, rows, np.stack([found[row] for row in rows]), size, len(lacking))
+
+
+def require_labels(dataset: Dataset) -> None:
+    """TrashkitError where a data set has no annotation at all: a test file given as truth."""
+    if not dataset.annotations:
+        raise TrashkitError(
+            f"{dataset.coco.path or 'the truth'} has no annotations, so there is nothing to score against",
+            hint="give annotations as --truth",
+        )
