@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from trashkit import __version__
-from trashkit.cli import doctor
+from trashkit.cli import doctor, ensemble, score, split, submit
 from trashkit.cli.groups import Root
 
 app = typer.Typer(
@@ -39,6 +39,10 @@ def root(
 
 # One line per command module: `app.command("name")(module.function)` or `app.add_typer(module.app, name="name")`.
 app.command("doctor")(doctor.doctor)
+app.command("ensemble")(ensemble.ensemble)
+app.command("score")(score.score)
+app.add_typer(split.app, name="split")
+app.add_typer(submit.app, name="submit")
 
 
 def main() -> None:
