@@ -278,14 +278,58 @@ def test_changed_pyproject_installs_again_without_looking_for_torch(machine: Mac
     machine.python(unreachable=0)
     machine.run("setup", TORCH="cpu")
     machine.called()
-    with (machine.project / "pyproject.toml").open("a") as file:
-        file.write("# changed\n")
+    settings = machine.project / "pyproject.toml"
+    settings.write_text(settings.read_text().replace('"rich>=', '"another-package",\n    "rich>='))
     assert machine.run("demo").returncode == 0
     calls = machine.called()
     assert not [line for line in calls if line.startswith(("probe", "-m venv"))]
     assert any("--editable .[all] --group dev" in line for line in calls)
     machine.run("demo")
     assert machine.called() == ["-m trashkit demo"]
+
+
+def test_changed_tool_settings_install_nothing(machine: Machine) -> None:
+    """So that a pulled change of the linter's rules does not stop those who have no network."""
+    machine.python()
+    machine.run("setup")
+    machine.called()
+    with (machine.project / "pyproject.toml").open("a") as file:
+        file.write("[tool.another]\nx = 1\n")
+    machine.run("demo")
+    assert machine.called() == ["-m trashkit demo"]
+
+
+def test_another_python_makes_another_environment(machine: Machine) -> None:
+    machine.python("python3", "3.11")
+    machine.python("a python", "3.13")
+    machine.run("setup")
+    machine.called()
+    done = machine.run("demo", PYTHON=str(machine.bin / "a python"))
+    assert "does not run with Python 3.13" in done.stderr
+    assert machine.called()[0].startswith("-m venv")
+    machine.run("demo")
+    assert machine.called() == ["-m trashkit demo"]
+
+
+def test_python_behind_the_link_that_became_another_is_noticed(machine: Machine) -> None:
+    """A system upgrade from 3.11 to 3.13 leaves packages where the new Python does not look."""
+    machine.python("python3", "3.11")
+    machine.run("setup")
+    machine.called()
+    machine.python("python3", "3.13")
+    (machine.project / ".venv" / "bin" / "python").write_text((machine.bin / "python3").read_text())
+    assert machine.run("demo").returncode == 0
+    assert any("--editable" in line for line in machine.called())
+
+
+def test_moved_folder_makes_another_environment(machine: Machine) -> None:
+    machine.python()
+    machine.run("setup")
+    machine.called()
+    machine.project = machine.project.rename(machine.project.with_name("moved"))
+    done = machine.run("demo")
+    assert "was moved" in done.stderr
+    assert any(line.startswith("-m venv") for line in machine.called())
 
 
 def test_interrupted_set_up_starts_afresh(machine: Machine) -> None:
