@@ -88,7 +88,7 @@ def check(
 
 def checks() -> dict[str, Check]:
     """All checks by code, in the order of their codes. Importing a new file in `checks/` is all it takes to join."""
-    from trashkit.audit import checks as package
+    package = import_module("trashkit.audit.checks")
 
     for module in iter_modules(package.__path__):
         import_module(f"{package.__name__}.{module.name}")

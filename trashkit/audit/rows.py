@@ -38,6 +38,14 @@ def shown(value: Any, width: int = 40) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def value_of(raw: msgspec.Raw) -> Any:
+    """Value of one row; None for numbers of thousands of digits and lists nested past all measure."""
+    try:
+        return decode(raw)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _is_id(value: Any) -> str | None:
     if isinstance(value, float) and not math.isfinite(value):
         return "is not finite"
@@ -134,7 +142,10 @@ def text_problems(block: str, row: int, raw: msgspec.Raw, problems: list[RowProb
         keys = [key for key, _ in items]
         twice.extend(sorted({key for key in keys if keys.count(key) > 1}) if len(set(keys)) < len(keys) else ())
 
-    json.loads(bytes(raw), object_pairs_hook=pairs)
+    try:
+        json.loads(bytes(raw), object_pairs_hook=pairs)
+    except (ValueError, RecursionError):
+        return
     if twice:
         names = ", ".join(shown(key) for key in twice[:5])
         problems.append(RowProblem("duplicate-key", block, row, "", f"key {names} is given more than once"))
@@ -170,7 +181,7 @@ def read_rows(coco: Coco, block: str, problems: list[RowProblem]) -> Rows:
     for row, raw in enumerate(coco.rows(block)):
         text_problems(block, row, raw, problems)
         strict_problem(block, row, raw, problems)
-        record = decode(raw)
+        record = value_of(raw)
         field_problems(block, row, record, problems)
         records.append(record)
     return Rows(records)
@@ -236,6 +247,6 @@ def read_annotations(
 
 def _read_slowly(row: int, raw: msgspec.Raw, problems: list[RowProblem]) -> dict[str, Any]:
     strict_problem("annotations", row, raw, problems)
-    record = decode(raw)
+    record = value_of(raw)
     field_problems("annotations", row, record, problems)
     return record if isinstance(record, dict) else {}

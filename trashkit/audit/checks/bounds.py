@@ -1,0 +1,171 @@
+"""Where shapes lie: outside the image, at another scale, with x and y swapped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from trashkit.audit.checks.rings import worst_rings
+from trashkit.audit.registry import Hit, check
+from trashkit.audit.shapes import Shapes
+from trashkit.audit.table import Floats, Ints
+from trashkit.finding import Severity
+
+FEW_PIXELS = 5.0
+"""Up to here cutting off what lies outside is a safe fix: beyond it, the outline itself is in doubt."""
+
+
+def _ring_excess(shapes: Shapes) -> Floats:
+    """[rings] how many pixels each ring reaches outside its image; 0 where the size is unknown."""
+    owner = shapes.ring_owner
+    left, top, right, bottom = shapes.ring_box.T
+    outside = np.stack((-left, -top, right - shapes.width[owner], bottom - shapes.height[owner]))
+    return np.asarray(np.nan_to_num(np.maximum(outside.max(axis=0), 0.0), nan=0.0, posinf=1e308))
+
+
+def _wholly_outside(shapes: Shapes) -> np.ndarray[Any, Any]:
+    owner = shapes.ring_owner
+    left, top, right, bottom = shapes.ring_box.T
+    return (right <= 0) | (bottom <= 0) | (left >= shapes.width[owner]) | (top >= shapes.height[owner])
+
+
+def _shift(dx: float, dy: float) -> Any:
+    def broken(coco: dict[str, Any]) -> None:
+        annotation = coco["annotations"][0]
+        ring = annotation["segmentation"][0]
+        ring[0::2] = [x + dx for x in ring[0::2]]
+        ring[1::2] = [y + dy for y in ring[1::2]]
+        annotation["bbox"][0] += dx
+        annotation["bbox"][1] += dy
+
+    return broken
+
+
+@check("G010", "out-of-bounds", Severity.WARNING, broken=_shift(-73, 0))
+def out_of_bounds(shapes: Shapes) -> Iterator[Hit]:
+    """A polygon reaches outside its image. Score: by how many pixels.
+
+    Some rasterisers wrap around or crash, others clip. Half a pixel is a rounding matter, many pixels mean that size
+    and annotation do not belong together. Threshold: `outside`, 0 pixels. Rings that lie outside altogether are
+    G011's.
+
+    Example::
+
+        {"images": [{"id": 1, "width": 512, "height": 512}], "annotations": [{"image_id": 1,
+         "segmentation": [[500, 10, 512.6, 10, 512.6, 60]]}]}
+
+    Cure: `trashkit fix` clips up to five pixels, `--unsafe` any number.
+    """
+    excess = _ring_excess(shapes)
+    rings = np.flatnonzero((excess > shapes.table.settings.outside) & ~_wholly_outside(shapes))
+    for ring, _ in worst_rings(shapes, rings, excess[rings]):
+        owner = int(shapes.ring_owner[ring])
+        pixels = float(excess[ring])
+        message = f"polygon reaches {pixels:.3g} px outside the image of {_size(shapes, owner)}"
+        yield Hit(int(shapes.rows[owner]), message, pixels, "safe" if pixels <= FEW_PIXELS else "unsafe")
+
+
+@check("G011", "ring-outside", Severity.ERROR, broken=_shift(-200, 0))
+def ring_outside(shapes: Shapes) -> Iterator[Hit]:
+    """A ring lies wholly outside its image, so that it has no pixels there. Score: pixels by which it reaches out.
+
+    Example::
+
+        {"images": [{"id": 1, "width": 512, "height": 512}], "annotations": [{"image_id": 1,
+         "segmentation": [[600, 10, 650, 10, 650, 60]]}]}
+
+    Cure: `trashkit fix --unsafe` drops the ring; look first whether the image's size is right.
+    """
+    excess = _ring_excess(shapes)
+    rings = np.flatnonzero(_wholly_outside(shapes))
+    for ring, number in worst_rings(shapes, rings, excess[rings]):
+        owner = int(shapes.ring_owner[ring])
+        which = "ring" if number == 1 else f"{number} rings, among them one"
+        left, top, right, bottom = shapes.ring_box[ring]
+        message = (
+            f"{which} from ({left:.5g}, {top:.5g}) to ({right:.5g}, {bottom:.5g}) lies wholly outside the image of "
+            f"{_size(shapes, owner)}"
+        )
+        yield Hit(int(shapes.rows[owner]), message, float(excess[ring]), "unsafe")
+
+
+def _size(shapes: Shapes, annotation: int) -> str:
+    return f"{shapes.width[annotation]:.0f}x{shapes.height[annotation]:.0f} px"
+
+
+def _images(shapes: Shapes) -> Iterator[tuple[int, Ints, Floats]]:
+    """Each known image with usable shapes: its row, its annotations, and the box around them."""
+    usable = np.flatnonzero((shapes.image >= 0) & ~np.isnan(shapes.box).any(axis=1) & ~np.isnan(shapes.width))
+    if not len(usable):
+        return
+    image = shapes.image[usable]
+    first = np.flatnonzero(np.concatenate(([True], image[1:] != image[:-1])))
+    low = np.minimum.reduceat(shapes.box[usable, :2], first)
+    high = np.maximum.reduceat(shapes.box[usable, 2:], first)
+    sizes = np.stack((shapes.width[usable[first]], shapes.height[usable[first]]), axis=1)
+    beyond = (high > sizes * 1.1 + 2).any(axis=1)
+    last = np.append(first[1:], len(usable))
+    for n in np.flatnonzero(beyond).tolist():
+        yield int(image[first[n]]), usable[first[n] : last[n]], np.concatenate((low[n], high[n], sizes[n]))
+
+
+def _swap(coco: dict[str, Any]) -> None:
+    coco["images"][0].update(width=480, height=640)
+
+
+@check("G012", "axes-swapped", Severity.ERROR, broken=_swap)
+def axes_swapped(shapes: Shapes) -> Iterator[Hit]:
+    """All annotations of an image fit it only when x and y, or its width and height, change places.
+
+    Photos taken upright and turned by an EXIF tag do this, and writers that put rows before columns.
+
+    Example::
+
+        {"images": [{"id": 1, "width": 480, "height": 640}], "annotations": [{"image_id": 1,
+         "segmentation": [[600, 400, 639, 400, 639, 470]]}]}
+
+    Cure: correct width and height, after a look at the photo.
+    """
+    for row, annotations, (_, _, right, bottom, width, height) in _images(shapes):
+        if width != height and right <= height + 2 and bottom <= width + 2:
+            message = (
+                f"{len(annotations)} annotations reach to ({right:.0f}, {bottom:.0f}) in an image of {width:.0f}x"
+                f"{height:.0f} px: they fit with width and height swapped"
+            )
+            yield Hit(row, message, float(max(right - width, bottom - height)), block="images")
+
+
+def _scale(coco: dict[str, Any]) -> None:
+    coco["images"][0].update(width=320, height=240)
+
+
+@check("G013", "annotated-at-other-scale", Severity.ERROR, broken=_scale)
+def annotated_at_other_scale(shapes: Shapes) -> Iterator[Hit]:
+    """The annotations of an image were drawn on a larger picture: they reach far beyond its size.
+
+    Half of them or more reach outside by over a tenth of the side. Score: the factor by which the annotations would
+    have to shrink at least.
+
+    Example::
+
+        {"images": [{"id": 1, "width": 320, "height": 240}], "annotations": [{"image_id": 1,
+         "segmentation": [[500, 300, 630, 300, 630, 470]]}]}
+
+    Cure: find the size at which they were drawn and scale them, or correct width and height.
+    """
+    for row, annotations, (_, _, right, bottom, width, height) in _images(shapes):
+        if width != height and right <= height + 2 and bottom <= width + 2:
+            continue
+        far = shapes.box[annotations, 2:] > np.array([width, height]) * 1.1 + 2
+        if far.any(axis=1).mean() < 0.4:
+            continue
+        factor = max(right / width, bottom / height)
+        if math.isfinite(factor):
+            message = (
+                f"{len(annotations)} annotations reach to ({right:.5g}, {bottom:.5g}) in an image of {width:.0f}x"
+                f"{height:.0f} px: drawn on a picture at least {factor:.3g} times as large"
+            )
+            yield Hit(row, message, float(factor), block="images")

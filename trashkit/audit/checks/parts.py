@@ -1,0 +1,171 @@
+"""Parts of one annotation: rings that overlap, lie in each other, specks and pin-holes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import shapely
+
+from trashkit.audit.example import octagon
+from trashkit.audit.registry import Hit, check
+from trashkit.audit.shapes import Shapes
+from trashkit.finding import Severity
+
+_INSIDE = 0.99
+"""A ring lies inside another when this share of it does."""
+
+
+def _nested(shapes: Shapes) -> np.ndarray[Any, Any]:
+    """For each sibling pair whether the smaller ring lies inside the larger."""
+    first, second, shared = shapes.sibling_pairs
+    area = shapely.area(shapes.parts)
+    smaller = np.minimum(area[first], area[second])
+    return np.asarray((smaller > 0) & (shared >= _INSIDE * smaller))
+
+
+def _second_ring(ring: list[float]) -> Any:
+    def broken(coco: dict[str, Any]) -> None:
+        coco["annotations"][0]["segmentation"].append(ring)
+
+    return broken
+
+
+@check("G030", "sibling-rings-overlap", Severity.WARNING, broken=_second_ring([130, 70, 170, 70, 170, 120, 130, 120]))
+def sibling_rings_overlap(shapes: Shapes) -> Iterator[Hit]:
+    """Two rings of one annotation overlap by more than 1 pixel² (`sibling_overlap`). Score: pixels² shared.
+
+    Rasterisers unite them; whoever adds up ring areas counts the shared part twice; some editors cut it out.
+
+    Example::
+
+        {"segmentation": [[10, 10, 60, 10, 60, 60, 10, 60], [50, 10, 90, 10, 90, 60, 50, 60]]}
+
+    Cure: `trashkit fix --unsafe` unites them.
+    """
+    first, second, shared = shapes.sibling_pairs
+    far = np.flatnonzero(shared > shapes.table.settings.sibling_overlap)
+    yield from _pairs(shapes, first[far], second[far], shared[far], "overlap by")
+
+
+@check("G031", "ring-inside-ring", Severity.WARNING, broken=_second_ring(octagon(111, 91, 15)))
+def ring_inside_ring(shapes: Shapes) -> Iterator[Hit]:
+    """A ring lies inside another of the same annotation: meant as a hole, which COCO polygons do not have, or a double.
+
+    pycocotools fills it, so a hole that was meant is lost. Score: pixels² shared.
+
+    Example::
+
+        {"segmentation": [[10, 10, 90, 10, 90, 90, 10, 90], [40, 40, 60, 40, 60, 60, 40, 60]]}
+
+    Cure: decide whether it is a hole (write the annotation as RLE) or too much (`trashkit fix --unsafe` drops it).
+    """
+    first, second, shared = shapes.sibling_pairs
+    inside = np.flatnonzero(_nested(shapes))
+    yield from _pairs(shapes, first[inside], second[inside], shared[inside], "lie in each other, sharing")
+
+
+def _pairs(shapes: Shapes, first: Any, second: Any, shared: Any, what: str) -> Iterator[Hit]:
+    """One hit for each annotation: its pair of rings that shares most."""
+    owners = shapes.ring_owner[first]
+    for annotation in np.unique(owners).tolist():
+        mine = np.flatnonzero(owners == annotation)
+        worst = mine[np.argmax(shared[mine])]
+        a, b = shapes.ring_number[first[worst]], shapes.ring_number[second[worst]]
+        more = f" ({len(mine)} such pairs)" if len(mine) > 1 else ""
+        yield Hit(int(shapes.rows[annotation]), f"rings {a} and {b} {what} {shared[worst]:.4g} px²{more}",
+                  float(shared[worst]), "unsafe")
+
+
+@check("G032", "speck", Severity.INFO, broken=_second_ring([10, 10, 13, 10, 13, 13, 10, 13]))
+def speck(shapes: Shapes) -> Iterator[Hit]:
+    """A part of an annotation is tiny beside the whole: under 16 pixels² (`speck_area`) and 5 % (`speck_share`).
+
+    Left by clicks beside the object and by tools that turn masks into polygons. Score: how many such parts.
+
+    Example::
+
+        {"segmentation": [[10, 10, 90, 10, 90, 90, 10, 90], [200, 200, 203, 200, 203, 203, 200, 203]]}
+
+    Cure: `trashkit fix --despeckle` removes specks and fills pin-holes, counted before and after.
+    """
+    settings = shapes.table.settings
+    owner = shapes.ring_owner
+    area = shapely.area(shapes.parts)
+    small = (area < settings.speck_area) & (area < settings.speck_share * shapes.area[owner])
+    small &= shapes.ring_count[owner] > 1
+    specks = np.bincount(owner[small], minlength=len(shapes))
+    for annotation, mask in shapes.masks.items():
+        if mask.lengths is not None and shapes.area[annotation] > settings.speck_area:
+            specks[annotation] = _small_components(mask, 1, settings.speck_area, settings.speck_share)
+    for annotation in np.flatnonzero(specks).tolist():
+        count = int(specks[annotation])
+        what = "a part is" if count == 1 else f"{count} parts are"
+        message = f"{what} under {settings.speck_area:.3g} px² and {settings.speck_share:.0%} of the whole"
+        yield Hit(int(shapes.rows[annotation]), message, float(count), "unsafe")
+
+
+def _pin_hole(coco: dict[str, Any]) -> None:
+    counts = [150 * 640 + 100]
+    for column in range(40):
+        counts += [20, 2, 20, 598] if column == 20 else [42, 598]
+    counts[-1] = 640 * 640 - sum(counts[:-1])
+    coco["images"][0].update(width=640, height=640)
+    area = 42 * 40 - 2
+    coco["annotations"][0].update(
+        segmentation={"size": [640, 640], "counts": counts}, area=area, bbox=[150, 100, 40, 42]
+    )
+
+
+@check("G033", "pin-hole", Severity.INFO, broken=_pin_hole)
+def pin_hole(shapes: Shapes) -> Iterator[Hit]:
+    """A mask, or a ring that crosses itself, has holes under 16 pixels² (`speck_area`). Score: how many.
+
+    Ground truth with pin-holes filled trained better networks for the winners of one competition.
+
+    Example::
+
+        {"segmentation": {"size": [4, 4], "counts": [0, 5, 1, 10]}}
+
+    Cure: `trashkit fix --despeckle` fills them, counted before and after.
+    """
+    settings = shapes.table.settings
+    holes = np.zeros(len(shapes), np.int64)
+    mended = np.flatnonzero(shapes.bounded & ~shapes.valid)
+    for ring in mended.tolist():
+        for polygon in shapely.get_parts(shapes.parts[ring]):
+            inner = [shapely.area(shapely.Polygon(hole)) for hole in polygon.interiors]
+            holes[shapes.ring_owner[ring]] += sum(1 for area in inner if 0 < area < settings.speck_area)
+    for annotation, mask in shapes.masks.items():
+        if mask.lengths is not None and mask.area > settings.speck_area:
+            holes[annotation] = _small_components(mask, 0, settings.speck_area, 1.0)
+    for annotation in np.flatnonzero(holes).tolist():
+        count = int(holes[annotation])
+        what = "a hole is" if count == 1 else f"{count} holes are"
+        yield Hit(int(shapes.rows[annotation]), f"{what} under {settings.speck_area:.3g} px²", float(count), "unsafe")
+
+
+def _small_components(mask: Any, value: int, area: float, share: float) -> int:
+    """How many 4-connected regions of a value are small, within the mask's own box; holes touch no edge of it."""
+    import cv2
+
+    left, top, right, bottom = (int(edge) for edge in mask.box)
+    if (right - left) * (bottom - top) > 1 << 26:
+        return 0
+    rows = mask.size[0]
+    runs = np.concatenate(([0], np.cumsum(mask.lengths)))
+    marks = np.zeros((right - left) * rows + 1, np.int8)
+    offset = left * rows
+    starts = np.clip(runs[1:-1:2] - offset, 0, len(marks) - 1)
+    ends = np.clip(runs[2::2] - offset, 0, len(marks) - 1)
+    np.add.at(marks, starts[: len(ends)], 1)
+    np.add.at(marks, ends, -1)
+    crop = np.cumsum(marks[:-1], dtype=np.int8).reshape(right - left, rows)[:, top:bottom]
+    if value == 0:
+        crop = np.pad(1 - crop, 1, constant_values=1)  # what is outside joins into one large region
+    _, _, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(crop).view(np.uint8), connectivity=4)
+    sizes = stats[1:, cv2.CC_STAT_AREA]
+    if value == 0:
+        sizes = np.delete(sizes, 0)  # the region around, labelled first since it starts at the corner
+    return int(((sizes < area) & (sizes < share * mask.area)).sum())

@@ -1,0 +1,123 @@
+"""Fixes proposed for findings, and a file fixed until nothing is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from trashkit.audit.engine import audit
+from trashkit.audit.fixers import FIXERS, STAGES
+from trashkit.audit.registry import chosen
+from trashkit.audit.settings import Settings
+from trashkit.audit.workbench import Workbench
+from trashkit.coco.dataset import Coco
+from trashkit.coco.edit import Edit, fingerprint
+from trashkit.coco.edits import apply
+from trashkit.errors import TrashkitError
+from trashkit.finding import Finding
+from trashkit.progress import Progress, silent
+
+MAX_ROUNDS = 5
+"""One fix may uncover another finding; this many audits settle every file seen so far."""
+
+
+@dataclass(frozen=True)
+class FixResult:
+    """What `fix` came to.
+
+    coco: the fixed file. edits: what was done, about rows of the source file. kept_back: how many fixes were left
+    undone because they are unsafe. rejected: how many because a reviewer rejected them.
+    """
+
+    coco: Coco
+    edits: list[Edit]
+    kept_back: int
+    rejected: int
+
+
+def propose(coco: Coco, findings: Iterable[Finding], *, unsafe: bool = False) -> list[Edit]:
+    """Edits that cure the findings that have a cure, in the order in which they apply.
+
+    Safe fixes alone unless `unsafe`. Findings must be about `coco`. The same findings give the same edits.
+    """
+    bench = Workbench(coco, unsafe=unsafe)
+    _cure(bench, findings)
+    return bench.edits
+
+
+def _cure(bench: Workbench, findings: Iterable[Finding]) -> None:
+    listed = [f for f in findings if f.row is not None and f.name in FIXERS]
+    for stage in STAGES:
+        for finding in sorted((f for f in listed if f.name in stage), key=lambda f: (f.block, f.row or 0, f.code)):
+            assert finding.row is not None
+            if bench.has(finding.block, finding.row):
+                stage[finding.name](bench, finding)
+
+
+def fix(
+    coco: Coco,
+    *,
+    settings: Settings | None = None,
+    select: Collection[str] = (),
+    ignore: Collection[str] = (),
+    unsafe: bool = False,
+    decisions: Sequence[Edit] = (),
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> FixResult:
+    """A file with all safe fixes done, or all fixes with `unsafe`; `coco` itself is not changed.
+
+    select, ignore: codes, beginnings of codes or names of checks. decisions: edits of kind reject leave the row they
+    name alone, for the check whose code or name is their reason. Audits again after fixing, until nothing is left that
+    a fix would change, so fixing the result changes nothing.
+    """
+    codes = [check.code for check in chosen(select, ignore) if check.name in FIXERS]
+    if not codes:
+        return FixResult(coco, [], 0, 0)
+    bench = Workbench(coco, unsafe=unsafe)
+    spared = _rejections(coco, decisions)
+    rejected: set[tuple[str, int, str]] = set()
+    fixed, edits = coco, 0
+    for _ in range(MAX_ROUNDS):
+        found = audit(fixed, settings=settings, select=codes, workers=workers, progress=progress).findings
+        findings = []
+        for finding in _in_source(bench, found):
+            if {(finding.block, finding.row, finding.code), (finding.block, finding.row, finding.name)} & spared:
+                rejected.add((finding.block, finding.row or 0, finding.code))
+            else:
+                findings.append(finding)
+        _cure(bench, findings)
+        if len(bench.edits) == edits:
+            break
+        edits = len(bench.edits)
+        fixed = apply(coco, bench.edits)
+    return FixResult(fixed, bench.edits, len(bench.kept_back), len(rejected))
+
+
+def _in_source(bench: Workbench, findings: Iterable[Finding]) -> Iterable[Finding]:
+    """Findings about the file as the edits leave it, with rows as the source file counts them."""
+    kept: dict[str, list[int]] = {}
+    for finding in findings:
+        if not bench.deleted or finding.row is None:
+            yield finding
+            continue
+        if finding.block not in kept:
+            count = bench.coco.count(finding.block)
+            kept[finding.block] = [row for row in range(count) if (finding.block, row) not in bench.deleted]
+        rows = kept[finding.block]
+        yield replace(finding, row=rows[finding.row], related=tuple(rows[row] for row in finding.related))
+
+
+def _rejections(coco: Coco, decisions: Iterable[Edit]) -> set[tuple[str, int, str]]:
+    """(block, row, reason) of rejected fixes. Raises TrashkitError for a rejection of a row that has changed since."""
+    found = set()
+    for edit in decisions:
+        if edit.kind != "reject" or edit.row is None:
+            continue
+        if edit.row >= coco.count(edit.block) or fingerprint(coco.record(edit.block, edit.row)) != edit.fingerprint:
+            raise TrashkitError(
+                f"{edit.place} is no longer as the reviewer saw it when rejecting {edit.reason}",
+                hint="fix the file that was reviewed, or review this one",
+            )
+        found.add((edit.block, edit.row, edit.reason))
+    return found
