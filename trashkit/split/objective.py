@@ -153,6 +153,17 @@ def gather(values: Floats, group: Ints) -> Floats:
     return total
 
 
+def attainable_weights(weights: Floats, units: Floats, shares: Floats) -> Floats:
+    """[F] weights of the search: less for a feature of which one unit holds about a whole fold's share or more.
+
+    Such a fold cannot be evened out, and trying to (by keeping all other images of the class away from it) would cost
+    the criteria that can be met: ``weight / (1 + (2 * largest / share) ** 4)``. units: [U, F].
+    """
+    total = units.sum(axis=0)
+    largest = units.max(axis=0) / np.where(total > 0, total, 1.0)
+    return np.asarray(weights / (1 + (2 * largest / shares.max()) ** 4))
+
+
 def deviations(values: Floats, fold: Ints, shares: Floats) -> Floats:
     """[K, F] relative deviation of each fold from its share: ``sum_kf / (share_k * total_f) - 1``.
 

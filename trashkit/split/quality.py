@@ -141,9 +141,10 @@ def _warnings(features: Features, group: Ints, held: Ints, report: Sequence[int]
         if not empty:
             continue
         have = int(units[:, number].sum())
-        why = f"it is in {have} {'image' if have == 1 else 'images'} or groups of images only"
+        what = ("image", "images") if len(units) == len(group) else ("group of images", "groups of images")
+        why = f"only 1 {what[0]} holds it" if have == 1 else f"only {have} {what[1]} hold it"
         if have >= len(held):
-            why = f"although it is in {have} groups: rarer classes had to be placed first"
+            why = f"although {have} {what[1]} hold it: rarer classes had to be placed first"
         lines.append(f"{name} is missing from fold {', '.join(empty)}: {why}")
     largest = int(np.bincount(group).max())
     if largest > len(group) * 0.5:

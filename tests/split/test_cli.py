@@ -1,0 +1,88 @@
+"""The commands: files, JSON and exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from trashkit.cli.app import app
+from trashkit.coco import Dataset, write
+
+Build = Callable[..., Dataset]
+runner = CliRunner()
+
+
+def run(*words: object) -> Result:
+    return runner.invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def annotations(build: Build, tmp_path: Path) -> Path:
+    write(build(40).coco, tmp_path / "ann.json")
+    return tmp_path / "ann.json"
+
+
+def test_search_is_the_default_and_keeps_the_contract(annotations: Path, tmp_path: Path) -> None:
+    out = tmp_path / "split.json"
+    done = run("split", annotations, "--out", out, "--folds", 4, "--seed", 3, "--trials", 500_000, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads(out.read_text())
+    assert {"folds", "quality", "seed", "source"} == set(json.loads(done.stdout))
+    assert json.loads(done.stdout)["seed"] == 3
+    assert json.loads(done.stdout)["source"]["path"] == str(annotations)
+    again = tmp_path / "again.json"
+    assert (
+        run("split", "search", annotations, "--out", again, "--folds", 4, "--seed", 3, "--trials", 500_000).exit_code
+        == 0
+    )
+    assert out.read_bytes() == again.read_bytes()
+    refused = run("split", annotations, "--out", out)
+    assert refused.exit_code == 2
+    assert "exists already" in refused.stderr
+
+
+def test_show_export_check(annotations: Path, tmp_path: Path) -> None:
+    out = tmp_path / "split.json"
+    assert (
+        run("split", annotations, "--out", out, "--folds", 2, "--groups", "folder", "--trials", 500_000).exit_code == 0
+    )
+    shown = run("split", "show", out, "--html", tmp_path / "page.html")
+    assert shown.exit_code == 0, shown.stderr
+    assert "Paper" in shown.stdout
+    assert "<svg" in (tmp_path / "page.html").read_text()
+    assert run("split", "export", out, "--data", annotations, "--out", tmp_path / "folds").exit_code == 0
+    assert (tmp_path / "folds/fold-1/val.json").exists()
+    assert run("split", "check", out, "--data", annotations, "--groups", "folder").exit_code == 0
+    leaking = run("split", "check", out, "--data", annotations, "--groups", "field:place", "--json")
+    assert leaking.exit_code == 1
+    assert {f["code"] for f in json.loads(leaking.stdout)["findings"] if f["severity"] == "error"} == {"leak"}
+
+
+def test_a_split_made_elsewhere_is_shown_with_its_data(annotations: Path, tmp_path: Path) -> None:
+    ids = [image["id"] for image in json.loads(annotations.read_text())["images"]]
+    (tmp_path / "own.json").write_text(json.dumps({"folds": [{"train": ids[10:], "val": ids[:10]}]}))
+    assert run("split", "show", tmp_path / "own.json").exit_code == 2
+    assert run("split", "show", tmp_path / "own.json", "--data", annotations).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--groups", "colour"], "is no rule for groups"),
+        (["--folds", 99], "cannot be split into 99 folds"),
+        (["--test", "test.json"], "--test needs the photos"),
+        (["--images", "/nowhere"], "/nowhere"),
+        (["--seconds", 0], "is no time"),
+    ],
+)
+def test_mistakes_end_with_two_and_write_nothing(
+    annotations: Path, tmp_path: Path, words: list[object], message: str
+) -> None:
+    done = run("split", annotations, "--out", tmp_path / "split.json", *words)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert not (tmp_path / "split.json").exists()

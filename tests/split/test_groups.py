@@ -1,0 +1,76 @@
+"""Groups: near hashes, union-find, rules."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trashkit.coco import Dataset
+from trashkit.errors import TrashkitError
+from trashkit.split.groups import close_pairs, joined, named_groups, number, union
+
+Build = Callable[..., Dataset]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 7))
+def test_close_pairs_join_what_brute_force_joins(seed: int, distance: int) -> None:
+    rng = np.random.default_rng(seed)
+    base = rng.integers(0, 2**63, 12, dtype=np.uint64)
+    flips = [sum(1 << int(b) for b in rng.choice(64, rng.integers(0, 10), replace=False)) for _ in range(60)]
+    hashes = base[rng.integers(0, 12, 60)] ^ np.array(flips, dtype=np.uint64)
+    near = np.bitwise_count(hashes[:, None] ^ hashes[None, :]) <= distance
+    wanted = union(60, [(int(a), int(b)) for a, b in np.argwhere(near)])
+    assert (union(60, close_pairs(hashes, distance)) == wanted).all()
+
+
+def test_many_hashes_take_little_time_and_equal_ones_too() -> None:
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 2**63, 20_000, dtype=np.uint64)
+    hashes[:5000] = 0
+    assert len(close_pairs(hashes, 6)) == 4999
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.data())
+def test_joining_breaks_neither_grouping(first: list[int], data: st.DataObject) -> None:
+    second = data.draw(st.lists(st.integers(0, 5), min_size=len(first), max_size=len(first)))
+    whole = joined(number(first), number(second))
+    for one in (first, second):
+        for a in range(len(one)):
+            for b in range(a):
+                if one[a] == one[b]:
+                    assert whole[a] == whole[b]
+    assert sorted(set(whole.tolist())) == list(range(int(whole.max()) + 1))
+
+
+def test_rules(build: Build, tmp_path: Path) -> None:
+    dataset = build(9)
+    assert named_groups(dataset, "folder").tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0]
+    assert named_groups(dataset, "field:place").tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert named_groups(dataset, r"regex:^set([02])").tolist() == [0, 1, 2, 3, 0, 4, 2, 5, 0]
+    table = tmp_path / "groups.csv"
+    table.write_text("set0/000.jpg,a\nset3/003.jpg,a\n5,b\n8,b\n")
+    assert named_groups(dataset, f"file:{table}").tolist() == [0, 1, 1, 0, 2, 3, 4, 5, 6]
+    table.write_text(json.dumps({"2": "x", "set1/001.jpg": "x"}))
+    assert named_groups(dataset, f"file:{table}").tolist()[:3] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("colour", "is no rule for groups"),
+        ("field:", "is no rule for groups"),
+        ("field:nothing", "finds a group for none of 9 images"),
+        ("regex:(", "is no regular expression"),
+        ("file:/nowhere/groups.csv", "cannot be read as groups"),
+    ],
+)
+def test_bad_rules_are_named(build: Build, rule: str, words: str) -> None:
+    with pytest.raises(TrashkitError, match=words):
+        named_groups(build(9), rule)
