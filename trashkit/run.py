@@ -142,7 +142,7 @@ class Run:
 def is_run(path: Path) -> bool:
     """Whether a folder holds a run's manifest."""
     try:
-        return json.loads((path / MANIFEST).read_bytes()).get("format") == FORMAT
+        return bool(json.loads((path / MANIFEST).read_bytes()).get("format") == FORMAT)
     except (OSError, ValueError, AttributeError):
         return False
 

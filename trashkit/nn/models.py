@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import segmentation_models_pytorch as smp
@@ -130,7 +131,7 @@ def _from_hub(spec: RunSpec) -> nn.Module:
             )
         pretrained = "imagenet" if "imagenet" in known else known[0]
     loudness = hub_logging.get_verbosity()
-    hub_logging.set_verbosity(hub_logging.ERROR)  # five retries in two lines each; our error says it in one
+    hub_logging.set_verbosity(logging.ERROR)  # five retries in two lines each; our error says it in one
     try:
         return _create(spec, pretrained)
     except Exception as error:
@@ -149,11 +150,6 @@ def encoder_parameters(model: Segmenter) -> set[int]:
     encoder = model.network.encoder
     assert isinstance(encoder, nn.Module)
     return {id(parameter) for parameter in encoder.parameters()}
-
-
-def checkpoint_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state as safetensors takes it: on the CPU, contiguous, no storage shared."""
-    return {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
 
 
 def load_run_model(run_dir: Path, device: torch.device | str = "cpu") -> Segmenter:

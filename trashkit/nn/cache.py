@@ -1,0 +1,187 @@
+"""Photos and label maps decoded once and kept in one memory-mapped file, named by a hash of what is in it.
+
+Rasterising annotations and decoding photos anew each epoch costs more than all of the augmentation; a page of a
+memory-mapped file costs nothing once it was read, and all workers share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trashkit.coco import Dataset, Image
+from trashkit.errors import TrashkitError
+from trashkit.files import replacing
+from trashkit.masks import PaintOrder, dataset_label_map
+from trashkit.nn.resize import resize_photo
+from trashkit.photos import photo_path, read_photo
+from trashkit.progress import Progress, silent
+
+Pixels = NDArray[np.uint8]
+Size = tuple[int, int]
+SizeOf = Callable[[Image], Size]
+
+_AHEAD = 32
+"""So many images are decoded at a time while the file is written."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a cache holds of each image: a photo and a label map, each at its own (height, width)."""
+
+    photo: SizeOf
+    labels: SizeOf
+    order: PaintOrder
+
+
+def working_layout(size: int, order: PaintOrder) -> Layout:
+    """For training at `size`: the shorter side at most twice that, so that crops of half the photo stay sharp."""
+
+    def at(image: Image) -> Size:
+        scale = min(1.0, 2 * size / min(image.height, image.width))
+        return max(1, round(image.height * scale)), max(1, round(image.width * scale))
+
+    return Layout(at, at, order)
+
+
+def validation_layout(size: int, scored: Size, order: PaintOrder) -> Layout:
+    """For validation: photos as prediction sees them, and the truth as scores see it."""
+    return Layout(lambda _: (size, size), lambda _: scored, order)
+
+
+class PhotoCache:
+    """Photos and label maps of some images, in their order.
+
+    `photo(n)` gives uint8 [H, W, 3], `labels(n)` uint8 [H, W]; treat both as read-only. Photos beyond the budget are
+    decoded anew each time and are the same pixels.
+    """
+
+    def __init__(self, images: Sequence[Image], folder: Path, layout: Layout, path: Path, kept: Sequence[bool]) -> None:
+        self.images = tuple(images)
+        self.folder = folder
+        self.layout = layout
+        self.path = path
+        self.kept = tuple(kept)
+        places, position = [], 0
+        for image, keep in zip(self.images, self.kept, strict=True):
+            height, width = layout.labels(image)
+            photo = layout.photo(image)
+            places.append((position, position + height * width))
+            position += height * width + (photo[0] * photo[1] * 3 if keep else 0)
+        self.places = tuple(places)
+        self.total = position
+        self._pixels: Pixels | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_pixels": None}  # each process maps the file itself
+
+    @property
+    def pixels(self) -> Pixels:
+        """The whole file [bytes], mapped when it is first asked for."""
+        if self._pixels is None:
+            self._pixels = np.memmap(self.path, np.uint8, mode="r")
+        return self._pixels
+
+    def labels(self, n: int) -> Pixels:
+        """Label map of image `n`, uint8 [H, W]."""
+        start, end = self.places[n]
+        return self.pixels[start:end].reshape(self.layout.labels(self.images[n]))
+
+    def photo(self, n: int) -> Pixels:
+        """Photo of image `n`, RGB uint8 [H, W, 3]."""
+        image = self.images[n]
+        if not self.kept[n]:
+            return load_photo(self.folder, image, self.layout)
+        height, width = self.layout.photo(image)
+        start = self.places[n][1]
+        return self.pixels[start : start + height * width * 3].reshape(height, width, 3)
+
+
+def load_photo(folder: Path, image: Image, layout: Layout) -> Pixels:
+    """Decode one photo at its size in the layout."""
+    photo = read_photo(photo_path(folder, image.file_name), (image.width, image.height))
+    return resize_photo(photo, layout.photo(image))
+
+
+def open_cache(
+    dataset: Dataset,
+    images: Sequence[Image],
+    folder: Path,
+    layout: Layout,
+    place: Path,
+    *,
+    content: str,
+    budget: int,
+    threads: int = 2,
+    progress: Progress = silent,
+) -> PhotoCache:
+    """Open the cache of these images below the folder `place`, or make it.
+
+    content: hash of the annotations and photos. budget: bytes that the file may have; photos are left out from the
+    first that does not fit. Every photo is decoded while the file is made, so that a broken one is found before any
+    training. Raises TrashkitError naming the file of a photo that is missing, empty or truncated.
+    """
+    position, kept = 0, []
+    for image in images:
+        position += int(np.prod(layout.labels(image)))
+    for image in images:
+        position += int(np.prod(layout.photo(image))) * 3
+        kept.append(position <= budget)
+    shapes = [
+        [image.row, *layout.labels(image), *layout.photo(image), keep] for image, keep in zip(images, kept, strict=True)
+    ]
+    key = hashlib.sha256(json.dumps([content, layout.order, shapes]).encode()).hexdigest()[:24]
+    path = place / f"{key}.pixels"
+    cache = PhotoCache(images, folder, layout, path, kept)
+    if path.exists() and path.stat().st_size == cache.total:
+        return cache
+    with replacing(path, overwrite=True) as temporary, temporary.open("wb") as file:
+        for n, (labels, photo) in enumerate(_loaded(dataset, images, folder, layout, threads)):
+            file.write(labels.tobytes())
+            if kept[n]:
+                file.write(photo.tobytes())
+            progress("decoding photos", n + 1, len(images))
+    return cache
+
+
+def _loaded(
+    dataset: Dataset, images: Sequence[Image], folder: Path, layout: Layout, threads: int
+) -> Iterator[tuple[Pixels, Pixels]]:
+    def load(image: Image) -> tuple[Pixels, Pixels]:
+        labels = dataset_label_map(dataset, image.row, order=layout.order, size=layout.labels(image))
+        return labels, load_photo(folder, image, layout)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(images), _AHEAD):
+            yield from pool.map(load, images[start : start + _AHEAD])
+
+
+def content_hash(dataset: Dataset, images: Sequence[Image], folder: Path, progress: Progress = silent) -> str:
+    """SHA-256 over the annotation file, the class map and the bytes of these photos, in order.
+
+    Raises TrashkitError for a photo that is missing or empty, or a name that leaves the folder.
+    """
+    digest = hashlib.sha256(dataset.coco.sha256.encode())
+    classes = [list(dataset.classes.names), sorted((str(k), v) for k, v in dataset.classes.index_of.items())]
+    digest.update(json.dumps(classes).encode())
+    for n, image in enumerate(images):
+        path = photo_path(folder, image.file_name)
+        try:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise TrashkitError(
+                f"the photo {path} cannot be read: {error.strerror}", hint="check --images and the file_name"
+            ) from error
+        progress("reading photos", n + 1, len(images))
+    return digest.hexdigest()

@@ -1,0 +1,113 @@
+"""What a run can be told by name, and what it chooses by itself, each choice with its reason."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from trashkit.config import TrainConfig
+from trashkit.nn.augment import PRESETS
+from trashkit.nn.losses import LOSSES
+from trashkit.nn.models import ARCHITECTURES, encoder_names
+from trashkit.nn.optimise import OPTIMISERS
+from trashkit.nn.schedule import SHAPES
+from trashkit.nn.weights import choose
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One automatic choice: what was chosen, its value, and why."""
+
+    what: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.value}: {self.reason}"
+
+
+def names() -> dict[str, Sequence[str]]:
+    """The names that each named setting may take, for `trashkit.config.resolve`."""
+    return {
+        "model.architecture": list(ARCHITECTURES),
+        "model.encoder": encoder_names(),
+        "data.augment": list(PRESETS),
+        "optimiser.name": list(OPTIMISERS),
+        "schedule.name": list(SHAPES),
+        "loss": list(LOSSES),
+    }
+
+
+def automatic(
+    config: TrainConfig, *, device: torch.device, processes: int, images: int
+) -> tuple[TrainConfig, list[Choice]]:
+    """The settings with every ``auto`` decided for this machine and data set, and what was decided.
+
+    Batch sizes are per process. Raises TrashkitError where weights cannot be had.
+    """
+    gpu = device.type == "cuda"
+    cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))
+    cores = cores or 1
+    found = [_device(device, processes)]
+    if not gpu:
+        found.append(Choice("threads", str(torch.get_num_threads()), f"torch's own choice on {cores} CPU cores"))
+    data, amp = config.data, config.amp
+    batch, workers = data.batch_size, data.workers
+    if batch == "auto":
+        choice = _batch_size(data.size, gpu=gpu, images=images, processes=processes)
+        batch = int(choice.value)
+        found.append(choice)
+    if workers == "auto":
+        choice = _workers(cores, gpu=gpu, processes=processes)
+        workers = int(choice.value)
+        found.append(choice)
+    if amp == "auto":
+        if not gpu:
+            amp, reason = "off", "half precision is slower on a CPU"
+        elif torch.cuda.is_bf16_supported():
+            amp, reason = "bf16", "this GPU computes in bfloat16, which needs no loss scaling"
+        else:
+            amp, reason = "fp16", "this GPU has no bfloat16"
+        found.append(Choice("amp", amp, reason))
+    source, why = choose(config.model.weights, config.model.encoder)
+    if source != config.model.weights:
+        found.append(Choice("weights", source, why))
+    changed = config.model_copy(
+        update={
+            "data": data.model_copy(update={"batch_size": batch, "workers": workers}),
+            "model": config.model.model_copy(update={"weights": source}),
+            "amp": amp,
+        }
+    )
+    return changed, found
+
+
+def _device(device: torch.device, processes: int) -> Choice:
+    many = f" x {processes} processes" if processes > 1 else ""
+    if device.type == "cuda":
+        return Choice("device", f"{device}{many}", torch.cuda.get_device_name(device))
+    reason = "Apple's GPU" if device.type == "mps" else "asked for" if torch.cuda.is_available() else "no GPU was found"
+    return Choice("device", f"{device}{many}", reason)
+
+
+def _batch_size(size: int, *, gpu: bool, images: int, processes: int) -> Choice:
+    if gpu:
+        most = max(4, min(64, int(16 * (512 / size) ** 2)))
+        reason = f"16 photos at 512 px fit most GPUs, so {most} at {size} px"
+    else:
+        most, reason = 8, "on a CPU larger batches are no faster, and more steps learn more"
+    # Small data sets: at least eight steps an epoch, so that the average of weights has something to average.
+    steps = images // (8 * processes)
+    if steps < most:
+        return Choice("batch size", str(max(2, steps)), f"eight steps an epoch with {images} photos")
+    return Choice("batch size", str(most), reason)
+
+
+def _workers(cores: int, *, gpu: bool, processes: int) -> Choice:
+    if gpu:
+        count = max(1, min(8, (cores - 1) // processes))
+        return Choice("workers", str(count), f"{cores} CPU cores feed {processes} GPU process(es)")
+    return Choice("workers", "0", "on a CPU the network needs all cores, and loading takes a tenth of the time")

@@ -1,0 +1,119 @@
+"""What a run writes down about itself: identity, manifest, one row and one line per epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trashkit.coco import Dataset, Image
+from trashkit.config import TrainConfig
+from trashkit.nn.weights import normalisation
+from trashkit.run import RunSpec, as_json
+from trashkit.scores import Confusion
+
+
+@dataclass(frozen=True)
+class TrainData:
+    """What a run learns from and is validated on.
+
+    dataset: annotations with their classes. folder: of the photos. train, val: its images, none in both; `val` may be
+    empty. content: `trashkit.nn.cache.content_hash` of all images in use.
+    """
+
+    dataset: Dataset
+    folder: Path
+    train: tuple[Image, ...]
+    val: tuple[Image, ...]
+    content: str
+
+
+def run_spec(config: TrainConfig, dataset: Dataset) -> RunSpec:
+    """The network that settings and classes ask for."""
+    mean, std = normalisation(config.model.encoder)
+    return RunSpec(
+        architecture=config.model.architecture,
+        encoder=config.model.encoder,
+        options=dict(config.model.options),
+        size=(config.data.size, config.data.size),
+        mean=mean,
+        std=std,
+        class_names=dataset.classes.names,
+        class_colors=dataset.classes.colors,
+    )
+
+
+def identity(config: TrainConfig, data: TrainData) -> dict[str, Any]:
+    """What must be equal for a run to be continued: requested settings and inputs, not what the machine decided."""
+    return {
+        "settings": config.model_dump(),
+        "data": data.dataset.coco.sha256,
+        "photos and classes": data.content,
+        "training images": [image.id for image in data.train],
+        "validation images": [image.id for image in data.val],
+    }
+
+
+def manifest(
+    config: TrainConfig,
+    data: TrainData,
+    spec: RunSpec,
+    *,
+    device: torch.device,
+    processes: int,
+    about: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The entries of a new run's manifest, from the resolved settings on."""
+    return {
+        **about,
+        "settings": config.model_dump(),
+        "seed": config.seed,
+        "checkpoint": config.checkpoint if data.val else "last",
+        "model": as_json(spec),
+        "inputs": {
+            "data": str(data.dataset.coco.path),
+            "data_sha256": data.dataset.coco.sha256,
+            "images": str(data.folder),
+            "content_sha256": data.content,
+            "training_images": len(data.train),
+            "validation_images": len(data.val),
+        },
+        "device": {
+            "type": device.type,
+            "name": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+            "processes": processes,
+            "threads": torch.get_num_threads(),
+        },
+    }
+
+
+def epoch_row(epoch: int, step: int, loss: float, lr: float, scored: Confusion | None) -> dict[str, Any]:
+    """One row of metrics.jsonl; epochs are counted from 1, `iou` is by class name."""
+    row: dict[str, Any] = {"epoch": epoch + 1, "step": step, "loss": round(loss, 6), "lr": lr}
+    if scored is not None:
+        row["miou"] = scored.miou()
+        row["pixel_accuracy"] = scored.pixel_accuracy()
+        row["iou"] = dict(zip(scored.names, scored.iou().tolist(), strict=True))
+        row["definitions"] = scored.definitions()
+    return row
+
+
+def epoch_line(what: str, row: Mapping[str, Any], epochs: int) -> str:
+    """What a person is told after an epoch: loss, validation mIoU, rate, and the time left at that rate."""
+    left = row["seconds"] / row["epoch"] * (epochs - row["epoch"])
+    score = f", validation mIoU {row['miou']:.4f}" if "miou" in row else ""
+    text = f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"
+    return (
+        f"{what}: epoch {row['epoch']} of {epochs}, loss {row['loss']:.4f}{score}, "
+        f"{row['images_per_second']:.1f} images/s, {text}"
+    )
+
+
+def chosen_row(rows: Sequence[Mapping[str, Any]], checkpoint: str) -> Mapping[str, Any]:
+    """The epoch that the run is used with: the last, or the first of those with the best validation mIoU."""
+    if checkpoint == "last" or "miou" not in rows[-1]:
+        return rows[-1]
+    return max(rows, key=lambda row: (row["miou"], -row["epoch"]))
