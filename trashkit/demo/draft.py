@@ -25,7 +25,7 @@ class Draft:
     side: int
     busy: set[int] = field(default_factory=set)
     planted: list[tuple[Record, list[Record], list[Record]]] = field(default_factory=list)
-    # file name -> None (delete), ("truncate", share), ("copy", other file name), ("rename", new file name)
+    # (file name, what to do, with what): delete, truncate to a share, copy to another name, rename.
     photos: list[tuple[str, str, Any]] = field(default_factory=list)
 
     def next_id(self, block: str) -> int:
@@ -40,20 +40,30 @@ class Draft:
         """Annotations without an error so far, of at least `least_area` pixels, on images without one."""
         taken = {image["id"] for image in self.images if id(image) in self.busy}
         return [
-            a for a in self.annotations
+            a
+            for a in self.annotations
             if id(a) not in self.busy and a["image_id"] not in taken and a["segmentation"] and a["area"] >= least_area
-        ]  # fmt: skip
+        ]
 
     def free_images(self) -> list[Record]:
         """Images that neither carry an error themselves nor hold an annotation with one."""
         touched = {a["image_id"] for a in self.annotations if id(a) in self.busy}
         return [image for image in self.images if id(image) not in self.busy and image["id"] not in touched]
 
-    def note(self, kind: str, name: str, block: str, records: list[Record], detail: Record, images: list[Record] | None = None,
-             *, photos: bool = False) -> None:  # fmt: skip
+    def note(
+        self,
+        kind: str,
+        name: str,
+        records: list[Record],
+        *,
+        block: str = "annotations",
+        detail: Record | None = None,
+        images: list[Record] | None = None,
+        photos: bool = False,
+    ) -> None:
         """Write an error down. `records` are of `block`; `images` the images concerned, where known."""
         self.busy.update(id(record) for record in records)
-        entry = {"type": name, "kind": kind, "block": block, "needs_photos": photos, "detail": detail}
+        entry = {"type": name, "kind": kind, "block": block, "needs_photos": photos, "detail": detail or {}}
         self.planted.append((entry, records, images or []))
 
     def ledger(self) -> list[Record]:
@@ -88,7 +98,8 @@ class Draft:
 
 def shape(annotation: Record) -> Any:
     """The union of an annotation's rings as a shapely geometry."""
-    return shapely.union_all([shapely.make_valid(shapely.Polygon(np.reshape(r, (-1, 2)))) for r in annotation["segmentation"]])
+    rings = [np.reshape(ring, (-1, 2)) for ring in annotation["segmentation"]]
+    return shapely.union_all([shapely.make_valid(shapely.Polygon(ring)) for ring in rings])
 
 
 def reshape(annotation: Record, rings: list[list[float]]) -> None:

@@ -8,7 +8,22 @@ import cv2
 import numpy as np
 
 from trashkit.demo.noise import fractal, streaks
-from trashkit.demo.pen import Picture, Ring, Sprite, blob, coverage, finish, lay, light, plain, rim, rounded, shade_of, soften, strokes
+from trashkit.demo.pen import (
+    Picture,
+    Ring,
+    Sprite,
+    blob,
+    coverage,
+    finish,
+    lay,
+    light,
+    plain,
+    rim,
+    rounded,
+    shade_of,
+    soften,
+    strokes,
+)
 
 
 def _speckle(rng: np.random.Generator, n: int, grain: float) -> Picture:
@@ -55,7 +70,9 @@ def grass(rng: np.random.Generator, n: int) -> Picture:
     tone = rng.random((count, 3))
     green = np.array([0.20, 0.36, 0.10]) + tone[:, :1] * np.array([0.22, 0.30, 0.12])
     colour = green + dry * tone[:, 1:2] * np.array([0.30, 0.12, 0.10])
-    for a, b, c in zip((at * 16).astype(int).tolist(), (ends * 16).astype(int).tolist(), (colour * 255).tolist(), strict=True):
+    for a, b, c in zip(
+        (at * 16).astype(int).tolist(), (ends * 16).astype(int).tolist(), (colour * 255).tolist(), strict=True
+    ):
         cv2.line(canvas, a, b, c, 1 if n < 320 else 2, cv2.LINE_AA, 4)
     return canvas.astype(np.float32) / np.float32(255)
 
@@ -92,7 +109,9 @@ def conveyor(rng: np.random.Generator, n: int) -> Picture:
     pitch = n / rng.uniform(4, 8)
     wave = (np.arange(n, dtype=np.float32) + np.float32(rng.uniform(0, pitch))) % np.float32(pitch)
     cleat = np.exp(-((wave - pitch / 2) ** 2) / (n / 90) ** 2)
-    light(picture, np.broadcast_to((1 + 0.6 * cleat - 0.3 * np.roll(cleat, n // 60))[:, None], (n, n)).astype(np.float32))
+    light(
+        picture, np.broadcast_to((1 + 0.6 * cleat - 0.3 * np.roll(cleat, n // 60))[:, None], (n, n)).astype(np.float32)
+    )
     light(picture, 0.8 + 0.5 * streaks(rng, n, n, n / 40, 8, across=True))
     lay(picture, np.clip(fractal(rng, n, n, n / 5, 4) - 0.45, 0, 0.3).astype(np.float32), (0.55, 0.52, 0.46))
     light(picture, _speckle(rng, n, 0.15))
@@ -124,19 +143,43 @@ def paving(rng: np.random.Generator, n: int) -> Picture:
 
 
 GROUNDS: dict[str, Callable[[np.random.Generator, int], Picture]] = {
-    "concrete": concrete, "asphalt": asphalt, "grass": grass, "planks": planks, "tiles": tiles, "conveyor": conveyor, "soil": soil,
+    "concrete": concrete,
+    "asphalt": asphalt,
+    "grass": grass,
+    "planks": planks,
+    "tiles": tiles,
+    "conveyor": conveyor,
+    "soil": soil,
     "paving": paving,
-}  # fmt: skip
+}
 
 
 def leaf(rng: np.random.Generator, n: int) -> Sprite:
     """A fallen leaf with its veins: clutter, not trash."""
     h, w = n, max(8, int(n * rng.uniform(0.4, 0.62)))
-    points = np.array([(0.5, 0.02), (0.78, 0.2), (0.96, 0.45), (0.8, 0.72), (0.54, 0.86), (0.53, 0.98), (0.47, 0.98), (0.46, 0.86), (0.2, 0.72), (0.04, 0.45), (0.22, 0.2)])
+    points = np.array(
+        [
+            (0.5, 0.02),
+            (0.78, 0.2),
+            (0.96, 0.45),
+            (0.8, 0.72),
+            (0.54, 0.86),
+            (0.53, 0.98),
+            (0.47, 0.98),
+            (0.46, 0.86),
+            (0.2, 0.72),
+            (0.04, 0.45),
+            (0.22, 0.2),
+        ]
+    )
     ring: Ring = rounded(points * (w, h), 1)
-    picture = plain(h, w, shade_of(rng, ((0.45, 0.26, 0.08), (0.62, 0.42, 0.10), (0.28, 0.38, 0.12), (0.50, 0.16, 0.08)), 0.04))
+    picture = plain(
+        h, w, shade_of(rng, ((0.45, 0.26, 0.08), (0.62, 0.42, 0.10), (0.28, 0.38, 0.12), (0.50, 0.16, 0.08)), 0.04)
+    )
     veins = [np.array([[0.5, 0.04], [0.5, 0.98]]) * (w, h)]
-    veins += [np.array([[0.5, y], [0.5 + side * 0.36, y - 0.17]]) * (w, h) for y in (0.3, 0.45, 0.6, 0.75) for side in (-1, 1)]
+    veins += [
+        np.array([[0.5, y], [0.5 + side * 0.36, y - 0.17]]) * (w, h) for y in (0.3, 0.45, 0.6, 0.75) for side in (-1, 1)
+    ]
     light(picture, 1 - 0.3 * strokes(veins, h, w, 1))
     light(picture, 0.8 + 0.35 * fractal(rng, h, w, max(4, n / 3), 2))
     return finish(picture, [ring], lift=0.05)
@@ -145,7 +188,7 @@ def leaf(rng: np.random.Generator, n: int) -> Sprite:
 def stone(rng: np.random.Generator, n: int) -> Sprite:
     """A rounded stone lit from above left."""
     h, w = max(8, int(n * rng.uniform(0.6, 0.95))), n
-    ring = blob(rng, h, w, 0.28, 8, 1.5)
+    ring = blob(rng, h, w, 0.28, 8, margin=1.5)
     picture = plain(h, w, shade_of(rng, ((0.48, 0.46, 0.43), (0.36, 0.35, 0.34), (0.58, 0.52, 0.44)), 0.03))
     yy, xx = np.indices((h, w), dtype=np.float32)
     light(picture, 1.25 - 0.55 * (xx / w + yy / h) / 2 * 1.4)
@@ -158,7 +201,19 @@ def twig(rng: np.random.Generator, n: int) -> Sprite:
     """A thin stick with a fork."""
     h, w = n, max(8, int(n * 0.35))
     t = max(0.04, 1.2 / w)
-    points = np.array([(0.5 - t, 0.98), (0.5 - t, 0.5), (0.2, 0.2), (0.26, 0.17), (0.5, 0.42), (0.62, 0.02), (0.70, 0.03), (0.5 + t, 0.5), (0.5 + t, 0.98)])
+    points = np.array(
+        [
+            (0.5 - t, 0.98),
+            (0.5 - t, 0.5),
+            (0.2, 0.2),
+            (0.26, 0.17),
+            (0.5, 0.42),
+            (0.62, 0.02),
+            (0.70, 0.03),
+            (0.5 + t, 0.5),
+            (0.5 + t, 0.98),
+        ]
+    )
     picture = plain(h, w, shade_of(rng, ((0.30, 0.21, 0.13), (0.42, 0.33, 0.22)), 0.03))
     light(picture, 0.8 + 0.3 * fractal(rng, h, w, max(3, n / 8), 2))
     return finish(picture, [points * (w, h)], lift=0.05)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import shapely
@@ -14,7 +15,18 @@ from trashkit.demo.pen import blob
 
 _NOISE, _DEFECT = "label-noise", "defect"
 # What is taken for what: leaflets, cups, clear plastic and glass, film and plastic.
-_CONFUSED = {1: (2, 8), 2: (1, 3), 3: (2, 1), 4: (1, 6), 5: (6, 4), 6: (5, 8, 1), 7: (6, 2), 8: (6, 1), 9: (4, 1), 10: (1, 8)}
+_CONFUSED = {
+    1: (2, 8),
+    2: (1, 3),
+    3: (2, 1),
+    4: (1, 6),
+    5: (6, 4),
+    6: (5, 8, 1),
+    7: (6, 2),
+    8: (6, 1),
+    9: (4, 1),
+    10: (1, 8),
+}
 
 
 def class_swap(rng: np.random.Generator, draft: Draft) -> bool:
@@ -24,7 +36,7 @@ def class_swap(rng: np.random.Generator, draft: Draft) -> bool:
         return False
     was = annotation["category_id"]
     annotation["category_id"] = int(rng.choice(_CONFUSED[was]))
-    draft.note(_NOISE, "class-swap", "annotations", [annotation], {"was": was})
+    draft.note(_NOISE, "class-swap", [annotation], detail={"was": was})
     return True
 
 
@@ -34,8 +46,12 @@ def dropped_object(rng: np.random.Generator, draft: Draft) -> bool:
     if annotation is None:
         return False
     draft.annotations[:] = [a for a in draft.annotations if a is not annotation]
-    detail = {"category_id": annotation["category_id"], "segmentation": annotation["segmentation"], "area": annotation["area"]}
-    draft.note(_NOISE, "dropped-object", "annotations", [annotation], detail)
+    detail = {
+        "category_id": annotation["category_id"],
+        "segmentation": annotation["segmentation"],
+        "area": annotation["area"],
+    }
+    draft.note(_NOISE, "dropped-object", [annotation], detail=detail)
     return True
 
 
@@ -58,13 +74,13 @@ def coarse_outline(rng: np.random.Generator, draft: Draft) -> bool:
     return _replace(draft, annotation, "coarse-outline", rough, {"vertices": len(rough.exterior.coords) - 1})
 
 
-def _replace(draft: Draft, annotation: Record, name: str, geometry: object, detail: Record) -> bool:
+def _replace(draft: Draft, annotation: Record, name: str, geometry: Any, detail: Record) -> bool:
     inside = shapely.intersection(geometry, shapely.box(0, 0, draft.side, draft.side))
     rings = rings_of(inside)
     if not rings or inside.area < 12:
         return False
     reshape(annotation, rings)
-    draft.note(_NOISE, name, "annotations", [annotation], detail)
+    draft.note(_NOISE, name, [annotation], detail=detail)
     return True
 
 
@@ -82,7 +98,7 @@ def merged(rng: np.random.Generator, draft: Draft) -> bool:
     detail = {"swallowed": small["id"], "category_id": small["category_id"]}
     draft.annotations[:] = [a for a in draft.annotations if a is not small]
     reshape(large, [*large["segmentation"], *small["segmentation"]])
-    draft.note(_NOISE, "merged", "annotations", [large], detail)
+    draft.note(_NOISE, "merged", [large], detail=detail)
     draft.busy.add(id(small))
     return True
 
@@ -93,19 +109,28 @@ def spurious(rng: np.random.Generator, draft: Draft) -> bool:
     image = pick(rng, busy)
     if image is None:
         return False
-    others = shapely.union_all([shape(a) for a in draft.of_image(image) if a["segmentation"] and id(a) not in draft.busy])
+    others = shapely.union_all(
+        [shape(a) for a in draft.of_image(image) if a["segmentation"] and id(a) not in draft.busy]
+    )
     for _ in range(10):
         h, w = (int(v) for v in rng.uniform(0.08, 0.2, 2) * draft.side)
         at = rng.uniform(0, 1, 2) * (draft.side - w, draft.side - h)
-        ring = np.round(blob(rng, h, w, 0.3, 9, 0.0)[::4] + at, 1)
+        ring = np.round(blob(rng, h, w, 0.3, 9, margin=0.0)[::4] + at, 1)
         area = shapely.Polygon(ring)
         if not area.is_valid or area.intersection(others).area > 0:
             continue
-        added: Record = {"id": draft.next_id("annotations"), "image_id": image["id"], "category_id": int(rng.integers(1, 11)),
-                         "segmentation": [], "area": 0.0, "bbox": [], "iscrowd": 0}  # fmt: skip
+        added: Record = {
+            "id": draft.next_id("annotations"),
+            "image_id": image["id"],
+            "category_id": int(rng.integers(1, 11)),
+            "segmentation": [],
+            "area": 0.0,
+            "bbox": [],
+            "iscrowd": 0,
+        }
         reshape(added, [ring.ravel().tolist()])
         draft.annotations.append(added)
-        draft.note(_NOISE, "spurious", "annotations", [added], {})
+        draft.note(_NOISE, "spurious", [added])
         return True
     return False
 
@@ -125,7 +150,7 @@ def _damage(rng: np.random.Generator, draft: Draft, name: str, action: str, valu
     if image is None:
         return False
     draft.photos.append((image["file_name"], action, value))
-    draft.note(_DEFECT, name, "images", [image], {}, photos=True)
+    draft.note(_DEFECT, name, [image], block="images", photos=True)
     return True
 
 
@@ -139,7 +164,7 @@ def repeated_file_name(rng: np.random.Generator, draft: Draft) -> bool:
     was, stem = image["file_name"], other["file_name"].rsplit("/", 1)[1].rsplit(".", 1)[0]
     image["file_name"] = f"{_folder(image)}/{stem}.JPG"
     draft.photos.append((was, "rename", image["file_name"]))
-    draft.note(_DEFECT, "repeated-file-name", "images", [other, image], {"was": was})
+    draft.note(_DEFECT, "repeated-file-name", [other, image], block="images", detail={"was": was})
     return True
 
 
@@ -148,20 +173,24 @@ def duplicate_photo(rng: np.random.Generator, draft: Draft) -> bool:
     image = pick(rng, draft.free_images())
     if image is None:
         return False
-    _import_again(draft, image, draft.of_image(image), "duplicate-photo", {"copy_of": image["file_name"]}, [image])
+    added = _import_again(draft, image, draft.of_image(image))
+    detail = {"copy_of": image["file_name"]}
+    draft.note(_DEFECT, "duplicate-photo", [image, added], block="images", detail=detail, photos=True)
     return True
 
 
-def leak(rng: np.random.Generator, draft: Draft, test_image: Record, annotations: list[Record]) -> None:
+def leak(draft: Draft, test_image: Record, annotations: list[Record]) -> None:
     """A test photo, annotated, lies among the training photos."""
-    _import_again(draft, test_image, annotations, "test-leak", {"test_file_name": test_image["file_name"], "test_image_id": test_image["id"]}, [])
+    added = _import_again(draft, test_image, annotations)
+    detail = {"test_file_name": test_image["file_name"], "test_image_id": test_image["id"]}
+    draft.note(_DEFECT, "test-leak", [added], block="images", detail=detail, photos=True)
 
 
 def _folder(image: Record) -> str:
     return str(image["file_name"]).rsplit("/", 1)[0]
 
 
-def _import_again(draft: Draft, image: Record, annotations: list[Record], name: str, detail: Record, also: list[Record]) -> None:
+def _import_again(draft: Draft, image: Record, annotations: list[Record]) -> Record:
     folder, base = image["file_name"].rsplit("/", 1)
     added = {**image, "id": draft.next_id("images"), "file_name": f"{folder}/{base.rsplit('.', 1)[0]}_copy.jpg"}
     draft.images.append(added)
@@ -171,10 +200,15 @@ def _import_again(draft: Draft, image: Record, annotations: list[Record], name: 
         draft.annotations.append(fresh)
         draft.busy.add(id(fresh))
     draft.photos.append((image["file_name"], "copy", added["file_name"]))
-    draft.note(_DEFECT, name, "images", [*also, added], detail, photos=True)
+    return added
 
 
 LABEL_NOISE: tuple[tuple[Callable[[np.random.Generator, Draft], bool], float], ...] = (
-    (class_swap, 0.34), (dropped_object, 0.22), (shifted, 0.14), (coarse_outline, 0.14), (merged, 0.08), (spurious, 0.08),
-)  # fmt: skip
+    (class_swap, 0.34),
+    (dropped_object, 0.22),
+    (shifted, 0.14),
+    (coarse_outline, 0.14),
+    (merged, 0.08),
+    (spurious, 0.08),
+)
 PHOTO_DEFECTS = (missing_photo, truncated_photo, repeated_file_name, duplicate_photo)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating[Any]]
 
 
 def fractal(rng: np.random.Generator, h: int, w: int, cell: float, octaves: int = 3) -> Plane:
@@ -20,7 +22,7 @@ def fractal(rng: np.random.Generator, h: int, w: int, cell: float, octaves: int 
         weight *= 0.5
         cell = max(1.0, cell / 2)
     low, high = float(total.min()), float(total.max())
-    return (total - np.float32(low)) / np.float32(max(high - low, 1e-6))
+    return np.asarray((total - np.float32(low)) / np.float32(max(high - low, 1e-6)))
 
 
 def streaks(rng: np.random.Generator, h: int, w: int, cell: float, stretch: float, *, across: bool = False) -> Plane:
@@ -58,7 +60,7 @@ def weave(h: int, w: int, pitch: float) -> Plane:
     """Threads crossing over and under, -1..1, `pitch` pixels apart."""
     yy = np.arange(h, dtype=np.float32)[:, None] * np.float32(2 * np.pi / pitch)
     xx = np.arange(w, dtype=np.float32)[None, :] * np.float32(2 * np.pi / pitch)
-    return (np.sin(yy) * np.sin(xx)).astype(np.float32)
+    return np.asarray(np.sin(yy) * np.sin(xx), np.float32)
 
 
 def beads(rng: np.random.Generator, h: int, w: int, pitch: float) -> Plane:
@@ -69,4 +71,4 @@ def beads(rng: np.random.Generator, h: int, w: int, pitch: float) -> Plane:
     seeds = np.full((h, w), 255, np.uint8)
     seeds[np.clip(ys, 0, h - 1).astype(int), np.clip(xs, 0, w - 1).astype(int)] = 0
     distance = cv2.distanceTransform(seeds, cv2.DIST_L2, 3)
-    return np.clip(1.15 - distance / np.float32(pitch * 0.62), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(1.15 - distance / np.float32(pitch * 0.62), 0, 1), np.float32)

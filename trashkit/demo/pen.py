@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,9 +16,19 @@ from numpy.typing import NDArray
 from trashkit.demo.noise import Plane
 
 Ring = NDArray[np.float64]
-Picture = NDArray[np.float32]
+Picture = NDArray[np.floating[Any]]
 Colour = tuple[float, float, float]
 _SHIFT = 4
+BRIGHT: tuple[Colour, ...] = (
+    (0.82, 0.10, 0.12),
+    (0.08, 0.28, 0.68),
+    (0.05, 0.50, 0.25),
+    (0.95, 0.70, 0.08),
+    (0.93, 0.45, 0.08),
+    (0.50, 0.15, 0.52),
+    (0.90, 0.35, 0.55),
+    (0.10, 0.55, 0.68),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +93,7 @@ def rim(rings: Sequence[Ring], h: int, w: int, width: float) -> Plane:
     """1 on the outline falling to 0 at `width` pixels inside it."""
     inside = (coverage(rings, h, w) > 0.5).astype(np.uint8)
     distance = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
-    return np.clip(1 - distance / np.float32(max(width, 1)), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(1 - distance / np.float32(max(width, 1)), 0, 1), np.float32)
 
 
 def soften(plane: Plane, sigma: float) -> Plane:
@@ -110,7 +121,7 @@ def ellipse(cx: float, cy: float, rx: float, ry: float, points: int = 28) -> Rin
     return np.stack([cx + rx * np.cos(turn), cy + ry * np.sin(turn)], axis=1)
 
 
-def blob(rng: np.random.Generator, h: int, w: int, rough: float, lobes: int = 9, margin: float = 2.0) -> Ring:
+def blob(rng: np.random.Generator, h: int, w: int, rough: float, lobes: int = 9, *, margin: float = 2.0) -> Ring:
     """A wobbly closed shape that fills the canvas; `rough` 0 is an ellipse."""
     turn = np.linspace(0, 2 * np.pi, lobes, endpoint=False) + rng.uniform(-0.12, 0.12, lobes)
     radius = 1 - rough * rng.random(lobes)
@@ -168,7 +179,9 @@ def shade_of(rng: np.random.Generator, colours: Sequence[Colour], spread: float 
     return float(r), float(g), float(b)
 
 
-def print_lines(rng: np.random.Generator, h: int, w: int, area: tuple[float, float, float, float], pitch: float) -> Plane:
+def print_lines(
+    rng: np.random.Generator, h: int, w: int, area: tuple[float, float, float, float], pitch: float
+) -> Plane:
     """Lines of something like text inside x0, y0, x1, y1, as coverage 0..1."""
     x0, y0, x1, y1 = area
     lines: list[Ring] = []
@@ -183,3 +196,14 @@ def print_lines(rng: np.random.Generator, h: int, w: int, area: tuple[float, flo
     if not lines:
         return np.zeros((h, w), np.float32)
     return strokes(lines, h, w, max(1, round(pitch * 0.38)))
+
+
+def rows(h: int) -> Plane:
+    """Height of each row's middle, 0 at the top, 1 at the foot, [h, 1]."""
+    return ((np.arange(h, dtype=np.float32) + 0.5) / h)[:, None]
+
+
+def band(h: int, w: int, top: float, bottom: float) -> Plane:
+    """1 in the rows between two heights, 0 elsewhere, [h, w]."""
+    y = rows(h)
+    return np.broadcast_to(((y > top) & (y < bottom)).astype(np.float32), (h, w)).copy()

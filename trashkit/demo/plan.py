@@ -8,7 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-CLASS_NAMES = ("General trash", "Paper", "Paper pack", "Metal", "Glass", "Plastic", "Styrofoam", "Plastic bag", "Battery", "Clothing")
+CLASS_NAMES = (
+    "General trash",
+    "Paper",
+    "Paper pack",
+    "Metal",
+    "Glass",
+    "Plastic",
+    "Styrofoam",
+    "Plastic bag",
+    "Battery",
+    "Clothing",
+)
 # Annotations per class in the competition's 3,272 training images: a long tail.
 CLASS_MIX = (2782, 9311, 659, 562, 610, 3090, 1343, 7643, 63, 177)
 # Direction in which the test part's mix differs (log weights per unit of shift).
@@ -63,10 +74,17 @@ def _shots(rng: np.random.Generator, images: int) -> list[int]:
 
 
 def _counts(total: int, weights: NDArray[np.float64], floor: int) -> NDArray[np.int64]:
-    """Objects per class: by weight, at least `floor`, summing to `total` (largest classes give way)."""
-    counts = np.maximum(np.round(total * weights / weights.sum()), floor).astype(np.int64)
-    while counts.sum() != total:
-        counts[np.argmax(counts)] -= int(np.sign(counts.sum() - total))
+    """Objects per class: `floor` for those whose share is below it, the rest by weight; sums to `total`."""
+    counts = np.full(len(weights), floor, np.int64)
+    rich = weights > 0
+    while True:
+        share = (total - floor * int((~rich).sum())) * weights / weights[rich].sum()
+        if (share[rich] >= floor).all():
+            break
+        rich &= share >= floor
+    counts[rich] = np.floor(share[rich])
+    short = total - int(counts.sum())
+    counts[np.argsort(-weights, kind="stable")[:short]] += 1
     return counts
 
 
@@ -97,7 +115,10 @@ def _file_names(images: int) -> list[str]:
     folders = max(4, -(-images // 800))
     names = {2: "batch 03", 3: "배치_04"}
     digits = max(4, len(str(images)))
-    return [f"{names.get(k * folders // images, f'batch_{k * folders // images + 1:02d}')}/{k + 1:0{digits}d}.jpg" for k in range(images)]
+    return [
+        f"{names.get(k * folders // images, f'batch_{k * folders // images + 1:02d}')}/{k + 1:0{digits}d}.jpg"
+        for k in range(images)
+    ]
 
 
 def halves(rng: np.random.Generator, plans: Sequence[ScenePlan]) -> dict[str, str]:

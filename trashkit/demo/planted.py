@@ -32,7 +32,7 @@ def duplicate_annotation_id(rng: np.random.Generator, draft: Draft) -> bool:
     if first is None or second is None:
         return False
     was, second["id"] = second["id"], first["id"]
-    draft.note(_DEFECT, "duplicate-annotation-id", "annotations", [first, second], {"was": was})
+    draft.note(_DEFECT, "duplicate-annotation-id", [first, second], detail={"was": was})
     return True
 
 
@@ -65,7 +65,12 @@ def nan_area(rng: np.random.Generator, draft: Draft) -> bool:
 def wrong_bbox(rng: np.random.Generator, draft: Draft) -> bool:
     """The box is some pixels off its polygon."""
     by = float(rng.integers(4, 12))
-    return _on_one(rng, draft, "wrong-bbox", lambda a: _set(a, "bbox", [a["bbox"][0], a["bbox"][1], a["bbox"][2] + by, a["bbox"][3] + by]))
+    return _on_one(
+        rng,
+        draft,
+        "wrong-bbox",
+        lambda a: _set(a, "bbox", [a["bbox"][0], a["bbox"][1], a["bbox"][2] + by, a["bbox"][3] + by]),
+    )
 
 
 def empty_segmentation(rng: np.random.Generator, draft: Draft) -> bool:
@@ -75,7 +80,12 @@ def empty_segmentation(rng: np.random.Generator, draft: Draft) -> bool:
 
 def odd_coordinates(rng: np.random.Generator, draft: Draft) -> bool:
     """A ring has lost its last y."""
-    return _on_one(rng, draft, "odd-coordinates", lambda a: _set(a, "segmentation", [a["segmentation"][0][:-1], *a["segmentation"][1:]]))
+    return _on_one(
+        rng,
+        draft,
+        "odd-coordinates",
+        lambda a: _set(a, "segmentation", [a["segmentation"][0][:-1], *a["segmentation"][1:]]),
+    )
 
 
 def too_few_points(rng: np.random.Generator, draft: Draft) -> bool:
@@ -88,9 +98,13 @@ def too_few_points(rng: np.random.Generator, draft: Draft) -> bool:
 def repeated_vertices(rng: np.random.Generator, draft: Draft) -> bool:
     """A vertex stands three times in a row."""
     return _on_one(
-        rng, draft, "repeated-vertices",
-        lambda a: _set(a, "segmentation", [a["segmentation"][0][:2] * 2 + a["segmentation"][0], *a["segmentation"][1:]]),
-    )  # fmt: skip
+        rng,
+        draft,
+        "repeated-vertices",
+        lambda a: _set(
+            a, "segmentation", [a["segmentation"][0][:2] * 2 + a["segmentation"][0], *a["segmentation"][1:]]
+        ),
+    )
 
 
 def _set(annotation: Record, key: str, value: object) -> Record:
@@ -103,7 +117,7 @@ def _on_one(rng: np.random.Generator, draft: Draft, name: str, change: Callable[
     if annotation is None:
         return False
     image = [i for i in draft.images if i["id"] == annotation["image_id"]]
-    draft.note(_DEFECT, name, "annotations", [annotation], change(annotation), image)
+    draft.note(_DEFECT, name, [annotation], detail=change(annotation), images=image)
     return True
 
 
@@ -122,7 +136,7 @@ def self_intersecting_ring(rng: np.random.Generator, draft: Draft) -> bool:
         if shapely.Polygon(points).is_valid:
             continue
         annotation["segmentation"] = [points.ravel().tolist(), *annotation["segmentation"][1:]]
-        draft.note(_DEFECT, "self-intersecting-ring", "annotations", [annotation], {"vertices": [a, b]})
+        draft.note(_DEFECT, "self-intersecting-ring", [annotation], detail={"vertices": [a, b]})
         return True
     return False
 
@@ -130,7 +144,9 @@ def self_intersecting_ring(rng: np.random.Generator, draft: Draft) -> bool:
 def out_of_bounds(rng: np.random.Generator, draft: Draft) -> bool:
     """An object at the border is drawn some pixels beyond it."""
     side = draft.side
-    at_edge = [a for a in draft.free_annotations() if a["bbox"][0] + a["bbox"][2] >= side and len(a["segmentation"]) == 1]
+    at_edge = [
+        a for a in draft.free_annotations() if a["bbox"][0] + a["bbox"][2] >= side and len(a["segmentation"]) == 1
+    ]
     annotation = pick(rng, at_edge)
     if annotation is None:
         return False
@@ -140,7 +156,7 @@ def out_of_bounds(rng: np.random.Generator, draft: Draft) -> bool:
     if not shapely.Polygon(points).is_valid:
         return False
     reshape(annotation, [points.ravel().tolist()])
-    draft.note(_DEFECT, "out-of-bounds", "annotations", [annotation], {"pixels": by})
+    draft.note(_DEFECT, "out-of-bounds", [annotation], detail={"pixels": by})
     return True
 
 
@@ -151,7 +167,7 @@ def ring_outside(rng: np.random.Generator, draft: Draft) -> bool:
         return False
     x, y, r = draft.side + 8.0, float(rng.integers(5, draft.side // 2)), 10.0
     reshape(annotation, [*annotation["segmentation"], [x, y, x + r, y, x + r, y + r, x, y + r]])
-    draft.note(_DEFECT, "ring-outside", "annotations", [annotation], {"ring": len(annotation["segmentation"]) - 1})
+    draft.note(_DEFECT, "ring-outside", [annotation], detail={"ring": len(annotation["segmentation"]) - 1})
     return True
 
 
@@ -161,10 +177,17 @@ def zero_area(rng: np.random.Generator, draft: Draft) -> bool:
     if image is None:
         return False
     x, y = (float(v) for v in rng.integers(4, draft.side - 24, 2))
-    added = {"id": draft.next_id("annotations"), "image_id": image["id"], "category_id": int(rng.integers(1, 11)),
-             "segmentation": [[x, y, x + 8, y + 8, x + 16, y + 16]], "area": 0.0, "bbox": [x, y, 16.0, 16.0], "iscrowd": 0}  # fmt: skip
+    added = {
+        "id": draft.next_id("annotations"),
+        "image_id": image["id"],
+        "category_id": int(rng.integers(1, 11)),
+        "segmentation": [[x, y, x + 8, y + 8, x + 16, y + 16]],
+        "area": 0.0,
+        "bbox": [x, y, 16.0, 16.0],
+        "iscrowd": 0,
+    }
     draft.annotations.append(added)
-    draft.note(_DEFECT, "zero-area", "annotations", [added], {})
+    draft.note(_DEFECT, "zero-area", [added])
     return True
 
 
@@ -173,7 +196,7 @@ def overlapping_parts(rng: np.random.Generator, draft: Draft) -> bool:
     annotation = pick(rng, [a for a in draft.free_annotations(_large(draft)) if len(a["segmentation"]) == 1])
     if annotation is None:
         return False
-    x, y, w, h = annotation["bbox"]
+    w, h = annotation["bbox"][2:]
     # A box whose inner half lies on the object's own widest row.
     row = shape(annotation).representative_point()
     x0, x1 = float(round(row.x)) - w / 8, float(round(row.x)) + w / 8
@@ -181,7 +204,7 @@ def overlapping_parts(rng: np.random.Generator, draft: Draft) -> bool:
     x0, x1 = max(0.0, x0), min(float(draft.side), x1)
     ring = [round(v, 1) for v in (x0, y0, x1, y0, x1, y1, x0, y1)]
     reshape(annotation, [*annotation["segmentation"], ring])
-    draft.note(_DEFECT, "overlapping-parts", "annotations", [annotation], {"ring": 1})
+    draft.note(_DEFECT, "overlapping-parts", [annotation], detail={"ring": 1})
     return True
 
 
@@ -203,11 +226,13 @@ def _twice(rng: np.random.Generator, draft: Draft, name: str, move: float) -> bo
     added["id"] = draft.next_id("annotations")
     if move:
         dx, dy = rng.uniform(-move, move, 2)
-        grown = shapely.affinity.translate(shape(annotation), dx, dy).intersection(shapely.box(0, 0, draft.side, draft.side))
+        grown = shapely.affinity.translate(shape(annotation), dx, dy).intersection(
+            shapely.box(0, 0, draft.side, draft.side)
+        )
         parts = [p for p in getattr(grown, "geoms", [grown]) if p.geom_type == "Polygon"]
         reshape(added, [np.round(np.asarray(p.exterior.coords)[:-1], 1).ravel().tolist() for p in parts])
     draft.annotations.append(added)
-    draft.note(_DEFECT, name, "annotations", [annotation, added], {})
+    draft.note(_DEFECT, name, [annotation, added])
     return True
 
 
@@ -219,7 +244,7 @@ def box_as_mask(rng: np.random.Generator, draft: Draft) -> bool:
         return False
     x, y, w, h = annotation["bbox"]
     reshape(annotation, [[x, y, x + w, y, x + w, y + h, x, y + h]])
-    draft.note(_DEFECT, "box-as-mask", "annotations", [annotation], {})
+    draft.note(_DEFECT, "box-as-mask", [annotation])
     return True
 
 
@@ -234,7 +259,7 @@ def other_scale(rng: np.random.Generator, draft: Draft) -> bool:
         annotation["bbox"] = [2 * v for v in annotation["bbox"]]
         annotation["area"] = 4 * annotation["area"]
     draft.busy.add(id(image))
-    draft.note(_DEFECT, "other-scale", "annotations", annotations, {"scale": 2.0}, [image])
+    draft.note(_DEFECT, "other-scale", annotations, detail={"scale": 2.0}, images=[image])
     return True
 
 
@@ -251,9 +276,11 @@ def swapped_axes(rng: np.random.Generator, draft: Draft) -> bool:
         return False
     annotations = draft.of_image(image)
     for annotation in annotations:
-        annotation["segmentation"] = [np.reshape(ring, (-1, 2))[:, ::-1].ravel().tolist() for ring in annotation["segmentation"]]
+        annotation["segmentation"] = [
+            np.reshape(ring, (-1, 2))[:, ::-1].ravel().tolist() for ring in annotation["segmentation"]
+        ]
     draft.busy.add(id(image))
-    draft.note(_DEFECT, "swapped-axes", "annotations", annotations, {}, [image])
+    draft.note(_DEFECT, "swapped-axes", annotations, images=[image])
     return True
 
 
@@ -263,25 +290,43 @@ def dangling_license(rng: np.random.Generator, draft: Draft) -> bool:
     if image is None:
         return False
     image["license"] = 9
-    draft.note(_DEFECT, "dangling-license", "images", [image], {"field": "license"})
+    draft.note(_DEFECT, "dangling-license", [image], block="images", detail={"field": "license"})
     return True
 
 
-def unused_category(rng: np.random.Generator, draft: Draft) -> bool:
+def unused_category(rng: np.random.Generator, draft: Draft) -> bool:  # noqa: ARG001
     """A category that no annotation has."""
     if any(c["id"] == 11 for c in draft.categories):
         return False
     added = {"id": 11, "name": "UNKNOWN", "supercategory": "UNKNOWN"}
     draft.categories.append(added)
-    draft.note(_DEFECT, "unused-category", "categories", [added], {})
+    draft.note(_DEFECT, "unused-category", [added], block="categories")
     return True
 
 
 # Planted at every level of noise but "none", in this order; images first, since they need untouched ones.
 DEFECTS: tuple[Plant, ...] = (
-    other_scale, swapped_axes, dangling_license, duplicate_annotation_id, dangling_image, dangling_category, self_intersecting_ring,
-    out_of_bounds, ring_outside, wrong_area, null_area, wrong_bbox, empty_segmentation, odd_coordinates, too_few_points,
-    repeated_vertices, zero_area, overlapping_parts, exact_duplicate, near_duplicate, box_as_mask,
-)  # fmt: skip
+    other_scale,
+    swapped_axes,
+    dangling_license,
+    duplicate_annotation_id,
+    dangling_image,
+    dangling_category,
+    self_intersecting_ring,
+    out_of_bounds,
+    ring_outside,
+    wrong_area,
+    null_area,
+    wrong_bbox,
+    empty_segmentation,
+    odd_coordinates,
+    too_few_points,
+    repeated_vertices,
+    zero_area,
+    overlapping_parts,
+    exact_duplicate,
+    near_duplicate,
+    box_as_mask,
+)
 # Only with noise "heavy": a NaN makes the file non-strict JSON, a stray category changes the number of classes.
 HEAVY_DEFECTS: tuple[Plant, ...] = (nan_area, unused_category)

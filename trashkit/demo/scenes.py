@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit.demo import rigid, scraps, soft
+from trashkit.demo import bodies, packs, scraps, soft
 from trashkit.demo.grounds import CLUTTER, GROUNDS
 from trashkit.demo.noise import fractal
 from trashkit.demo.outlines import settle
@@ -23,17 +23,27 @@ Draw = Callable[[np.random.Generator, int], Sprite]
 Affine = NDArray[np.float64]
 # Per class (1..10): drawing functions with their weights, and the range of lengths as a share of the picture's side.
 KINDS: dict[int, tuple[tuple[tuple[Draw, float], ...], tuple[float, float]]] = {
-    1: (((scraps.banana, 1), (scraps.core, 1), (scraps.blister, 1), (scraps.pizza, 1), (scraps.heap, 1), (scraps.brush, 0.6)), (0.13, 0.34)),
+    1: (
+        (
+            (scraps.banana, 1),
+            (scraps.core, 1),
+            (scraps.blister, 1),
+            (scraps.pizza, 1),
+            (scraps.heap, 1),
+            (scraps.brush, 0.6),
+        ),
+        (0.13, 0.34),
+    ),
     2: (((soft.sheet, 1), (soft.ball, 0.8), (soft.newspaper, 0.6), (soft.cardboard, 0.9)), (0.14, 0.44)),
-    3: (((rigid.carton, 1), (rigid.brick, 0.8)), (0.18, 0.38)),
-    4: (((rigid.can, 1), (rigid.tin, 0.5), (rigid.foil, 0.4)), (0.15, 0.32)),
-    5: (((rigid.glass_bottle, 1), (rigid.jar, 0.4)), (0.20, 0.46)),
-    6: (((rigid.pet_bottle, 1), (rigid.detergent, 0.5), (rigid.cup, 0.6)), (0.18, 0.42)),
-    7: (((rigid.foam_tray, 1), (rigid.foam_block, 1), (rigid.foam_bowl, 0.5)), (0.20, 0.44)),
+    3: (((packs.carton, 1), (packs.brick, 0.8)), (0.18, 0.38)),
+    4: (((bodies.can, 1), (bodies.tin, 0.5), (bodies.foil, 0.4)), (0.15, 0.32)),
+    5: (((bodies.glass_bottle, 1), (bodies.jar, 0.4)), (0.20, 0.46)),
+    6: (((bodies.pet_bottle, 1), (bodies.detergent, 0.5), (bodies.cup, 0.6)), (0.18, 0.42)),
+    7: (((packs.foam_tray, 1), (packs.foam_block, 1), (packs.foam_bowl, 0.5)), (0.20, 0.44)),
     8: (((soft.carrier_bag, 1), (soft.sack, 0.8), (soft.wrapper, 0.8)), (0.18, 0.50)),
-    9: (((rigid.battery, 1), (rigid.coin_cell, 0.25), (rigid.block_cell, 0.4)), (0.11, 0.20)),
+    9: (((packs.battery, 1), (packs.coin_cell, 0.25), (packs.block_cell, 0.4)), (0.11, 0.20)),
     10: (((soft.shirt, 1), (soft.sock, 0.8), (soft.trousers, 0.7)), (0.26, 0.54)),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One photo: uint8 RGB [n, n, 3], and an int32 [n, n] map of objects (0 is background) with `classes[object - 1]`."""
+    """One photo uint8 RGB [n, n, 3] and its map of objects int32 [n, n]: 0 is ground, else `classes[object - 1]`."""
 
     photo: NDArray[np.uint8]
     objects: NDArray[np.int32]
@@ -81,7 +91,8 @@ def compose(rng: np.random.Generator, classes: Sequence[int], side: int) -> Scen
     taken = np.zeros((grid, grid), np.int32)
     full: list[int] = []
     for k in order:
-        placed.append(_settled(rng, classes[k], lengths[k], side, taken, full))
+        unplaced = Placed(classes[k], _drawn(rng, classes[k], lengths[k], side), np.eye(2, 3))
+        placed += [_settled(rng, unplaced, lengths[k], taken, full)]
     return Scene(ground, tuple(placed), sun)
 
 
@@ -114,10 +125,12 @@ def _placement(centre: NDArray[np.float64], turn: float, length: float, sprite: 
     return np.column_stack([linear, centre - linear @ (w / 2, h / 2)])
 
 
-def _settled(rng: np.random.Generator, class_index: int, length: float, side: int, taken: NDArray[np.int32], full: list[int]) -> Placed:
-    """Place one object where it leaves a third of all others visible; marks it in `taken`, appends its size to `full`."""
+def _settled(
+    rng: np.random.Generator, item: Placed, length: float, taken: NDArray[np.int32], full: list[int]
+) -> Placed:
+    """Place an object where it leaves a third of all others visible; mark it in `taken`, append its size to `full`."""
+    class_index, sprite = item.class_index, item.sprite
     grid = taken.shape[0]
-    sprite = _drawn(rng, class_index, length, side)
     best: tuple[float, Placed, NDArray[np.bool_]] | None = None
     for attempt in range(14):
         if attempt > 7:
@@ -129,7 +142,9 @@ def _settled(rng: np.random.Generator, class_index: int, length: float, side: in
         left = np.bincount(taken.ravel(), minlength=len(full) + 1)[1:] - hidden
         area = abs(float(np.linalg.det(item.place[:, :2]))) * grid * grid * _ring_area(sprite.rings)
         worst = min((float(a) / b for a, b in zip(left, full, strict=True)), default=1.0)
-        score = min(worst / 0.34, inside.sum() / max(area, 1) / 0.6) - 0.5 * float(hidden.sum()) / max(float(inside.sum()), 1)
+        score = min(worst / 0.34, inside.sum() / max(area, 1) / 0.6) - 0.5 * float(hidden.sum()) / max(
+            float(inside.sum()), 1
+        )
         if best is None or score > best[0]:
             best = (score, item, inside)
         if score >= 0.95 - 0.04 * attempt and worst > 0.34:
@@ -141,7 +156,9 @@ def _settled(rng: np.random.Generator, class_index: int, length: float, side: in
 
 
 def _ring_area(rings: Sequence[Ring]) -> float:
-    areas = [abs(float(np.dot(r[:, 0], np.roll(r[:, 1], -1)) - np.dot(r[:, 1], np.roll(r[:, 0], -1)))) / 2 for r in rings]
+    areas = [
+        abs(float(np.dot(r[:, 0], np.roll(r[:, 1], -1)) - np.dot(r[:, 1], np.roll(r[:, 0], -1)))) / 2 for r in rings
+    ]
     return areas[0] - sum(areas[1:])
 
 
@@ -178,7 +195,11 @@ def photograph(rng: np.random.Generator, scene: Scene, *, first: bool) -> Shot:
         linear = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         camera = np.column_stack([linear, 0.5 - linear @ (0.5, 0.5) + rng.uniform(-0.035, 0.035, 2)])
     view = np.column_stack([camera[:, :2], camera[:, 2] * side])
-    picture = scene.ground if first else cv2.warpAffine(scene.ground, _centred(view), (side, side), borderMode=cv2.BORDER_REFLECT)
+    picture = (
+        scene.ground
+        if first
+        else cv2.warpAffine(scene.ground, _centred(view), (side, side), borderMode=cv2.BORDER_REFLECT)
+    )
     picture = picture.astype(np.float32)
     objects = np.zeros((side, side), np.int32)
     classes: list[int] = []
@@ -201,7 +222,9 @@ def _centred(onto: Affine) -> Affine:
     return np.column_stack([onto[:, :2], onto[:, 2] + onto[:, :2] @ (0.5, 0.5) - 0.5])
 
 
-def _paste(picture: Picture, sprite: Sprite, onto: Affine, solid: NDArray[np.bool_], sun: tuple[float, float, float]) -> None:
+def _paste(
+    picture: Picture, sprite: Sprite, onto: Affine, solid: NDArray[np.bool_], sun: tuple[float, float, float]
+) -> None:
     """Lay a sprite and its soft shadow onto the picture in place."""
     side = picture.shape[0]
     h, w = sprite.alpha.shape
@@ -216,7 +239,9 @@ def _paste(picture: Picture, sprite: Sprite, onto: Affine, solid: NDArray[np.boo
     local = onto.copy()
     local[:, 2] -= (x0, y0)
     size = (int(x1 - x0), int(y1 - y0))
-    alpha = cv2.warpAffine(sprite.alpha, _centred(local), size, flags=cv2.INTER_LINEAR).astype(np.float32) / np.float32(255)
+    alpha = cv2.warpAffine(sprite.alpha, _centred(local), size, flags=cv2.INTER_LINEAR).astype(np.float32) / np.float32(
+        255
+    )
     rgb = cv2.warpAffine(sprite.rgb, _centred(local), size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     shift = np.array([[1, 0, sun[0] * length * sprite.lift], [0, 1, sun[1] * length * sprite.lift]])
     shadow = cv2.warpAffine(np.maximum(alpha, 0.55 * solid[y0:y1, x0:x1]).astype(np.float32), shift, size)
@@ -232,12 +257,14 @@ def _developed(rng: np.random.Generator, picture: Picture) -> NDArray[np.uint8]:
     picture = picture * (0.86 + 0.24 * falloff[..., None])
     warm = rng.normal(0, 0.05)
     picture = picture * np.array([1 + warm, 1 + rng.normal(0, 0.012), 1 - warm], np.float32)
-    picture = np.clip(picture * np.float32(np.exp(rng.normal(0, 0.13))), 0, 1.2) ** np.float32(np.exp(rng.normal(0, 0.09)))
+    picture = np.clip(picture * np.float32(np.exp(rng.normal(0, 0.13))), 0, 1.2) ** np.float32(
+        np.exp(rng.normal(0, 0.09))
+    )
     blur = rng.random()
     if blur < 0.25:
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.1) * side / 256)
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.1) * side / 256), np.float32)
     elif blur < 0.31 and side >= 96:
         width = max(3, int(rng.uniform(2, 5) * side / 256))
-        picture = cv2.blur(picture, (width, 1) if rng.random() < 0.5 else (1, width))
+        picture = np.asarray(cv2.blur(picture, (width, 1) if rng.random() < 0.5 else (1, width)), np.float32)
     noise = rng.standard_normal((side, side), np.float32)[..., None] * np.float32(rng.uniform(0.004, 0.022))
     return np.asarray(np.clip((picture + noise) * 255 + 0.5, 0, 255), np.uint8)

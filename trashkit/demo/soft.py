@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import shapely
 
 from trashkit.demo.noise import facets, fractal, streaks, weave
 from trashkit.demo.pen import (
+    BRIGHT,
     Colour,
     Ring,
     Sprite,
+    band,
     blob,
     box,
     coverage,
@@ -25,7 +30,6 @@ from trashkit.demo.pen import (
     soften,
     strokes,
 )
-from trashkit.demo.rigid import BRIGHT
 
 _WHITE: tuple[Colour, ...] = ((0.94, 0.93, 0.90), (0.90, 0.89, 0.85), (0.95, 0.91, 0.80))
 _CARD: tuple[Colour, ...] = ((0.70, 0.53, 0.34), (0.64, 0.47, 0.29), (0.76, 0.60, 0.42))
@@ -55,7 +59,10 @@ def sheet(rng: np.random.Generator, n: int) -> Sprite:
     for _ in range(int(rng.integers(1, 3))):
         a, c = rng.uniform(-0.25, 0.25), rng.uniform(0.3, 0.7)
         side = (yy - c - a * (xx - 0.5)) if rng.random() < 0.6 else (xx - c - a * (yy - 0.5))
-        light(picture, (1 - 0.12 * np.exp(-np.abs(side) * 9) * (side > 0) + 0.05 * np.exp(-np.abs(side) * 12)).astype(np.float32))
+        light(
+            picture,
+            (1 - 0.12 * np.exp(-np.abs(side) * 9) * (side > 0) + 0.05 * np.exp(-np.abs(side) * 12)).astype(np.float32),
+        )
     light(picture, 0.93 + 0.1 * fractal(rng, h, w, n / 3, 2))
     return finish(picture, [ring], lift=0.025)
 
@@ -63,7 +70,7 @@ def sheet(rng: np.random.Generator, n: int) -> Sprite:
 def ball(rng: np.random.Generator, n: int) -> Sprite:
     """A sheet of paper crumpled into a ball: white faces, grey creases."""
     h, w = max(12, int(n * rng.uniform(0.75, 1.0))), n
-    ring = jagged(rng, blob(rng, h, w, 0.28, 12, 4), n * 0.012, n * 0.07)
+    ring = jagged(rng, blob(rng, h, w, 0.28, 12, margin=4), n * 0.012, n * 0.07)
     tilt, crease = facets(rng, h, w, 30)
     picture = plain(h, w, shade_of(rng, _WHITE, 0.02))
     lay(picture, print_lines(rng, h, w, (0, 0, w, h), h * 0.07) * 0.22 * (tilt > 0), (0.3, 0.3, 0.35))
@@ -93,7 +100,7 @@ def newspaper(rng: np.random.Generator, n: int) -> Sprite:
 def cardboard(rng: np.random.Generator, n: int) -> Sprite:
     """A torn piece of corrugated cardboard with a strip of tape or a printed mark."""
     h, w = max(12, int(n * rng.uniform(0.55, 0.85))), n
-    corners = np.array([[0.03, 0.05], [0.7, 0.03], [0.97, 0.14], [0.96, 0.95], [0.3, 0.97], [0.04, 0.85]])
+    corners = np.array([[0.05, 0.06], [0.7, 0.05], [0.94, 0.14], [0.94, 0.93], [0.3, 0.94], [0.05, 0.85]])
     ring = jagged(rng, (corners + rng.uniform(-0.02, 0.02, corners.shape)) * (w, h), n * 0.010, n * 0.05)
     picture = plain(h, w, shade_of(rng, _CARD, 0.03))
     ribs = np.sin(np.arange(w, dtype=np.float32) * np.float32(2 * np.pi / max(3, n / 36)))[None, :]
@@ -111,9 +118,15 @@ def cardboard(rng: np.random.Generator, n: int) -> Sprite:
 
 
 _BAG: tuple[Colour, ...] = (
-    (0.92, 0.93, 0.95), (0.92, 0.93, 0.95), (0.08, 0.08, 0.10), (0.80, 0.84, 0.88), (0.25, 0.45, 0.75),
-    (0.95, 0.80, 0.25), (0.30, 0.62, 0.42), (0.88, 0.45, 0.55),
-)  # fmt: skip
+    (0.92, 0.93, 0.95),
+    (0.92, 0.93, 0.95),
+    (0.08, 0.08, 0.10),
+    (0.80, 0.84, 0.88),
+    (0.25, 0.45, 0.75),
+    (0.95, 0.80, 0.25),
+    (0.30, 0.62, 0.42),
+    (0.88, 0.45, 0.55),
+)
 
 
 def _film(rng: np.random.Generator, h: int, w: int, rings: list[Ring], tint: Colour) -> Sprite:
@@ -136,21 +149,42 @@ def carrier_bag(rng: np.random.Generator, n: int) -> Sprite:
     """A shopping bag with two handles: the handles' openings are holes."""
     h, w = n, max(14, int(n * rng.uniform(0.66, 0.82)))
     outline = _scaled(
-        [(0.10, 0.30), (0.12, 0.04), (0.34, 0.03), (0.38, 0.26), (0.62, 0.27), (0.66, 0.03), (0.88, 0.05), (0.90, 0.32),
-         (0.97, 0.60), (0.94, 0.96), (0.50, 0.98), (0.05, 0.95), (0.03, 0.60)], w, h,
-    )  # fmt: skip
-    outline = rounded(outline + rng.uniform(-0.02, 0.02, outline.shape) * n, 1)
+        [
+            (0.10, 0.30),
+            (0.12, 0.04),
+            (0.34, 0.03),
+            (0.38, 0.26),
+            (0.62, 0.27),
+            (0.66, 0.03),
+            (0.88, 0.05),
+            (0.90, 0.32),
+            (0.97, 0.60),
+            (0.94, 0.96),
+            (0.50, 0.98),
+            (0.05, 0.95),
+            (0.03, 0.60),
+        ],
+        w,
+        h,
+    )
+    outline = rounded(outline + rng.uniform(-0.01, 0.01, outline.shape) * n, 1)
     low, high = outline.min(axis=0), outline.max(axis=0)
     outline = (outline - low) / (high - low) * (w - 5, h - 5) + 2.5
-    grips = [rounded(_scaled([(x - 0.05, 0.11), (x + 0.05, 0.11), (x + 0.06, 0.27), (x - 0.06, 0.27)], w, h), 1) for x in (0.225, 0.775)]
+    grips = [
+        rounded(_scaled([(x - 0.05, 0.12), (x + 0.05, 0.12), (x + 0.055, 0.27), (x - 0.055, 0.27)], w, h), 1)
+        for x in (0.225, 0.775)
+    ]
     tint = shade_of(rng, _BAG, 0.03)
-    sprite = _film(rng, h, w, [jagged(rng, outline, n * 0.008, n * 0.05), *grips], tint)
+    outline = jagged(rng, outline, n * 0.006, n * 0.035)
+    # A very small bag may be too narrow at its handles for the openings.
+    grips = [grip for grip in grips if shapely.Polygon(outline).contains(shapely.Polygon(grip))]
+    sprite = _film(rng, h, w, [outline, *grips], tint)
     if rng.random() < 0.4:
-        return _printed(rng, sprite, tint)
+        return _printed(rng, sprite)
     return sprite
 
 
-def _printed(rng: np.random.Generator, sprite: Sprite, tint: Colour) -> Sprite:
+def _printed(rng: np.random.Generator, sprite: Sprite) -> Sprite:
     """The same bag with a shop's mark on it."""
     h, w = sprite.alpha.shape
     mark = coverage([ellipse(w * 0.5, h * 0.62, w * 0.22, h * 0.12)], h, w)
@@ -160,19 +194,32 @@ def _printed(rng: np.random.Generator, sprite: Sprite, tint: Colour) -> Sprite:
     lay(picture, mark * 0.75, shade_of(rng, BRIGHT))
     lay(picture, text * 0.9, (0.97, 0.97, 0.97))
     light(picture, np.where(mark > 0.5, 0.45 + 0.65 * brightness, 1).astype(np.float32))
-    return finish(picture, sprite.rings, opacity=np.maximum(sprite.alpha / np.float32(255), mark * 0.9), lift=sprite.lift)
+    return finish(
+        picture, sprite.rings, opacity=np.maximum(sprite.alpha / np.float32(255), mark * 0.9), lift=sprite.lift
+    )
 
 
 def sack(rng: np.random.Generator, n: int) -> Sprite:
     """A full bag tied with a knot, its ears sticking out."""
     h, w = n, max(14, int(n * rng.uniform(0.75, 0.95)))
-    body = blob(rng, int(h * 0.82), w, 0.18, 11, 3) + (0, h * 0.17)
-    ears = _scaled([(0.44, 0.22), (0.30, 0.03), (0.42, 0.05), (0.49, 0.15), (0.58, 0.02), (0.70, 0.05), (0.55, 0.22)], w, h)
-    first = int(np.argmin(body[:, 1] + np.abs(body[:, 0] - w / 2) * 0.5))
-    body = np.roll(body, -first, axis=0)
-    body = body[(body[:, 1] > 0.24 * h) | (np.abs(body[:, 0] - w / 2) > 0.16 * w)]
-    start = int(np.argmax(np.hypot(*(body - np.roll(body, 1, axis=0)).T)))
-    outline = np.vstack([np.roll(body, -start, axis=0), ears])
+    body = blob(rng, int(h * 0.82), w, 0.18, 11, margin=3) + np.array([0, h * 0.17])
+    ears = _scaled(
+        [
+            (0.42, 0.40),
+            (0.44, 0.22),
+            (0.30, 0.03),
+            (0.42, 0.05),
+            (0.49, 0.15),
+            (0.58, 0.02),
+            (0.70, 0.05),
+            (0.55, 0.22),
+            (0.58, 0.40),
+        ],
+        w,
+        h,
+    )
+    whole: Any = shapely.union(shapely.Polygon(body), shapely.Polygon(ears))
+    outline = np.asarray(whole.exterior.coords)[:-1]
     sprite = _film(rng, h, w, [jagged(rng, outline, n * 0.005, n * 0.045)], shade_of(rng, _BAG, 0.03))
     picture = sprite.rgb.astype(np.float32) / 255
     xx = np.arange(w, dtype=np.float32)[None, :] - w / 2
@@ -193,13 +240,20 @@ def wrapper(rng: np.random.Generator, n: int) -> Sprite:
     ring = _scaled([*top, (0.93 - bulge, 0.3), (0.95, 0.6), *bottom, (0.05, 0.7), (0.04 + bulge, 0.4)], w, h)
     tint = shade_of(rng, BRIGHT)
     picture = plain(h, w, tint)
-    lay(picture, coverage([ellipse(w / 2, h * 0.36, w * 0.36, h * 0.13)], h, w), shade_of(rng, ((0.98, 0.95, 0.85), (0.98, 0.85, 0.2))))
+    lay(
+        picture,
+        coverage([ellipse(w / 2, h * 0.36, w * 0.36, h * 0.13)], h, w),
+        shade_of(rng, ((0.98, 0.95, 0.85), (0.98, 0.85, 0.2))),
+    )
     lay(picture, print_lines(rng, h, w, (0.22 * w, 0.3 * h, 0.8 * w, 0.43 * h), h * 0.1), shade_of(rng, BRIGHT))
     for _ in range(4):
         x, y = rng.uniform(0.25, 0.75) * w, rng.uniform(0.58, 0.82) * h
-        lay(picture, coverage([ellipse(x, y, w * 0.13, h * 0.05)], h, w), shade_of(rng, ((0.93, 0.75, 0.35), (0.85, 0.6, 0.25))))
-    y = np.arange(h, dtype=np.float32)[:, None] / h
-    ends = np.broadcast_to(((y < 0.08) | (y > 0.92)).astype(np.float32), (h, w))
+        lay(
+            picture,
+            coverage([ellipse(x, y, w * 0.13, h * 0.05)], h, w),
+            shade_of(rng, ((0.93, 0.75, 0.35), (0.85, 0.6, 0.25))),
+        )
+    ends = band(h, w, -1, 0.08) + band(h, w, 0.92, 2)
     lay(picture, ends * 0.8, (0.80, 0.81, 0.84))
     light(picture, 1 - 0.15 * ends * (np.sin(np.arange(w, dtype=np.float32) * 2)[None, :] > 0))
     tilt, crease = facets(rng, h, w, 22)
@@ -209,9 +263,16 @@ def wrapper(rng: np.random.Generator, n: int) -> Sprite:
 
 
 _CLOTH: tuple[Colour, ...] = (
-    (0.20, 0.28, 0.48), (0.60, 0.15, 0.18), (0.35, 0.42, 0.30), (0.55, 0.55, 0.58), (0.85, 0.82, 0.75), (0.18, 0.18, 0.20),
-    (0.70, 0.50, 0.62), (0.80, 0.62, 0.25), (0.30, 0.50, 0.55),
-)  # fmt: skip
+    (0.20, 0.28, 0.48),
+    (0.60, 0.15, 0.18),
+    (0.35, 0.42, 0.30),
+    (0.55, 0.55, 0.58),
+    (0.85, 0.82, 0.75),
+    (0.18, 0.18, 0.20),
+    (0.70, 0.50, 0.62),
+    (0.80, 0.62, 0.25),
+    (0.30, 0.50, 0.55),
+)
 
 
 def _fabric(rng: np.random.Generator, h: int, w: int, ring: Ring, stripes: bool) -> Sprite:
@@ -220,7 +281,9 @@ def _fabric(rng: np.random.Generator, h: int, w: int, ring: Ring, stripes: bool)
     picture = plain(h, w, shade_of(rng, _CLOTH, 0.04))
     if stripes:
         y = np.arange(h, dtype=np.float32)[:, None] / h
-        bars = np.broadcast_to((np.sin(y * np.float32(2 * np.pi * rng.integers(5, 10))) > 0.3).astype(np.float32), (h, w))
+        bars = np.broadcast_to(
+            (np.sin(y * np.float32(2 * np.pi * rng.integers(5, 10))) > 0.3).astype(np.float32), (h, w)
+        )
         lay(picture, bars * 0.9, shade_of(rng, ((0.93, 0.92, 0.88), *_CLOTH), 0.04))
     light(picture, 1 + 0.16 * weave(h, w, max(3.0, n / 34)))
     folds = streaks(rng, h, w, n / 7, 2.2, across=True)
@@ -233,39 +296,95 @@ def _fabric(rng: np.random.Generator, h: int, w: int, ring: Ring, stripes: bool)
 def shirt(rng: np.random.Generator, n: int) -> Sprite:
     """A T-shirt lying flat, a neck and two sleeves."""
     h, w = max(14, int(n * 0.92)), n
-    points = [(0.37, 0.06), (0.43, 0.12), (0.57, 0.12), (0.63, 0.06), (0.80, 0.12), (0.97, 0.34), (0.83, 0.45), (0.76, 0.36),
-              (0.77, 0.95), (0.50, 0.97), (0.23, 0.95), (0.24, 0.36), (0.17, 0.45), (0.03, 0.34), (0.20, 0.12)]  # fmt: skip
+    points = [
+        (0.37, 0.06),
+        (0.43, 0.12),
+        (0.57, 0.12),
+        (0.63, 0.06),
+        (0.80, 0.12),
+        (0.97, 0.34),
+        (0.83, 0.45),
+        (0.76, 0.36),
+        (0.77, 0.95),
+        (0.50, 0.97),
+        (0.23, 0.95),
+        (0.24, 0.36),
+        (0.17, 0.45),
+        (0.03, 0.34),
+        (0.20, 0.12),
+    ]
     ring = _scaled(points, w, h) + rng.uniform(-0.015, 0.015, (len(points), 2)) * n
     ring = np.clip(rounded(ring, 1), 2, (w - 2, h - 2))
     sprite = _fabric(rng, h, w, ring, rng.random() < 0.4)
     picture = sprite.rgb.astype(np.float32) / 255
     seams = [_scaled([(0.24, 0.14), (0.24, 0.36)], w, h), _scaled([(0.76, 0.14), (0.76, 0.36)], w, h)]
-    light(picture, 1 - 0.4 * strokes([*seams, _scaled([(0.37, 0.06), (0.42, 0.16), (0.58, 0.16), (0.63, 0.06)], w, h)], h, w, max(1, n // 60)))
+    light(
+        picture,
+        1
+        - 0.4
+        * strokes(
+            [*seams, _scaled([(0.37, 0.06), (0.42, 0.16), (0.58, 0.16), (0.63, 0.06)], w, h)], h, w, max(1, n // 60)
+        ),
+    )
     return finish(picture, sprite.rings, lift=0.04)
 
 
 def sock(rng: np.random.Generator, n: int) -> Sprite:
     """A sock with a ribbed cuff and a heel of another colour."""
     h, w = n, max(14, int(n * 0.72))
-    points = [(0.30, 0.03), (0.68, 0.03), (0.69, 0.50), (0.68, 0.72), (0.60, 0.88), (0.34, 0.97), (0.08, 0.95), (0.05, 0.80), (0.24, 0.70), (0.32, 0.52)]
+    points = [
+        (0.30, 0.03),
+        (0.68, 0.03),
+        (0.69, 0.50),
+        (0.68, 0.72),
+        (0.60, 0.88),
+        (0.34, 0.97),
+        (0.08, 0.95),
+        (0.05, 0.80),
+        (0.24, 0.70),
+        (0.32, 0.52),
+    ]
     ring = np.clip(rounded(_scaled(points, w, h), 2), 2, (w - 2, h - 2))
     sprite = _fabric(rng, h, w, ring, rng.random() < 0.6)
     picture = sprite.rgb.astype(np.float32) / 255
     trim = shade_of(rng, (*_CLOTH, (0.92, 0.9, 0.88)), 0.03)
-    for spot in (ellipse(0.64 * w, 0.80 * h, 0.15 * w, 0.11 * h), ellipse(0.08 * w, 0.88 * h, 0.13 * w, 0.12 * h), box(0, 0, w, 0.13 * h)):
+    for spot in (
+        ellipse(0.64 * w, 0.80 * h, 0.15 * w, 0.11 * h),
+        ellipse(0.08 * w, 0.88 * h, 0.13 * w, 0.12 * h),
+        box(0, 0, w, 0.13 * h),
+    ):
         lay(picture, coverage([spot], h, w) * 0.85, trim)
     cuff = coverage([box(0, 0, w, 0.13 * h)], h, w)
-    light(picture, (1 - 0.3 * cuff * (np.sin(np.arange(w, dtype=np.float32) * np.float32(70 / w)) > 0)[None, :]).astype(np.float32))
+    light(
+        picture,
+        (1 - 0.3 * cuff * (np.sin(np.arange(w, dtype=np.float32) * np.float32(70 / w)) > 0)[None, :]).astype(
+            np.float32
+        ),
+    )
     return finish(picture, sprite.rings, lift=0.05)
 
 
 def trousers(rng: np.random.Generator, n: int) -> Sprite:
     """A pair of trousers: waistband, two legs, a seam."""
     h, w = n, max(14, int(n * 0.6))
-    points = [(0.22, 0.03), (0.78, 0.03), (0.86, 0.35), (0.95, 0.95), (0.62, 0.97), (0.51, 0.42), (0.38, 0.97), (0.05, 0.95), (0.14, 0.35)]
+    points = [
+        (0.22, 0.03),
+        (0.78, 0.03),
+        (0.86, 0.35),
+        (0.95, 0.95),
+        (0.62, 0.97),
+        (0.51, 0.42),
+        (0.38, 0.97),
+        (0.05, 0.95),
+        (0.14, 0.35),
+    ]
     ring = np.clip(rounded(_scaled(points, w, h) + rng.uniform(-0.012, 0.012, (9, 2)) * n, 1), 2, (w - 2, h - 2))
     sprite = _fabric(rng, h, w, ring, False)
     picture = sprite.rgb.astype(np.float32) / 255
-    lines = [_scaled([(0.2, 0.09), (0.8, 0.09)], w, h), _scaled([(0.5, 0.03), (0.5, 0.40)], w, h), _scaled([(0.24, 0.12), (0.34, 0.22)], w, h)]
+    lines = [
+        _scaled([(0.2, 0.09), (0.8, 0.09)], w, h),
+        _scaled([(0.5, 0.03), (0.5, 0.40)], w, h),
+        _scaled([(0.24, 0.12), (0.34, 0.22)], w, h),
+    ]
     light(picture, 1 - 0.42 * strokes(lines, h, w, max(1, n // 60)))
     return finish(picture, sprite.rings, lift=0.04)

@@ -6,7 +6,7 @@ import copy
 import json
 import multiprocessing
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,16 @@ from trashkit.demo.draft import Draft, Record
 from trashkit.demo.mislabel import LABEL_NOISE, PHOTO_DEFECTS, leak
 from trashkit.demo.outlines import polygons, ring_area
 from trashkit.demo.plan import CLASS_NAMES, ScenePlan, halves, make_plan
-from trashkit.demo.planted import DEFECTS, HEAVY_DEFECTS
+from trashkit.demo.planted import DEFECTS, HEAVY_DEFECTS, Plant
 from trashkit.demo.scenes import compose, photograph
 from trashkit.errors import TrashkitError
 from trashkit.files import replacing
 from trashkit.progress import Progress, silent
 
 Noise = Literal["none", "light", "heavy"]
+Draw = Callable[[ScenePlan], list[tuple[str, bytes, list[Record]]]]
+Part = tuple[list[Record], list[Record]]
+"""Images and annotations."""
 # Per level: planted defects of each type per 300 training images (at least one), and the share of wrong labels.
 _LEVELS: dict[str, tuple[int, float]] = {"none": (0, 0.0), "light": (1, 0.03), "heavy": (3, 0.10)}
 _LIMITS = {"images": (20, 20_000), "size": (64, 1024)}
@@ -62,24 +65,31 @@ def make(
     with replacing(Path(out), overwrite=overwrite) as folder:
         (folder / "images").mkdir(parents=True)
         plans = make_plan(_generator(seed, _MASTER), images, test_share, shift)
-        shots = dict(_drawn(folder / "images", plans, size, seed, quality, workers, progress))
+        draw = partial(_draw_scene, size=size, seed=seed, quality=quality)
+        shots = dict(_drawn(folder / "images", plans, draw, workers, progress))
         parts = {part: _records([p for p in plans if p.part == part], shots, size) for part in ("train", "test")}
         side_of = halves(_generator(seed, _MASTER, 1), plans)
         draft = _planted(_generator(seed, _ERRORS), parts, size, noise, damage_photos)
         _change_photos(folder / "images", draft.photos)
-        planted = draft.ledger()
-        _write(folder, parts, draft, planted, plans, side_of)
+        _write_train(folder, parts["train"], draft)
+        _write_test(folder, parts["test"], side_of, plans)
+        _dump(folder / "scenes.json", {"train": _scenes_of(parts["train"][0], plans)})
+        (folder / "README.txt").write_text(_README, encoding="utf-8")
+    return _summary(Path(out), parts, draft, len(plans))
+
+
+def _summary(out: Path, parts: dict[str, Part], draft: Draft, scenes: int) -> dict[str, Any]:
+    kinds = [entry["kind"] for entry in draft.ledger()]
+    classes = [annotation["category_id"] for annotation in parts["train"][1]]
     return {
         "out": str(out),
         "train_images": len(draft.images),
         "train_annotations": len(draft.annotations),
         "test_images": len(parts["test"][0]),
-        "scenes": len(plans),
-        "defects": sum(entry["kind"] == "defect" for entry in planted),
-        "label_errors": sum(entry["kind"] == "label-noise" for entry in planted),
-        "annotations_per_class": {
-            name: sum(a["category_id"] == k for a in parts["train"][1]) for k, name in enumerate(CLASS_NAMES, 1)
-        },
+        "scenes": scenes,
+        "defects": kinds.count("defect"),
+        "label_errors": kinds.count("label-noise"),
+        "annotations_per_class": {name: classes.count(k) for k, name in enumerate(CLASS_NAMES, 1)},
     }
 
 
@@ -87,7 +97,9 @@ def _check(images: int, size: int, test_share: float, noise: str) -> None:
     for name, value in (("images", images), ("size", size)):
         low, high = _LIMITS[name]
         if not low <= value <= high:
-            raise TrashkitError(f"{name} is {value}, not between {low} and {high}", hint=f"choose --{name} {low} to {high}")
+            raise TrashkitError(
+                f"{name} is {value}, not between {low} and {high}", hint=f"choose --{name} {low} to {high}"
+            )
     if not 0 <= test_share <= 0.9:
         raise TrashkitError(f"the test share is {test_share}, not between 0 and 0.9", hint="choose --test-share 0.2")
     if noise not in _LEVELS:
@@ -133,11 +145,10 @@ def _one_thread() -> None:
 
 
 def _drawn(
-    folder: Path, plans: Sequence[ScenePlan], size: int, seed: int, quality: int | None, workers: int, progress: Progress
+    folder: Path, plans: Sequence[ScenePlan], draw: Draw, workers: int, progress: Progress
 ) -> Iterator[tuple[str, list[Record]]]:
     """Draw all scenes, write their photos, yield the annotations of each file name."""
     total, done = sum(len(plan.file_names) for plan in plans), 0
-    draw = partial(_draw_scene, size=size, seed=seed, quality=quality)
     pool = None
     if workers > 1:
         context = multiprocessing.get_context("spawn")
@@ -156,7 +167,7 @@ def _drawn(
             pool.shutdown(cancel_futures=True)
 
 
-def _records(plans: Sequence[ScenePlan], shots: dict[str, list[Record]], size: int) -> tuple[list[Record], list[Record]]:
+def _records(plans: Sequence[ScenePlan], shots: dict[str, list[Record]], size: int) -> Part:
     """Images and annotations of a part, by file name. Image ids have gaps, so that they are no row numbers."""
     images: list[Record] = []
     annotations: list[Record] = []
@@ -168,9 +179,7 @@ def _records(plans: Sequence[ScenePlan], shots: dict[str, list[Record]], size: i
     return images, annotations
 
 
-def _planted(
-    rng: np.random.Generator, parts: dict[str, tuple[list[Record], list[Record]]], size: int, noise: Noise, damage: bool
-) -> Draft:
+def _planted(rng: np.random.Generator, parts: dict[str, Part], size: int, noise: Noise, damage: bool) -> Draft:
     """A copy of the training part with errors of the chosen level."""
     images, annotations = copy.deepcopy(parts["train"])
     draft = Draft(images, annotations, _categories(), size)
@@ -182,23 +191,26 @@ def _planted(
     budget = max(1, len(images) // 8)
     objects = len(annotations)
     if damage:
-        for plant in PHOTO_DEFECTS:
-            for _ in range(min(times, budget)):
-                plant(rng, draft)
+        _plant_all(rng, draft, PHOTO_DEFECTS, min(times, budget))
         _leak_some(rng, draft, parts["test"], min(times, budget))
-    for plant in (*DEFECTS, *(HEAVY_DEFECTS if noise == "heavy" else ())):
-        for _ in range(min(times, budget)):
-            plant(rng, draft)
+    _plant_all(rng, draft, DEFECTS, min(times, budget))
+    if noise == "heavy":
+        _plant_all(rng, draft, HEAVY_DEFECTS, min(times, budget))
     for plant, part in LABEL_NOISE:
-        for _ in range(max(1, round(objects * share * part))):
-            plant(rng, draft)
+        _plant_all(rng, draft, (plant,), max(1, round(objects * share * part)))
     return draft
 
 
-def _leak_some(rng: np.random.Generator, draft: Draft, test: tuple[list[Record], list[Record]], times: int) -> None:
+def _plant_all(rng: np.random.Generator, draft: Draft, plants: Sequence[Plant], times: int) -> None:
+    for plant in plants:
+        for _ in range(times):
+            plant(rng, draft)
+
+
+def _leak_some(rng: np.random.Generator, draft: Draft, test: Part, times: int) -> None:
     images, annotations = test
     for row in rng.permutation(len(images))[:times].tolist():
-        leak(rng, draft, images[row], [a for a in annotations if a["image_id"] == images[row]["id"]])
+        leak(draft, images[row], [a for a in annotations if a["image_id"] == images[row]["id"]])
 
 
 def _change_photos(folder: Path, changes: Sequence[tuple[str, str, Any]]) -> None:
@@ -222,44 +234,53 @@ def _categories() -> list[Record]:
 
 def _coco(images: list[Record], annotations: list[Record], categories: list[Record], about: str) -> Record:
     return {
-        "info": {"description": f"trashkit synthetic scenes, {about}", "url": "", "version": "1.0", "year": 2026,
-                 "contributor": "trashkit", "date_created": "2026-01-01"},
+        "info": {
+            "description": f"trashkit synthetic scenes, {about}",
+            "url": "",
+            "version": "1.0",
+            "year": 2026,
+            "contributor": "trashkit",
+            "date_created": "2026-01-01",
+        },
         "licenses": [{"id": 1, "name": "MIT", "url": "https://opensource.org/license/mit"}],
         "images": images,
         "annotations": annotations,
         "categories": categories,
-    }  # fmt: skip
+    }
 
 
 def _dump(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
-def _write(
-    folder: Path, parts: dict[str, tuple[list[Record], list[Record]]], draft: Draft, planted: list[Record],
-    plans: Sequence[ScenePlan], side_of: dict[str, str],
-) -> None:  # fmt: skip
-    train, test = parts["train"], parts["test"]
+def _write_train(folder: Path, clean: Part, draft: Draft) -> None:
+    """The training part, with errors and without, and what was planted."""
     _dump(folder / "train.json", _coco(draft.images, draft.annotations, draft.categories, "training part"))
-    _dump(folder / "train_clean.json", _coco(*train, _categories(), "training part without errors"))
-    _dump(folder / "test.json", _coco(test[0], [], _categories(), "test part"))
-    (folder / "planted.json").write_text(_lines(planted), encoding="utf-8")
-    scene_of = {name: (plan.number, k) for plan in plans for k, name in enumerate(plan.file_names)}
-    groups = {
-        part: [
-            {"image_id": i["id"], "file_name": i["file_name"], "scene": scene_of[i["file_name"]][0], "shot": scene_of[i["file_name"]][1]}
-            for i in records[0]
-        ]
-        for part, records in parts.items()
-    }
-    (folder / "leaderboard").mkdir()
-    _dump(folder / "scenes.json", {"train": groups["train"]})
+    _dump(folder / "train_clean.json", _coco(*clean, _categories(), "training part without errors"))
+    (folder / "planted.json").write_text(_lines(draft.ledger()), encoding="utf-8")
+
+
+def _write_test(folder: Path, test: Part, side_of: dict[str, str], plans: Sequence[ScenePlan]) -> None:
+    """The test part without labels, and its hidden truth."""
+    images = test[0]
+    _dump(folder / "test.json", _coco(images, [], _categories(), "test part"))
     hidden = _coco(*test, _categories(), "truth of the test part")
-    hidden["leaderboard"] = {half: [i["id"] for i in test[0] if side_of[i["file_name"]] == half] for half in ("public", "private")}
-    hidden["scenes"] = groups["test"]
+    sides = ("public", "private")
+    hidden["leaderboard"] = {side: [i["id"] for i in images if side_of[i["file_name"]] == side] for side in sides}
+    hidden["scenes"] = _scenes_of(images, plans)
+    (folder / "leaderboard").mkdir()
     _dump(folder / "leaderboard" / "hidden.json", hidden)
     (folder / "sample_submission.csv").write_text("image_id,PredictionString\n", encoding="utf-8")
-    (folder / "README.txt").write_text(_README, encoding="utf-8")
+
+
+def _scenes_of(images: Sequence[Record], plans: Sequence[ScenePlan]) -> list[Record]:
+    """The number of the scene that each image shows, and which photo of it the image is."""
+    where = {name: (plan.number, k) for plan in plans for k, name in enumerate(plan.file_names)}
+    out = []
+    for image in images:
+        scene, shot = where[image["file_name"]]
+        out.append({"image_id": image["id"], "file_name": image["file_name"], "scene": scene, "shot": shot})
+    return out
 
 
 def _lines(records: Sequence[Record]) -> str:
@@ -274,7 +295,7 @@ train_clean.json        the same images without errors; with noise "none" the tw
 test.json               the test images, without annotations
 images/                 all photos; file_name in the JSON files is relative to this folder
 sample_submission.csv   the header of a submission
-planted.json            truth: every planted error with its type, rows and ids; needs_photos: not visible in the JSON alone
+planted.json            truth: every planted error with its type, rows and ids; needs_photos: not in the JSON alone
 scenes.json             truth: which training photos show the same scene (near-duplicates)
 leaderboard/hidden.json truth: annotations of the test part and its public and private half; for the scorer only
 
