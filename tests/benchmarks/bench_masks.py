@@ -83,21 +83,22 @@ def opencv(scene: Scene) -> np.ndarray:
     return labels
 
 
-def milliseconds(call: Callable, items: list, repeats: int = 3) -> float:
-    """Best mean time of one item."""
-    best = float("inf")
+def milliseconds(calls: list[Callable], items: list, repeats: int = 7) -> list[float]:
+    """Mean over items of each call's best time, the calls taking turns, so that other work on the machine is shared."""
+    best = np.full((len(calls), len(items)), np.inf)
     for _ in range(repeats):
-        start = time.perf_counter()
-        for item in items:
-            call(item)
-        best = min(best, time.perf_counter() - start)
-    return best / len(items) * 1000
+        for column, item in enumerate(items):
+            for row, call in enumerate(calls):
+                start = time.perf_counter()
+                call(item)
+                best[row, column] = min(best[row, column], time.perf_counter() - start)
+    return (best.mean(axis=1) * 1000).tolist()
 
 
 def rasterising(name: str, scenes: list[Scene]) -> None:
     exact = all(np.array_equal(peers(scene), ours(scene)) for scene in scenes)
     wrong = np.mean([(peers(scene) != opencv(scene)).sum() / max(1, (peers(scene) > 0).sum()) for scene in scenes])
-    slow, quick, loose = (milliseconds(call, scenes) for call in (peers, ours, opencv))
+    slow, quick, loose = milliseconds([peers, ours, opencv], scenes)
     print(f"| {name}: annToMask per annotation | {slow:.2f} | 1.0x | exact |")
     print(f"| {name}: trashkit label_map | {quick:.2f} | {slow / quick:.1f}x | {'exact' if exact else 'DIFFERS'} |")
     print(f"| {name}: cv2.fillPoly | {loose:.2f} | {slow / loose:.1f}x | {wrong:.1%} of object pixels differ |")
@@ -111,15 +112,15 @@ def peers_photo(path: Path) -> np.ndarray:
 
 
 def decoding(name: str, files: list[Path]) -> None:
-    slow = milliseconds(peers_photo, files)
-    for words, call in (
-        ("cv2.imread, RGB, float32 / 255", peers_photo),
-        ("Pillow", lambda path: np.asarray(Image.open(path).convert("RGB"))),
-        ("trashkit read_photo", photos.read_photo),
-        ("trashkit thumbnail, 128 px", lambda path: photos.thumbnail(path, 128)),
-    ):
-        spent = milliseconds(call, files)
-        print(f"| {name}: {words} | {spent:.2f} | {slow / spent:.1f}x | |")
+    ways: dict[str, Callable] = {
+        "cv2.imread, RGB, float32 / 255": peers_photo,
+        "Pillow": lambda path: np.asarray(Image.open(path).convert("RGB")),
+        "trashkit read_photo": photos.read_photo,
+        "trashkit thumbnail, 128 px": lambda path: photos.thumbnail(path, 128),
+    }
+    spent = milliseconds(list(ways.values()), files)
+    for words, time_each in zip(ways, spent, strict=True):
+        print(f"| {name}: {words} | {time_each:.2f} | {spent[0] / time_each:.1f}x | |")
 
 
 def main() -> None:

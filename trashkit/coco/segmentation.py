@@ -9,6 +9,8 @@ coordinates overflow, a ring of four numbers is read as a box. So everything is 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +28,8 @@ MAX_PIXELS = 2**31 - 1
 """Most pixels of an image: run lengths and their sums are C integers."""
 
 _NUMBERS = {int, float}
+# Seven digits hold every difference of two C integers; an eighth is damage.
+_LONG = re.compile(rb"[P-o]{7}")
 
 
 def check_segmentation(segmentation: object, height: int, width: int) -> str | None:
@@ -118,18 +122,30 @@ def run_lengths(counts: str | bytes) -> npt.NDArray[np.int64] | None:
         counts = counts.encode()
     if not counts:
         return np.zeros(0, np.int64)
-    digits = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
-    if digits.min() < 0 or digits.max() > 63 or digits[-1] > 31:
+    digits = np.frombuffer(counts, np.uint8)
+    if digits.min() < 48 or digits.max() > 111 or digits[-1] >= 80 or _LONG.search(counts):
         return None
+    return decompress([counts])[0]
+
+
+def decompress(counts: Sequence[bytes]) -> list[npt.NDArray[np.int64]]:
+    """Decompress many valid COCO run lengths in one pass, see `run_lengths`; none of them may be empty.
+
+    For a few hundred bytes each, one pass over all is several times as fast as one call for each.
+    """
+    digits = np.frombuffer(b"".join(counts), np.uint8).astype(np.int64) - 48
     last = np.flatnonzero(digits < 32)
     first = np.empty_like(last)
     first[0], first[1:] = 0, last[:-1] + 1
     size = last - first + 1
-    if size.max() > 7:  # 35 bits hold every difference of two C integers
-        return None
     place = np.arange(digits.size) - np.repeat(first, size)
-    lengths = np.add.reduceat((digits & 31) << (5 * place), first)
-    lengths -= np.where(digits[last] & 16, np.int64(1) << (5 * size), 0)
-    np.cumsum(lengths[1::2], out=lengths[1::2])
-    np.cumsum(lengths[2::2], out=lengths[2::2])
-    return lengths
+    numbers = np.add.reduceat((digits & 31) << (5 * place), first)
+    numbers -= np.where(digits[last] & 16, np.int64(1) << (5 * size), 0)
+    ends = np.searchsorted(last, np.cumsum([len(text) for text in counts])).tolist()
+    found = []
+    for start, end in pairwise([0, *ends]):
+        lengths = numbers[start:end]
+        lengths[1::2] = lengths[1::2].cumsum()
+        lengths[2::2] = lengths[2::2].cumsum()
+        found.append(lengths)
+    return found
