@@ -1,0 +1,49 @@
+"""``trashkit recipes``: the training settings that come with the package."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from trashkit.cli.groups import default_group
+from trashkit.cli.output import Json, command, show, table
+
+app = typer.Typer(cls=default_group("list"), help="List the training recipes (the default), or show one.")
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """List the recipes of the package, each with its reason.
+
+    Examples:
+
+      trashkit recipes
+    """
+    from trashkit.config import read_recipe, recipe_names
+
+    found = [read_recipe(name) for name in recipe_names()]
+    result = [{"name": r.name, "title": r.title, "reason": r.reason, "place": r.place} for r in found]
+    rows = [[r.name, r.title, r.place] for r in found]
+    human = table(["recipe", "what", "place in an ensemble"], rows)
+    show({"recipes": result}, json=json, human=human, next=command("recipes", "show", found[0].name))
+
+
+@app.command("show")
+def show_(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE.toml", help="Recipe to show.")],
+    json: Json = False,
+) -> None:
+    """Print a recipe with all of its settings, defaults included; saved to a file, it is a recipe of your own.
+
+    Examples:
+
+      trashkit recipes show cpu-small > mine.toml
+    """
+    from trashkit.config import read_recipe, resolve, to_toml
+
+    recipe = read_recipe(name)
+    config = resolve(recipe)
+    about = "\n".join(text for text in (recipe.title, recipe.reason, recipe.place) if text)
+    result = {"name": recipe.name, "title": recipe.title, "reason": recipe.reason, "settings": config.model_dump()}
+    show(result, json=json, human=to_toml(config, about).rstrip())

@@ -1,0 +1,65 @@
+"""``trashkit runs``: the runs below a folder, best first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trashkit.cli.output import Json, command, show, table
+from trashkit.errors import TrashkitError
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to look, all folders below included.")] = Path(
+        "runs"
+    ),
+    json: Json = False,
+) -> None:
+    """List runs, best validation mIoU first.
+
+    mIoU figures of different folds or validation images are not strictly comparable.
+
+    Examples:
+
+      trashkit runs
+
+      trashkit runs experiments --json
+    """
+    from trashkit.run import find_runs
+
+    if not folder.is_dir():
+        raise TrashkitError(f"there is no folder {folder}", hint="trashkit runs DIR looks elsewhere")
+    found = find_runs(folder)
+    result = [
+        {
+            "path": run.path,
+            "status": run.status,
+            "miou": run.miou,
+            "recipe": run.manifest.get("recipe"),
+            "fold": run.manifest.get("fold"),
+            "epochs": run.epochs,
+            "wanted_epochs": run.wanted,
+            "seconds": run.manifest.get("seconds"),
+            "started": run.manifest.get("started"),
+        }
+        for run in found
+    ]
+    rows = [
+        [
+            r["path"],
+            r["miou"],
+            r["recipe"],
+            r["fold"],
+            f"{r['epochs']}/{r['wanted_epochs']}",
+            r["status"] if r["status"] == "complete" else "unfinished",
+            r["started"],
+        ]
+        for r in result
+    ]
+    columns = ["run", "validation mIoU", "recipe", "fold", "epochs", "status", "started"]
+    human = table(columns, rows) if rows else f"no run in or below {folder}"
+    best = next((run.path for run in found if run.status == "complete"), None)
+    next_ = command("predict", best, "PHOTO.jpg", "--overlay", "overlays") if best else ""
+    show({"runs": result}, json=json, human=human, next=next_)

@@ -1,0 +1,216 @@
+"""``trashkit train``: one or several networks from annotated photos."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trashkit.cli.output import Classes, Json, Overwrite, Resume, command, note, progress, show, table
+from trashkit.errors import TrashkitError
+
+if TYPE_CHECKING:
+    from trashkit.coco import Dataset
+    from trashkit.config import TrainConfig
+    from trashkit.nn.folds import Job, Plan
+    from trashkit.run import Run
+
+Folds = dict[int | None, tuple[list[Any], list[Any]]]
+
+HOLDOUT = 0.2
+HOLDOUT_TRIALS = 20_000_000
+"""A few seconds of search: for a single holdout more gains nothing."""
+
+
+def train(
+    data: Annotated[Path, typer.Option("--data", metavar="ANN.json", help="COCO file with annotations.")],
+    images: Annotated[Path, typer.Option("--images", metavar="DIR", help="Folder that its file names start from.")],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to write.")],
+    split: Annotated[
+        Path | None, typer.Option("--split", metavar="SPLIT.json", help="Split to take folds from.")
+    ] = None,
+    fold: Annotated[
+        str | None,
+        typer.Option("--fold", metavar="K|all", help="Which fold of the split to validate on; 0 by default."),
+    ] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option("--recipe", metavar="NAME|FILE.toml", help="Settings to start from; several train several runs."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, such as epochs=5.")
+    ] = None,
+    all_data: Annotated[bool, typer.Option("--all-data", help="Train on all images, without validation.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="The same as --set seed=N.")] = None,
+    device: Annotated[str, typer.Option("--device", metavar="auto|cpu", help="cpu leaves a GPU alone.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be done, stop.")] = False,
+    classes: Classes = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Train segmentation networks on annotated photos.
+
+    Settings come from the defaults, then the recipe, then --set. Without --split a fifth of the images is held out.
+    One run is written to RUN, several to RUN/RECIPE/fold-K; each has its weights, metrics, manifest and, for its
+    validation images, out-of-fold probabilities. A run that was stopped or killed goes on with --resume to the same
+    result. Many GPUs and machines: accelerate launch -m trashkit train ..., or torchrun.
+
+    Examples:
+
+      trashkit train --data train.json --images photos --out runs/first
+
+      trashkit train --data train.json --images photos --split split.json --fold all --out runs/folds
+
+      trashkit train --data train.json --images photos --recipe tiny --set epochs=5 --set data.size=128 --out runs/quick
+    """
+    from trashkit.coco import read_dataset
+
+    if device not in ("auto", "cpu"):
+        raise TrashkitError(f'there is no device "{device}"', hint="choose auto or cpu")
+    if all_data and (split is not None or fold is not None):
+        raise TrashkitError("--all-data leaves nothing to validate on", hint="leave out --split and --fold, or it")
+    if fold is not None and split is None:
+        raise TrashkitError("--fold needs --split", hint=f"trashkit split {data} --out split.json makes one")
+    assignments = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
+    # Cheap mistakes are found before anything heavy is loaded.
+    dataset = read_dataset(data, classes=classes)
+    if not images.is_dir():
+        raise TrashkitError(f"the photo folder {images} does not exist", hint="check --images")
+
+    from trashkit.nn.folds import is_main_process, look_ahead, plan_jobs, train_jobs
+
+    recipes = _recipes(recipe, assignments, device)
+    folds = _folds(dataset, split, fold, all_data=all_data, seed=next(iter(recipes.values())).seed)
+    jobs = plan_jobs(recipes, folds, dataset, out)
+    if dry_run:
+        _show_plans(look_ahead(jobs, dataset, images, device=device), json=json)
+        return
+    about = {"kind": "train", "command": shlex.join(["trashkit", *sys.argv[1:]])}
+    with progress() as report:
+        runs = train_jobs(
+            jobs, dataset, images, out, about=about, device=device, resume=resume, overwrite=overwrite,
+            say=note, progress=report,
+        )  # fmt: skip
+    if is_main_process():
+        _show_runs(jobs, runs, dataset, images, out, json=json)
+
+
+def _recipes(chosen: list[str] | None, assignments: list[str], device: str) -> dict[str, TrainConfig]:
+    """Settings by recipe name."""
+    import torch
+
+    from trashkit.config import read_recipe, resolve
+    from trashkit.nn.choices import names
+
+    if not chosen:
+        gpu = torch.cuda.is_available() and device != "cpu"
+        chosen = ["fpn-efficientnetv2-l" if gpu else "cpu-small"]
+        _say(f"recipe {chosen[0]}: {'there is a GPU' if gpu else 'made for a CPU'}; see `trashkit recipes list`")
+    found: dict[str, TrainConfig] = {}
+    choices = names()
+    for name in chosen:
+        recipe = read_recipe(name)
+        if recipe.name in found:
+            raise TrashkitError(f'two recipes are called "{recipe.name}"', hint="give each once, or rename a file")
+        found[recipe.name] = resolve(recipe, assignments, choices=choices)
+    return found
+
+
+def _say(message: str) -> None:
+    from trashkit.nn.folds import is_main_process
+
+    if is_main_process():
+        note(message)
+
+
+def _folds(dataset: Dataset, split: Path | None, fold: str | None, *, all_data: bool, seed: int) -> Folds:
+    """Fold number -> image ids to train on and to validate on."""
+    every = [image.id for image in dataset.images]
+    if all_data:
+        return {None: (every, [])}
+    if split is None:
+        return _holdout(dataset, seed)
+    from trashkit.split.files import read_split
+
+    folds = read_split(split, dataset).folds
+    if fold is None and len(folds) > 1:
+        _say(f"fold 0 of {len(folds)}: no --fold was given; --fold all trains them all")
+    numbers = range(len(folds)) if fold == "all" else [_fold_number(fold or "0", len(folds), split)]
+    return {number: (list(folds[number].train), list(folds[number].val)) for number in numbers}
+
+
+def _fold_number(text: str, count: int, split: Path) -> int:
+    if not text.isdecimal() or int(text) >= count:
+        raise TrashkitError(f'{split} has no fold "{text}"', hint=f"give --fold 0 to {count - 1}, or all")
+    return int(text)
+
+
+def _holdout(dataset: Dataset, seed: int) -> Folds:
+    from trashkit.split.make import make_split
+
+    made = make_split(dataset, holdout=HOLDOUT, seed=seed, trials=HOLDOUT_TRIALS)
+    if any(found.interrupted for found in made.found):
+        raise KeyboardInterrupt
+    held = made.split.folds[0]
+    _say(
+        f"validation {len(held.val)} of {len(dataset)} images: no --split was given, so {HOLDOUT:.0%} are held out, "
+        f"stratified, with seed {seed}"
+    )
+    return {None: (list(held.train), list(held.val))}
+
+
+def _show_plans(plans: list[Plan], *, json: bool) -> None:
+    from trashkit.config import to_toml
+
+    result = [
+        {
+            "out": plan.job.out,
+            "recipe": plan.job.recipe,
+            "fold": plan.job.fold,
+            "training_images": len(plan.job.train),
+            "validation_images": len(plan.job.val),
+            "parameters": plan.parameters,
+            "settings": plan.config.model_dump(),
+            "choices": [str(choice) for choice in plan.choices],
+        }
+        for plan in plans
+    ]
+    human: list[Any] = [
+        table(
+            ["run", "recipe", "fold", "train", "validate", "parameters"],
+            [
+                [r["out"], r["recipe"], r["fold"], r["training_images"], r["validation_images"], r["parameters"]]
+                for r in result
+            ],
+        )
+    ]
+    for plan in {plan.job.recipe: plan for plan in plans}.values():
+        human += [f"{plan.job.recipe}:", to_toml(plan.config), *(f"  {choice}" for choice in plan.choices)]
+    show({"runs": result}, json=json, human=[*human, "nothing was trained or written (--dry-run)"])
+
+
+def _show_runs(jobs: list[Job], runs: list[Run], dataset: Dataset, images: Path, out: Path, *, json: bool) -> None:
+    result = [
+        {
+            "path": run.path,
+            "recipe": job.recipe,
+            "fold": job.fold,
+            "miou": run.miou,
+            "scores": run.scores,
+            "epochs": run.epochs,
+            "seconds": run.manifest.get("seconds"),
+        }
+        for job, run in zip(jobs, runs, strict=True)
+    ]
+    rows = [[r["path"], r["recipe"], r["fold"], r["miou"], r["epochs"], f"{r['seconds']:.0f} s"] for r in result]
+    human: list[Any] = [table(["run", "recipe", "fold", "validation mIoU", "epochs", "time"], rows)]
+    if len(runs) == 1 and runs[0].scores:
+        iou = runs[0].scores["iou"]
+        human.append(table(["class", "IoU"], [[name, value] for name, value in iou.items()]))
+    photo = (jobs[0].val or jobs[0].train)[0]
+    next_ = command("predict", runs[0].path, images / photo.file_name, "--overlay", runs[0].path / "overlays")
+    show({"runs": result}, json=json, human=human, wrote=out, next=next_)

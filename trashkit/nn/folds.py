@@ -1,0 +1,227 @@
+"""Several runs from one command: recipes times folds, their folders, and the out-of-fold store of all folds."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+
+from trashkit.coco import Dataset, Image
+from trashkit.config import TrainConfig
+from trashkit.errors import TrashkitError
+from trashkit.nn.cache import content_hash
+from trashkit.nn.choices import Choice, automatic
+from trashkit.nn.learner import start_accelerator
+from trashkit.nn.models import bare_network
+from trashkit.nn.predict import check_photos
+from trashkit.nn.record import TrainData, run_spec
+from trashkit.nn.train import train
+from trashkit.progress import Progress, silent
+from trashkit.run import OOF, Run, is_run
+from trashkit.store import Probabilities, create_store, open_store
+
+Ids = Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to train: settings under the name of their recipe, the fold (None where there are no folds), the images
+    to train and to validate on, and its folder."""
+
+    recipe: str
+    config: TrainConfig
+    fold: int | None
+    train: tuple[Image, ...]
+    val: tuple[Image, ...]
+    out: Path
+
+    @property
+    def name(self) -> str:
+        """What it is called in progress and in lines about it."""
+        return self.recipe if self.fold is None else f"{self.recipe} fold {self.fold}"
+
+
+def plan_jobs(
+    recipes: Mapping[str, TrainConfig],
+    folds: Mapping[int | None, tuple[Ids, Ids]],
+    dataset: Dataset,
+    out: Path,
+) -> list[Job]:
+    """All runs of a command: `out` itself for one, ``out/RECIPE/fold-K`` for several recipes or folds.
+
+    folds: number (None for a holdout or all images) -> image ids to train on and to validate on.
+    Raises TrashkitError for an id that the data set lacks, a fold without images to train on, and images in both parts.
+    """
+    many = len(recipes) > 1 or len(folds) > 1
+    jobs = []
+    for recipe, config in recipes.items():
+        for fold, (train_ids, val_ids) in folds.items():
+            place = out / recipe / (f"fold-{fold}" if fold is not None else "run") if many else out
+            parts = [_images(dataset, ids) for ids in (train_ids, val_ids)]
+            both = {image.row for image in parts[0]} & {image.row for image in parts[1]}
+            if both or not parts[0]:
+                problem = f"{len(both)} images are in both parts" if both else "there is no image to train on"
+                raise TrashkitError(f"fold {fold}: {problem}", hint="trashkit split check SPLIT.json --data ANN.json")
+            jobs.append(Job(recipe, config, fold, parts[0], parts[1], place))
+    return jobs
+
+
+def _images(dataset: Dataset, ids: Ids) -> tuple[Image, ...]:
+    unknown = [image_id for image_id in ids if image_id not in dataset.image_by_id]
+    if unknown:
+        raise TrashkitError(
+            f"the split names image id {unknown[0]!r}, which {dataset.coco.path} lacks ({len(unknown)} such ids)",
+            hint="make the split from the same annotation file",
+        )
+    # In file order, so that the order of ids in a split changes nothing.
+    return tuple(sorted((dataset.image_by_id[image_id] for image_id in ids), key=lambda image: image.row))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a job would do: settings with nothing left to choose, what was chosen, and the network's parameters."""
+
+    job: Job
+    config: TrainConfig
+    choices: tuple[Choice, ...]
+    parameters: int
+
+
+def look_ahead(jobs: Sequence[Job], dataset: Dataset, folder: Path, *, device: str = "auto") -> list[Plan]:
+    """Check settings, photos' headers and networks without training or writing anything."""
+    engine = start_accelerator(device, "off")
+    check_photos(_used(jobs), folder)
+    plans = []
+    for job in jobs:
+        processes = engine.num_processes
+        config, choices = automatic(job.config, device=engine.device, processes=processes, images=len(job.train))
+        with torch.device("meta"):  # shapes without memory
+            network = bare_network(run_spec(config, dataset))
+        count = sum(parameter.numel() for parameter in network.parameters())
+        plans.append(Plan(job, config, tuple(choices), count))
+    return plans
+
+
+def _used(jobs: Sequence[Job]) -> list[Image]:
+    rows = {image.row: image for job in jobs for image in (*job.train, *job.val)}
+    return [rows[row] for row in sorted(rows)]
+
+
+def train_jobs(
+    jobs: Sequence[Job],
+    dataset: Dataset,
+    folder: Path,
+    out: Path,
+    *,
+    about: Mapping[str, Any],
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+    progress: Progress = silent,
+) -> list[Run]:
+    """Train all jobs, one after the other, and join the out-of-fold stores of each recipe with several folds.
+
+    Finished runs are passed over with `resume`. Decoded photos lie beside `out` while training lasts, and stay there
+    after Ctrl-C or a kill for the resumed run.
+    """
+    engine = start_accelerator(device, "off")
+    main = engine.is_main_process
+    if not main:
+        progress = silent
+    _refuse(jobs, out, resume=resume, overwrite=overwrite)
+    engine.wait_for_everyone()
+    images = _used(jobs)
+    check_photos(images, folder)
+    content = content_hash(dataset, images, folder, progress)
+    cache = out.parent / f".{out.name}.cache"
+    done = []
+    try:
+        for job in jobs:
+            data = TrainData(dataset, folder, job.train, job.val, content)
+            done.append(
+                train(
+                    job.config,
+                    data,
+                    job.out,
+                    about={**about, "recipe": job.recipe, "fold": job.fold},
+                    cache=cache,
+                    device=device,
+                    resume=resume,
+                    overwrite=overwrite,
+                    what=job.name,
+                    say=say,
+                    progress=progress,
+                )
+            )
+        if main:
+            _join_recipes(jobs, dataset, out, resume=resume, overwrite=overwrite)
+    except TrashkitError:
+        if main:
+            shutil.rmtree(cache, ignore_errors=True)
+        raise
+    engine.wait_for_everyone()
+    if main:
+        shutil.rmtree(cache, ignore_errors=True)
+    return done
+
+
+def _refuse(jobs: Sequence[Job], out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Find a folder in the way of any job before the first one is trained."""
+    if jobs[0].out != out and is_run(out):
+        raise TrashkitError(f"{out} is a run, and cannot hold several", hint="choose another --out")
+    if resume or overwrite:
+        return
+    for job in jobs:
+        if job.out.exists() and any(job.out.iterdir()):
+            raise TrashkitError(
+                f"{job.out} exists already", hint="choose another --out, or add --resume to go on or --overwrite"
+            )
+
+
+def _join_recipes(jobs: Sequence[Job], dataset: Dataset, out: Path, *, resume: bool, overwrite: bool) -> None:
+    for recipe in dict.fromkeys(job.recipe for job in jobs):
+        stores = [job.out / OOF for job in jobs if job.recipe == recipe and job.fold is not None and job.val]
+        if len(stores) > 1:
+            join_stores(stores, dataset, out / recipe / OOF, resume=resume, overwrite=overwrite)
+
+
+def join_stores(
+    stores: Sequence[Path], dataset: Dataset, out: Path, *, resume: bool = False, overwrite: bool = False
+) -> None:
+    """One store with every image that any of the stores has, in the data set's order; the mean where several have it.
+
+    All must have the same classes and size. With `resume` an unfinished `out` of the same stores is continued.
+    """
+    opened = [open_store(path) for path in stores]
+    holders: dict[Any, list[tuple[Probabilities, int]]] = {}
+    for store in opened:
+        for row, image_id in enumerate(store.image_ids):
+            holders.setdefault(image_id, []).append((store, row))
+    images = [image for image in dataset.images if image.id in holders]
+    with create_store(
+        out,
+        image_ids=[image.id for image in images],
+        file_names=[image.file_name for image in images],
+        native_sizes=[(image.height, image.width) for image in images],
+        classes=opened[0].classes,
+        size=opened[0].size,
+        dtype=opened[0].dtype,
+        manifest={"kind": "out-of-fold", "stores": [store.fingerprint for store in opened]},
+        resume=resume and out.exists(),
+        overwrite=overwrite,
+    ) as writer:
+        for row in np.flatnonzero(~writer.done).tolist():
+            values = [store.read(n) for store, n in holders[images[row].id]]
+            writer.write(row, np.mean(values, axis=0, dtype=np.float32))
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that speaks, of those that train together."""
+    return bool(PartialState().is_main_process)
