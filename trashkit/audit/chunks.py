@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def cut(table: Table) -> list[Ints]:
         if start - edges[-1] >= CHUNK:
             edges.append(start)
     edges.append(len(order))
-    return [order[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+    return [order[a:b] for a, b in pairwise(edges) if b > a]
 
 
 def _run(table: Table, checks: Sequence[Check], rows: Ints) -> tuple[Found, tuple[Any, ...]]:
@@ -92,7 +93,7 @@ def _results(
     sys.stderr.flush()
     for _ in range(min(workers, total) - 1):
         ours, theirs = context.Pipe(duplex=False)
-        child = context.Process(target=work, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
+        child = context.Process(target=work, args=(theirs,), daemon=True)
         child.start()
         theirs.close()
         children.append((child, ours))

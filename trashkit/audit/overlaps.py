@@ -106,8 +106,11 @@ def same_shape(shapes: Shapes, first: int, second: int) -> bool:
         if not (first in shapes.masks and second in shapes.masks):
             return False
         a, b = shapes.masks[first], shapes.masks[second]
-        return a.size == b.size and a.lengths is not None and b.lengths is not None and np.array_equal(
-            a.lengths, b.lengths
+        return (
+            a.size == b.size
+            and a.lengths is not None
+            and b.lengths is not None
+            and np.array_equal(a.lengths, b.lengths)
         )
     mine, theirs = shapes.rings_of(first), shapes.rings_of(second)
     if len(mine) != len(theirs) or not len(mine):

@@ -41,8 +41,10 @@ def reference_page() -> str:
         "|---|---|---|---|",
     ]
     everything = checks()
-    lines += [f"| {c.code} | {c.name} | {c.severity.value} | {c.title.replace('|', chr(92) + '|')} |"
-              for c in everything.values()]
+    lines += [
+        f"| {c.code} | {c.name} | {c.severity.value} | {c.title.replace('|', chr(92) + '|')} |"
+        for c in everything.values()
+    ]
     for letter, title in FAMILIES.items():
         lines += ["", f"## {title}", ""]
         lines += [_section(c) for code, c in everything.items() if code.startswith(letter)]

@@ -110,7 +110,7 @@ def _checked(table: dict[str, Any], path: Path) -> dict[str, Any]:
         elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
             wrong.append(f"{key} = {value!r} is not a number from 0 up")
         else:
-            good[key] = type(defaults[key])(value)
+            good[key] = int(value) if isinstance(defaults[key], int) else float(value)
     if wrong:
         raise TrashkitError(f"{path}: {'; '.join(wrong)}", hint=f"settings are {', '.join(defaults)}")
     return good

@@ -38,7 +38,8 @@ class Shapes:
     rows: [n] ordered by image and file order. image: [n] image row, negative where unknown. width, height: [n] pixels
     of the image, NaN where unknown. xy: [points, 2]; ring_start: [rings + 1] where each ring begins in it; ring_owner:
     [rings] annotation; ring_number: [rings] position in its segmentation. defects: rings that are none.
-    not_finite: annotations with a coordinate that is NaN or infinite. masks: RLE by annotation. cache: what checks share.
+    not_finite: annotations with a coordinate that is NaN or infinite. masks: RLE by annotation. cache: what checks
+    share.
     """
 
     def __init__(self, table: Table, rows: Ints) -> None:
@@ -144,7 +145,7 @@ class Shapes:
     def closed(self) -> Bools:
         """[rings] whether the last point repeats the first."""
         first, last = self.xy[self.ring_start[:-1]], self.xy[self.ring_start[1:] - 1]
-        return (first == last).all(axis=1)
+        return np.asarray((first == last).all(axis=1))
 
     @cached_property
     def ring_box(self) -> Floats:
@@ -171,12 +172,12 @@ class Shapes:
             after = np.roll(here, -1, axis=0)
             after[self.ring_start[1:] - 1] = 0.0  # back at the ring's first point, which is the origin
             cross = here[:, 0] * after[:, 1] - here[:, 1] * after[:, 0]
-            return np.abs(_sums(cross, self.ring_start)) / 2
+            return np.asarray(np.abs(_sums(cross, self.ring_start)) / 2)
 
     @cached_property
     def bounded(self) -> Bools:
         """[rings] whether all coordinates are small enough for geometry."""
-        return (np.abs(self.ring_box) <= MAX_COORDINATE).all(axis=1)
+        return np.asarray((np.abs(self.ring_box) <= MAX_COORDINATE).all(axis=1))
 
     @cached_property
     def polygons(self) -> Geometries:
@@ -219,7 +220,7 @@ class Shapes:
         ring_area = np.where(self.valid, self.ring_area, 0.0)
         mended = np.flatnonzero(self.bounded & ~self.valid)
         ring_area[mended] = shapely.area(self.parts[mended])
-        area = np.bincount(self.ring_owner, weights=ring_area, minlength=len(self))
+        area = np.bincount(self.ring_owner, weights=ring_area, minlength=len(self)).astype(np.float64)
         first, _, _ = self.sibling_pairs
         for annotation in np.unique(self.ring_owner[first]):
             area[annotation] = shapely.area(self.geometry(int(annotation)))
@@ -268,7 +269,7 @@ class Shapes:
     def vertices(self) -> Floats:
         """[n] corners, closing and repeated points not counted; NaN where it has no rings."""
         corners = self.ring_points - self.closed - self.repeated_points
-        total = np.bincount(self.ring_owner, weights=corners, minlength=len(self))
+        total = np.bincount(self.ring_owner, weights=corners, minlength=len(self)).astype(np.float64)
         total[self.ring_count == 0] = math.nan
         return total
 

@@ -166,5 +166,3 @@ def other_blocks(coco: Coco) -> list[str]:
     """Lists of the file that are not COCO's own."""
     own = {"images", "annotations", "categories", "licenses", "info"}
     return [block for block in coco.blocks() if block not in own]
-
-

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from trashkit import __version__
-from trashkit.cli import doctor, ensemble, score, split, submit
+from trashkit.cli import audit, doctor, edits, ensemble, fix, recipes, runs, score, split, submit, train
 from trashkit.cli.groups import Root
 
 app = typer.Typer(
@@ -38,11 +38,17 @@ def root(
 
 
 # One line per command module: `app.command("name")(module.function)` or `app.add_typer(module.app, name="name")`.
+app.command("audit")(audit.audit)
 app.command("doctor")(doctor.doctor)
 app.command("ensemble")(ensemble.ensemble)
+app.command("fix")(fix.fix)
+app.add_typer(edits.app, name="edits")
 app.command("score")(score.score)
+app.add_typer(recipes.app, name="recipes")
+app.command("runs")(runs.runs)
 app.add_typer(split.app, name="split")
 app.add_typer(submit.app, name="submit")
+app.command("train")(train.train)
 
 
 def main() -> None:

@@ -38,7 +38,9 @@ def _dot(coco: dict[str, Any]) -> None:
 
 @check("G021", "tiny-area", Severity.WARNING, broken=_dot)
 def tiny_area(shapes: Shapes) -> Iterator[Hit]:
-    """A segmentation covers less than one pixel (`tiny_area`): a slip of the mouse. Score: its area in pixels².
+    """A segmentation covers less than one pixel (`tiny_area`): a slip of the mouse.
+
+    Score: pixels² that it lacks.
 
     Example::
 
@@ -48,8 +50,12 @@ def tiny_area(shapes: Shapes) -> Iterator[Hit]:
     """
     area = shapes.area
     for annotation in np.flatnonzero((area > 0) & (area < shapes.table.settings.tiny_area)).tolist():
-        yield Hit(int(shapes.rows[annotation]), f"segmentation covers {area[annotation]:.3g} px²",
-                  float(area[annotation]), "unsafe")
+        yield Hit(
+            int(shapes.rows[annotation]),
+            f"segmentation covers {area[annotation]:.3g} px²",
+            float(shapes.table.settings.tiny_area - area[annotation]),
+            "unsafe",
+        )
 
 
 def _wrong_area(coco: dict[str, Any]) -> None:
@@ -121,7 +127,8 @@ def _lost(coco: dict[str, Any]) -> None:
 def vanishes_at_training_size(shapes: Shapes) -> Iterator[Hit]:
     """An annotation covers less than 4 pixels (`training_area`) once the image's longest side is 512 (`training_side`).
 
-    Nothing can be learned from it, and in evaluation it is luck. Smaller images are not scaled up. Score: pixels² left.
+    Nothing can be learned from it, and in evaluation it is luck. Smaller images are not scaled up. Score: pixels² that
+    it lacks.
 
     Example::
 
@@ -135,4 +142,4 @@ def vanishes_at_training_size(shapes: Shapes) -> Iterator[Hit]:
     left = shapes.area * scale**2
     for annotation in np.flatnonzero((left < settings.training_area) & (shapes.area > 0)).tolist():
         message = f"covers {left[annotation]:.2g} px² once the image is {settings.training_side} px long"
-        yield Hit(int(shapes.rows[annotation]), message, float(left[annotation]))
+        yield Hit(int(shapes.rows[annotation]), message, float(settings.training_area - left[annotation]))

@@ -29,7 +29,8 @@ def _ring_excess(shapes: Shapes) -> Floats:
 def _wholly_outside(shapes: Shapes) -> np.ndarray[Any, Any]:
     owner = shapes.ring_owner
     left, top, right, bottom = shapes.ring_box.T
-    return (right <= 0) | (bottom <= 0) | (left >= shapes.width[owner]) | (top >= shapes.height[owner])
+    before = (right <= 0) | (bottom <= 0)
+    return np.asarray(before | (left >= shapes.width[owner]) | (top >= shapes.height[owner]))
 
 
 def _shift(dx: float, dy: float) -> Any:
@@ -129,10 +130,10 @@ def axes_swapped(shapes: Shapes) -> Iterator[Hit]:
 
     Cure: correct width and height, after a look at the photo.
     """
-    for row, annotations, (_, _, right, bottom, width, height) in _images(shapes):
+    for row, members, (_, _, right, bottom, width, height) in _images(shapes):
         if width != height and right <= height + 2 and bottom <= width + 2:
             message = (
-                f"{len(annotations)} annotations reach to ({right:.0f}, {bottom:.0f}) in an image of {width:.0f}x"
+                f"{len(members)} annotations reach to ({right:.0f}, {bottom:.0f}) in an image of {width:.0f}x"
                 f"{height:.0f} px: they fit with width and height swapped"
             )
             yield Hit(row, message, float(max(right - width, bottom - height)), block="images")
@@ -156,16 +157,16 @@ def annotated_at_other_scale(shapes: Shapes) -> Iterator[Hit]:
 
     Cure: find the size at which they were drawn and scale them, or correct width and height.
     """
-    for row, annotations, (_, _, right, bottom, width, height) in _images(shapes):
+    for row, members, (_, _, right, bottom, width, height) in _images(shapes):
         if width != height and right <= height + 2 and bottom <= width + 2:
             continue
-        far = shapes.box[annotations, 2:] > np.array([width, height]) * 1.1 + 2
+        far = shapes.box[members, 2:] > np.array([width, height]) * 1.1 + 2
         if far.any(axis=1).mean() < 0.4:
             continue
         factor = max(right / width, bottom / height)
         if math.isfinite(factor):
             message = (
-                f"{len(annotations)} annotations reach to ({right:.5g}, {bottom:.5g}) in an image of {width:.0f}x"
+                f"{len(members)} annotations reach to ({right:.5g}, {bottom:.5g}) in an image of {width:.0f}x"
                 f"{height:.0f} px: drawn on a picture at least {factor:.3g} times as large"
             )
             yield Hit(row, message, float(factor), block="images")

@@ -32,8 +32,12 @@ def category_id_zero(table: Table) -> Iterator[Hit]:
     for row, value in enumerate(table.category_ids):
         if isinstance(value, int) and not isinstance(value, bool) and value == 0:
             used = int(table.annotations_per_category[row])
-            yield Hit(row, f"category {shown(table.category_names[row])} has id 0, used by {used} annotations",
-                      float(used), block="categories")
+            yield Hit(
+                row,
+                f"category {shown(table.category_names[row])} has id 0, used by {used} annotations",
+                float(used),
+                block="categories",
+            )
 
 
 def _unused(coco: dict[str, Any]) -> None:
@@ -65,7 +69,7 @@ def _rare(coco: dict[str, Any]) -> None:
 def rare_category(table: Table) -> Iterator[Hit]:
     """A category has fewer than 10 annotations (`rare_category`): too few to learn, and too few to measure.
 
-    Its IoU swings from one evaluation to the next and takes the mean with it.
+    Its IoU swings from one evaluation to the next and takes the mean with it. Score: how many are missing.
 
     Example::
 
@@ -75,9 +79,8 @@ def rare_category(table: Table) -> Iterator[Hit]:
     """
     for row, count in enumerate(table.annotations_per_category.tolist()):
         if 0 < count < table.settings.rare_category:
-            plural = "s" if count > 1 else ""
-            yield Hit(row, f"category {_name(table, row)} has only {count} annotation{plural}", float(count),
-                      block="categories")
+            message = f"category {_name(table, row)} has only {count} annotation{'s' if count > 1 else ''}"
+            yield Hit(row, message, float(table.settings.rare_category - count), block="categories")
 
 
 def _clash(coco: dict[str, Any]) -> None:
@@ -100,8 +103,13 @@ def category_name_clash(table: Table) -> Iterator[Hit]:
     ]
     for _, rows in repeated(plain):
         names = ", ".join(_name(table, row) for row in rows)
-        yield Hit(rows[0], f"names differ in case or space only: {names}", float(len(rows)), related=rows[1:],
-                  block="categories")
+        yield Hit(
+            rows[0],
+            f"names differ in case or space only: {names}",
+            float(len(rows)),
+            related=rows[1:],
+            block="categories",
+        )
 
 
 def _name(table: Table, row: int) -> str:

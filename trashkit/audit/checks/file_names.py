@@ -60,8 +60,13 @@ def duplicate_file_name(table: Table) -> Iterator[Hit]:
     for name, rows in repeated([_plain(name) for name in table.file_names]):
         for row in rows[1:]:
             others = [other for other in rows if other != row]
-            yield Hit(row, f"file_name {shown(name, 80)} is that of {len(rows)} images", float(len(rows)),
-                      related=others, block="images")
+            yield Hit(
+                row,
+                f"file_name {shown(name, 80)} is that of {len(rows)} images",
+                float(len(rows)),
+                related=others,
+                block="images",
+            )
 
 
 def _case(coco: dict[str, Any]) -> None:
@@ -82,8 +87,13 @@ def file_name_case(table: Table) -> Iterator[Hit]:
     for _, rows in repeated([None if name is None else name.casefold() for name in plain]):
         if len({plain[row] for row in rows}) > 1:
             names = ", ".join(shown(plain[row], 60) for row in rows[:3])
-            yield Hit(rows[0], f"file names of {len(rows)} images differ in case only: {names}", float(len(rows)),
-                      related=rows[1:], block="images")
+            yield Hit(
+                rows[0],
+                f"file names of {len(rows)} images differ in case only: {names}",
+                float(len(rows)),
+                related=rows[1:],
+                block="images",
+            )
 
 
 def _same_base(coco: dict[str, Any]) -> None:
@@ -106,8 +116,13 @@ def base_name_repeated(table: Table) -> Iterator[Hit]:
     base = [None if name is None else str(_plain(name)).rpartition("/")[2].casefold() for name in table.file_names]
     for name, rows in repeated(base):
         if len({str(_plain(table.file_names[row])).rpartition("/")[0] for row in rows}) > 1:
-            yield Hit(rows[0], f"base name {shown(name, 80)} stands in several folders, {len(rows)} images in all",
-                      float(len(rows)), related=rows[1:], block="images")
+            yield Hit(
+                rows[0],
+                f"base name {shown(name, 80)} stands in several folders, {len(rows)} images in all",
+                float(len(rows)),
+                related=rows[1:],
+                block="images",
+            )
 
 
 def _outside(coco: dict[str, Any]) -> None:
@@ -175,5 +190,8 @@ def file_name_in_both_files(table: Table) -> Iterator[Hit]:
     theirs = {_plain(name): row for row, name in enumerate(table.against.file_names) if name is not None}
     for row, name in enumerate(table.file_names):
         if name is not None and _plain(name) in theirs:
-            yield Hit(row, f"file_name {shown(name, 80)} is also images[{theirs[_plain(name)]}] of the other file",
-                      block="images")
+            yield Hit(
+                row,
+                f"file_name {shown(name, 80)} is also images[{theirs[_plain(name)]}] of the other file",
+                block="images",
+            )

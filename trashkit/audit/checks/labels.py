@@ -26,7 +26,7 @@ def _other_class(shapes: Shapes, pairs: Overlaps) -> np.ndarray[Any, Any]:
     return np.asarray(known & (category[pairs.first] != category[pairs.second]))
 
 
-def _hit(shapes: Shapes, about: int, other: int, text: str, score: float, fix: FixKind | None = None) -> Hit:
+def _hit(shapes: Shapes, about: int, other: int, text: str, score: float, *, fix: FixKind | None = None) -> Hit:
     row, second = int(shapes.rows[about]), int(shapes.rows[other])
     table = shapes.table
     message = text.format(
@@ -65,7 +65,7 @@ def duplicate_annotation(shapes: Shapes) -> Iterator[Hit]:
         first, second = int(pairs.first[pair]), int(pairs.second[pair])
         if second not in seen and same_shape(shapes, first, second):
             seen.add(second)
-            yield _hit(shapes, second, first, "same class ({mine}) and same segmentation as {other}", 1.0, "safe")
+            yield _hit(shapes, second, first, "same class ({mine}) and same segmentation as {other}", 1.0, fix="safe")
 
 
 @check("L002", "near-duplicate-annotation", Severity.WARNING, broken=_added(1, 111.5, 91, 41))
@@ -85,7 +85,7 @@ def near_duplicate_annotation(shapes: Shapes) -> Iterator[Hit]:
         first, second = int(pairs.first[pair]), int(pairs.second[pair])
         if not same_shape(shapes, first, second):
             text = "nearly the same as {other}, of the same class ({mine}): IoU {score:.3f}"
-            yield _hit(shapes, second, first, text, float(pairs.iou[pair]), "unsafe")
+            yield _hit(shapes, second, first, text, float(pairs.iou[pair]), fix="unsafe")
 
 
 @check("L003", "same-class-overlap", Severity.WARNING, broken=_added(1, 126, 91, 41))
@@ -194,8 +194,8 @@ def contained_in_other_class(shapes: Shapes) -> Iterator[Hit]:
 def contested_pixels(shapes: Shapes) -> Iterator[Hit]:
     """Two classes claim the same pixels: more than 25 % (`contested_share`) of the smaller one. Score: pixels² shared.
 
-    Neither inside the other (L006) nor nearly the same (L004), and no expected part (`parts`, see L006). Which class a label map gets depends on the paint order,
-    which differs between tools.
+    Neither inside the other (L006) nor nearly the same (L004), and no expected part (`parts`, see L006). Which class a
+    label map gets depends on the paint order, which differs between tools.
 
     Example::
 

@@ -71,9 +71,9 @@ def size_outlier(table: Table) -> Iterator[Hit]:
 
 
 def _splinter(coco: dict[str, Any]) -> None:
-    ring = [40, 470, 340, 470, 600, 470, 600, 472, 340, 472, 40, 472]
+    ring = [40.0, 470.0, 340.0, 470.0, 600.0, 470.0, 600.0, 472.0, 340.0, 472.0, 40.0, 473.0]
     coco["images"].append({"id": 13, "file_name": "photo_13.jpg", "width": 640, "height": 480, "license": 1})
-    coco["annotations"].append(annotation(999, 13, 1, ring[:-1] + [473]))
+    coco["annotations"].append(annotation(999, 13, 1, ring))
 
 
 @check("L011", "shape-outlier", Severity.INFO, on="measures", broken=_splinter)
@@ -177,7 +177,5 @@ def class_mix_outlier(table: Table) -> Iterator[Hit]:
     wanted = (total >= _LEAST_MIX) & (share > expected) & (surprise > _SURPRISE)
     for cell in np.flatnonzero(wanted).tolist():
         name = table.category_names[category[cell]]
-        message = (
-            f"{counts[cell]} of {total[cell]} annotations are {name}, which is {expected[cell]:.1%} of the file"
-        )
+        message = f"{counts[cell]} of {total[cell]} annotations are {name}, which is {expected[cell]:.1%} of the file"
         yield Hit(int(image[cell]), message, float(surprise[cell]), block="images")

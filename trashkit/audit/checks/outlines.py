@@ -39,8 +39,11 @@ def box_as_mask(shapes: Shapes) -> Iterator[Hit]:
     """
     for annotation in np.flatnonzero(_boxes(shapes)).tolist():
         left, top, right, bottom = shapes.box[annotation]
-        yield Hit(int(shapes.rows[annotation]), f"segmentation is a plain box of {right - left:.5g}x{bottom - top:.5g} px",
-                  float(shapes.area[annotation]))
+        yield Hit(
+            int(shapes.rows[annotation]),
+            f"segmentation is a plain box of {right - left:.5g}x{bottom - top:.5g} px",
+            float(shapes.area[annotation]),
+        )
 
 
 def _triangle(coco: dict[str, Any]) -> None:
@@ -65,5 +68,7 @@ def coarse_outline(shapes: Shapes) -> Iterator[Hit]:
     corners = shapes.vertices / np.maximum(shapes.ring_count, 1)
     coarse = (corners <= settings.coarse_vertices) & (side >= settings.coarse_side) & ~_boxes(shapes)
     for annotation in np.flatnonzero(coarse & (shapes.area > 0)).tolist():
-        message = f"{shapes.vertices[annotation]:.0f} corners outline an object {side[annotation]:.0f} px long at training size"
+        rings = int(shapes.ring_count[annotation])
+        drawn = f"{rings} rings of about " if rings > 1 else ""
+        message = f"{drawn}{corners[annotation]:.0f} corners outline an object {side[annotation]:.0f} px long at training size"
         yield Hit(int(shapes.rows[annotation]), message, float(side[annotation]))

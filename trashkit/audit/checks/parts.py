@@ -74,8 +74,12 @@ def _pairs(shapes: Shapes, first: Any, second: Any, shared: Any, what: str) -> I
         worst = mine[np.argmax(shared[mine])]
         a, b = shapes.ring_number[first[worst]], shapes.ring_number[second[worst]]
         more = f" ({len(mine)} such pairs)" if len(mine) > 1 else ""
-        yield Hit(int(shapes.rows[annotation]), f"rings {a} and {b} {what} {shared[worst]:.4g} px²{more}",
-                  float(shared[worst]), "unsafe")
+        yield Hit(
+            int(shapes.rows[annotation]),
+            f"rings {a} and {b} {what} {shared[worst]:.4g} px²{more}",
+            float(shared[worst]),
+            "unsafe",
+        )
 
 
 @check("G032", "speck", Severity.INFO, broken=_second_ring([10, 10, 13, 10, 13, 13, 10, 13]))

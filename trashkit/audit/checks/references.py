@@ -217,9 +217,7 @@ def dangling_reference(table: Table) -> Iterator[Hit]:
     for block in other_blocks(table.coco):
         target = block.removesuffix("_annotations") + "_categories"
         targets = {
-            value
-            for value in (r.get("id") for r in table.records(target) if isinstance(r, dict))
-            if ids_in(value)
+            value for value in (r.get("id") for r in table.records(target) if isinstance(r, dict)) if ids_in(value)
         }
         for row, record in enumerate(table.records(block)):
             if not isinstance(record, dict):

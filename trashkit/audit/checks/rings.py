@@ -109,8 +109,12 @@ def invalid_ring(shapes: Shapes) -> Iterator[Hit]:
         more = f"; {number} invalid rings in all" if number > 1 else ""
         pixels = off_by_ring[ring]
         area = f"; its area is off by {pixels:.0f} px²" if pixels >= 1 else ""
-        yield Hit(int(shapes.rows[shapes.ring_owner[ring]]), f"{_of_image(shapes, ring)}is invalid: {_place(reason)}"
-                  f"{area}{more}", pixels, "safe")
+        yield Hit(
+            int(shapes.rows[shapes.ring_owner[ring]]),
+            f"{_of_image(shapes, ring)}is invalid: {_place(reason)}{area}{more}",
+            pixels,
+            "safe",
+        )
 
 
 def _place(reason: str) -> str:
