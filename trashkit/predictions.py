@@ -13,13 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trashkit import submission
-from trashkit.coco import Coco, Dataset, read_dataset
+from trashkit.coco import Coco, Dataset, Image, read_dataset
 from trashkit.errors import TrashkitError
 from trashkit.masks import PaintOrder, dataset_label_map, resize_nearest
 from trashkit.store import Probabilities, is_store, open_store
 from trashkit.submission import Profile
 
 Kind = Literal["store", "csv", "coco"]
+
+
+def images_by_name(dataset: Dataset) -> dict[str, Image]:
+    """Images by file name, in file order; TrashkitError where two share one, since a CSV cannot tell them apart."""
+    found: dict[str, Image] = {}
+    for image in dataset.images:
+        if image.file_name in found:
+            raise TrashkitError(
+                f"{dataset.coco.path or 'the data'}: two images are named {image.file_name}, "
+                "and a submission knows images by name",
+                hint="give each image its own file_name",
+            )
+        found[image.file_name] = image
+    return found
 
 
 def match_rows(store: Probabilities, dataset: Dataset) -> list[int]:
@@ -208,7 +222,7 @@ def _open_csv(path: Path, dataset: Dataset, profile: Profile) -> Predictions:
             f"{path}, line 1: a submission begins with {profile.header}, this with {shown!r}",
             hint="give a store, a submission CSV or a COCO file",
         )
-    by_name = {image.file_name: image.row for image in dataset.images}
+    by_name = {name: image.row for name, image in images_by_name(dataset).items()}
     lines: dict[str, int] = {}
     for row in submission.read(path, profile, values=False):
         if row.file_name in lines:

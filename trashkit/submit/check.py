@@ -15,6 +15,7 @@ from trashkit import submission
 from trashkit.coco import Dataset
 from trashkit.errors import TrashkitError
 from trashkit.masks import dataset_label_map
+from trashkit.predictions import images_by_name
 from trashkit.progress import Progress, silent
 from trashkit.submission import Profile, Row
 
@@ -110,7 +111,7 @@ def check(
     Raises TrashkitError only for files that cannot be read, and for images that share a file name.
     """
     profile = profile or profile_of(dataset)
-    wanted = _names(dataset)
+    wanted = {name: position for position, name in enumerate(images_by_name(dataset))}
     seen = _Seen()
     other = {row.file_name: row for row in submission.read(against, profile, values=False)} if against else {}
     with path_or_nothing(against) as other_file:
@@ -149,20 +150,6 @@ class path_or_nothing:  # noqa: N801 - reads as a function
     def __exit__(self, *_: object) -> None:
         if self._file:
             self._file.close()
-
-
-def _names(dataset: Dataset) -> dict[str, int]:
-    """Position of each image by file name; TrashkitError where two images share one, since a CSV cannot tell them."""
-    names: dict[str, int] = {}
-    for position, image in enumerate(dataset.images):
-        if image.file_name in names:
-            raise TrashkitError(
-                f"{dataset.coco.path or 'the data'}: two images are named {image.file_name}, "
-                "and a submission knows images by name",
-                hint="give each image its own file_name",
-            )
-        names[image.file_name] = position
-    return names
 
 
 def _header(path: Path, profile: Profile) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trashkit import submission
 from trashkit.coco import Dataset
 from trashkit.errors import TrashkitError
+from trashkit.predictions import images_by_name
 from trashkit.progress import Progress, silent
 from trashkit.submission import Profile, Row
 from trashkit.submit.check import profile_of
@@ -128,20 +129,21 @@ def vote(
             f"{len(paths)} submissions need {len(paths)} weights above 0, given are {len(weights)}",
             hint="give one weight per file, as in --weights 2,1,1",
         )
+    wanted = images_by_name(dataset)
     indexes = [index(path, profile) for path in paths]
     for path, rows in zip(paths, indexes, strict=True):
-        lacking = next((image.file_name for image in dataset.images if image.file_name not in rows), None)
+        lacking = next((name for name in wanted if name not in rows), None)
         if lacking is not None:
             raise TrashkitError(f"{path} has no row for {lacking}", hint="every file must cover the same data")
 
     def rows_of_vote(stack: ExitStack) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         files = [stack.enter_context(path.open("rb")) for path in paths]
-        for done, image in enumerate(dataset.images):
+        for done, name in enumerate(wanted):
             label_maps = [
-                submission.require(submission.read_at(file, rows[image.file_name], profile), path)
+                submission.require(submission.read_at(file, rows[name], profile), path)
                 for file, rows, path in zip(files, indexes, paths, strict=True)
             ]
-            yield image.file_name, majority(label_maps, weights)
+            yield name, majority(label_maps, weights)
             progress("voting", done + 1, len(dataset))
 
     with ExitStack() as stack:
