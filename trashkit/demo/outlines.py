@@ -118,18 +118,35 @@ def _cut_holes(regions: ObjectMap, skip: NDArray[np.bool_]) -> tuple[ObjectMap, 
         if not holes:
             return regions, parents, owners, rings
         for owner, ring in sorted(holes.items()):
-            middle = (ring.min(axis=0) + ring.max(axis=0)) / 2
-            axis = turn % 2
-            spot = regions == owner
-            index = np.arange(regions.shape[1 - axis])
-            side = (index >= int(middle[axis])) if axis == 0 else (index >= int(middle[1]))[:, None]
-            for half in (spot & side, spot & ~side):
-                count, labels = cv2.connectedComponents(half.astype(np.uint8), connectivity=4)
+            for labels, count in _best_cut(regions == owner, ring, turn):
                 fresh = len(parents)
                 regions = np.where(labels > 0, labels + fresh - 1, regions).astype(np.int32)
-                parents = np.append(parents, np.full(count - 1, parents[owner]))
-                skip = np.append(skip, np.full(count - 1, False))
+                parents = np.append(parents, np.full(count, parents[owner]))
+                skip = np.append(skip, np.full(count, False))
     raise AssertionError("holes remain after twelve cuts")
+
+
+def _best_cut(spot: NDArray[np.bool_], hole: NDArray[np.float64], turn: int) -> list[tuple[NDArray[np.int32], int]]:
+    """A region cut in two through its hole, upright or across, so that its smallest piece is as large as can be.
+
+    Returns numbered pieces [H, W] and their count for both sides. `turn` says which way wins a tie.
+    """
+    low, high = hole.min(axis=0), hole.max(axis=0)
+    best: tuple[int, list[tuple[NDArray[np.int32], int]]] | None = None
+    for axis in (turn % 2, 1 - turn % 2):
+        for at in (0.5, 0.3, 0.7):
+            place = int(low[axis] + at * (high[axis] - low[axis]))
+            index = np.arange(spot.shape[1 - axis])
+            side = index >= place if axis == 0 else (index >= place)[:, None]
+            halves, least = [], spot.size
+            for half in (spot & side, spot & ~side):
+                count, labels, stats, _ = cv2.connectedComponentsWithStats(half.astype(np.uint8), connectivity=4)
+                halves.append((np.asarray(labels, np.int32), count - 1))
+                least = min([least, *stats[1:, cv2.CC_STAT_AREA].tolist()])
+            if best is None or least > best[0]:
+                best = (least, halves)
+    assert best is not None
+    return best[1]
 
 
 def polygons(objects: ObjectMap, tolerance: float) -> dict[int, list[NDArray[np.float64]]]:

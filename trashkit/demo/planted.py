@@ -197,12 +197,15 @@ def overlapping_parts(rng: np.random.Generator, draft: Draft) -> bool:
     if annotation is None:
         return False
     w, h = annotation["bbox"][2:]
-    # A box whose inner half lies on the object's own widest row.
-    row = shape(annotation).representative_point()
-    x0, x1 = float(round(row.x)) - w / 8, float(round(row.x)) + w / 8
-    y0, y1 = max(0.0, row.y - h / 8), min(float(draft.side), row.y + h / 8)
-    x0, x1 = max(0.0, x0), min(float(draft.side), x1)
+    points = np.reshape(annotation["segmentation"][0], (-1, 2))
+    # A box round the corner that lies farthest inside the picture: half in the object, half beside it.
+    x, y = points[np.argmin(np.abs(points - draft.side / 2).max(axis=1))]
+    x0, x1 = max(0.0, x - w / 6), min(float(draft.side), x + w / 6)
+    y0, y1 = max(0.0, y - h / 6), min(float(draft.side), y + h / 6)
     ring = [round(v, 1) for v in (x0, y0, x1, y0, x1, y1, x0, y1)]
+    common = shape(annotation).intersection(shapely.Polygon(np.reshape(ring, (-1, 2)))).area
+    if not 2 < common < 0.9 * (x1 - x0) * (y1 - y0):
+        return False
     reshape(annotation, [*annotation["segmentation"], ring])
     draft.note(_DEFECT, "overlapping-parts", [annotation], detail={"ring": 1})
     return True

@@ -84,7 +84,8 @@ def compose(rng: np.random.Generator, classes: Sequence[int], side: int) -> Scen
     turn = rng.uniform(0, 2 * np.pi)
     sun = (float(np.cos(turn)), float(np.sin(turn)), float(rng.uniform(0.25, 0.6)))
     crowd = min(1.0, (9.0 / max(len(classes), 1)) ** 0.5)
-    lengths = [_length(rng, c) * crowd for c in classes]
+    # Fifteen pixels, so that also a battery in a small picture is more than a speck.
+    lengths = [max(_length(rng, c) * crowd, 15 / side) for c in classes]
     order = sorted(range(len(classes)), key=lambda k: -lengths[k] * rng.uniform(0.6, 1.4))
     placed = [_clutter(rng, side) for _ in range(int(rng.poisson(4)))]
     grid = max(side, 128)
@@ -212,8 +213,7 @@ def photograph(rng: np.random.Generator, scene: Scene, *, first: bool) -> Shot:
             objects[solid] = len(classes)
         else:
             objects[solid] = 0
-    least_piece = max(5, round(side * side / 6000))
-    objects = settle(objects, least_piece, max(16, round(side * side / 2200)))
+    objects = settle(objects, max(24, round(side * side / 6000)), max(24, round(side * side / 2200)))
     return Shot(_developed(rng, picture), objects, tuple(classes))
 
 

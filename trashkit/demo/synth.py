@@ -202,9 +202,10 @@ def _planted(rng: np.random.Generator, parts: dict[str, Part], size: int, noise:
 
 
 def _plant_all(rng: np.random.Generator, draft: Draft, plants: Sequence[Plant], times: int) -> None:
+    """Plant each error so many times; a place that does not suit it is tried again elsewhere, up to ten times."""
     for plant in plants:
         for _ in range(times):
-            plant(rng, draft)
+            any(plant(rng, draft) for _ in range(10))
 
 
 def _leak_some(rng: np.random.Generator, draft: Draft, test: Part, times: int) -> None:
