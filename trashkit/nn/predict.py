@@ -170,6 +170,8 @@ def predict_dataset(
     state.wait_for_everyone()
     with create_store(out, **shape, resume=True) as writer:
         missing = np.flatnonzero(~writer.done)
+        # Every process must see the same list before anyone writes, or shares would overlap and leave gaps.
+        state.wait_for_everyone()
         rows = missing[state.process_index :: state.num_processes].tolist()
         done = 0
         progress("predict", done, len(rows))
