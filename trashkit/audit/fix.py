@@ -35,22 +35,23 @@ class FixResult:
     rejected: int
 
 
-def propose(coco: Coco, findings: Iterable[Finding], *, unsafe: bool = False) -> list[Edit]:
+def propose(
+    coco: Coco, findings: Iterable[Finding], *, unsafe: bool = False, settings: Settings | None = None
+) -> list[Edit]:
     """Edits that cure the findings that have a cure, in the order in which they apply.
 
     Safe fixes alone unless `unsafe`. Findings must be about `coco`. The same findings give the same edits.
     """
-    bench = Workbench(coco, unsafe=unsafe)
+    bench = Workbench(coco, unsafe=unsafe, settings=settings)
     _cure(bench, findings)
     return bench.edits
 
 
 def _cure(bench: Workbench, findings: Iterable[Finding]) -> None:
-    listed = [f for f in findings if f.row is not None and f.name in FIXERS]
+    listed = [f for f in findings if f.fix is not None and f.name in FIXERS]
     for stage in STAGES:
         for finding in sorted((f for f in listed if f.name in stage), key=lambda f: (f.block, f.row or 0, f.code)):
-            assert finding.row is not None
-            if bench.has(finding.block, finding.row):
+            if finding.row is None or bench.has(finding.block, finding.row):
                 stage[finding.name](bench, finding)
 
 
@@ -74,7 +75,7 @@ def fix(
     codes = [check.code for check in chosen(select, ignore) if check.name in FIXERS]
     if not codes:
         return FixResult(coco, [], 0, 0)
-    bench = Workbench(coco, unsafe=unsafe)
+    bench = Workbench(coco, unsafe=unsafe, settings=settings)
     spared = _rejections(coco, decisions)
     rejected: set[tuple[str, int, str]] = set()
     fixed, edits = coco, 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from trashkit.audit.repair import (
@@ -13,8 +14,10 @@ from trashkit.audit.repair import (
     make_rings_valid,
     unite_rings,
 )
+from trashkit.audit.specks import without_pin_holes, without_specks
 from trashkit.audit.workbench import Workbench
 from trashkit.coco.edit import canonical
+from trashkit.coco.segmentation import check_segmentation
 from trashkit.finding import Finding
 
 Fixer = Callable[[Workbench, Finding], None]
@@ -73,30 +76,30 @@ def remove(bench: Workbench, finding: Finding) -> None:
 
 
 def measure(bench: Workbench, finding: Finding) -> None:
-    """Put area and box right where they are off or missing, and ``iscrowd`` to 0 where it is missing."""
-    assert finding.row is not None
-    record = bench.record("annotations", finding.row)
-    if finding.block != "annotations" or not isinstance(record, dict):
+    """Put area and box right where they are off or missing, and ``iscrowd`` to 0 where it is missing.
+
+    A finding about all annotations (row None) mends each.
+    """
+    if finding.block != "annotations":
         return
-    crowd = {} if "iscrowd" in record else {"iscrowd": 0}
-    bench.set(finding, {**bench.measures(record), **crowd})
+    count = bench.coco.count("annotations")
+    for row in range(count) if finding.row is None else (finding.row,):
+        if bench.has("annotations", row):
+            record = bench.record("annotations", row)
+            if isinstance(record, dict):
+                crowd = {} if "iscrowd" in record else {"iscrowd": 0}
+                bench.set(replace(finding, row=row), {**bench.measures(record), **crowd})
 
 
-def remeasure_area(bench: Workbench, finding: Finding) -> None:
-    """Compute ``area`` anew from the union of the polygons."""
-    _measured(bench, finding, "area")
-
-
-def remeasure_box(bench: Workbench, finding: Finding) -> None:
-    """Compute ``bbox`` anew from the polygons."""
-    _measured(bench, finding, "bbox")
-
-
-def _measured(bench: Workbench, finding: Finding, field: str) -> None:
+def remeasure(bench: Workbench, finding: Finding) -> None:
+    """Compute the field that the finding is about anew: ``area`` of the union of the polygons, or ``bbox``."""
     assert finding.row is not None
     record = bench.record("annotations", finding.row)
+    name = "area" if finding.name == "area-mismatch" else "bbox"
     if isinstance(record, dict):
-        bench.set(finding, {key: value for key, value in bench.measures(record).items() if key == field})
+        # half of what the check lets pass, so that it is silent afterwards whatever it is set to
+        new = bench.measures(record, share=bench.settings.area_share / 2, off=bench.settings.bbox_edge / 2)
+        bench.set(finding, {key: value for key, value in new.items() if key == name})
 
 
 def renumber(bench: Workbench, finding: Finding) -> None:
@@ -111,48 +114,58 @@ def renumber(bench: Workbench, finding: Finding) -> None:
         bench.set(finding, {"id": bench.fresh_id(finding.block)})
 
 
-def remove_exact_double(bench: Workbench, finding: Finding) -> None:
-    """Delete an annotation that repeats an earlier one in all but its id."""
-    _remove_double(bench, finding, exact=True)
-
-
 def remove_double(bench: Workbench, finding: Finding) -> None:
-    """Delete an annotation that repeats an earlier one nearly; unsafe unless they are equal in all but their id."""
-    _remove_double(bench, finding, exact=False)
-
-
-def _remove_double(bench: Workbench, finding: Finding, *, exact: bool) -> None:
+    """Delete an annotation that repeats an earlier one; safe where only ids, areas and boxes differ."""
     assert finding.row is not None
     earlier = [row for row in sorted(finding.related) if row < finding.row and bench.has(finding.block, row)]
-    if not earlier:
-        return
-    mine = _without_id(bench.record(finding.block, finding.row))
-    equal = any(_without_id(bench.record(finding.block, row)) == mine for row in earlier)
-    if equal or not exact:
+    mine = _without_measures(bench.record(finding.block, finding.row))
+    equal = any(_without_measures(bench.record(finding.block, row)) == mine for row in earlier)
+    if earlier:
         bench.remove(finding, kind="safe" if equal else "unsafe")
 
 
-def _without_id(record: Any) -> str:
-    return canonical(
-        {key: value for key, value in record.items() if key != "id"} if isinstance(record, dict) else record
-    )
+def _without_measures(record: Any) -> str:
+    if not isinstance(record, dict):
+        return canonical(record)
+    return canonical({key: value for key, value in record.items() if key not in ("id", "area", "bbox")})
 
 
-def write_anew(bench: Workbench, finding: Finding) -> None:
-    """Write a row anew that gives a key twice: parsers take the last value, and that is what stays."""
+def drop_specks(bench: Workbench, finding: Finding) -> None:
+    """Take tiny parts of an annotation away, by the thresholds of the check."""
+    _clean(bench, finding, specks=True)
+
+
+def fill_pin_holes(bench: Workbench, finding: Finding) -> None:
+    """Fill tiny holes of an annotation, by the thresholds of the check."""
+    _clean(bench, finding, specks=False)
+
+
+def _clean(bench: Workbench, finding: Finding, *, specks: bool) -> None:
     assert finding.row is not None
-    if isinstance(bench.record(finding.block, finding.row), dict):
-        bench.set(finding, {}, rewrite=True)
+    record = bench.record("annotations", finding.row)
+    size = bench.size(record)
+    if size is None or check_segmentation(record.get("segmentation"), *size):
+        return
+    clean = without_specks if specks else without_pin_holes
+    after = clean(record["segmentation"], *size, bench.settings)
+    if after:
+        bench.reshape(finding, after, kind="unsafe")
 
 
 STAGES: tuple[dict[str, Fixer], ...] = (
-    {"duplicate-annotation": remove_exact_double, "near-duplicate": remove_double},
+    {"dangling-image-id": remove, "empty-segmentation": remove},
+    {"duplicate-annotation": remove_double},
     {"duplicate-annotation-id": renumber},
-    {"too-few-points": drop_broken, "repeated-vertices": _step(drop_repeated_vertices)},
+    {"malformed-ring": drop_broken, "coordinate-not-finite": drop_broken},
+    {"repeated-vertex": _step(drop_repeated_vertices)},
     {"invalid-ring": _step(make_rings_valid)},
-    {"out-of-bounds": clip},
-    {"sibling-overlap": _step(unite_rings)},
-    {"area-mismatch": remeasure_area, "bbox-mismatch": remeasure_box},
+    {"out-of-bounds": clip, "ring-outside": clip},
+    {"zero-area": remove, "tiny-area": remove},
+    {"sibling-rings-overlap": _step(unite_rings), "ring-inside-ring": _step(unite_rings)},
+    {"speck": drop_specks, "pin-hole": fill_pin_holes},
+    {"near-duplicate-annotation": remove_double},
+    {"missing-measure": measure, "field-not-finite": measure},
+    {"area-mismatch": remeasure, "bbox-mismatch": remeasure},
 )
 """The fixer of each check that has one, by the check's name; a later stage sees what the earlier ones made."""
 

@@ -150,17 +150,18 @@ def _points(ring: Ring) -> list[tuple[float, float]]:
 
 
 def make_rings_valid(segmentation: Any) -> Any:
-    """Rings that cross or touch themselves cut into valid ones by ``make_valid``; the others as they are."""
+    """Rings that cross or touch themselves cut into valid ones by ``make_valid``; the others as they are.
+
+    Rings without any area are dropped; where all are, the segmentation stays as it is.
+    """
     if not isinstance(segmentation, list):
         return segmentation
-    return [new for ring in segmentation for new in _valid_rings(ring)]
+    return [new for ring in segmentation for new in _valid_rings(ring)] or segmentation
 
 
 def _valid_rings(ring: Ring) -> list[Ring]:
     polygon = Polygon(_points(ring))
-    if polygon.is_valid:
-        return [ring]
-    return _as_rings(shapely.make_valid(polygon), ring) or [ring]  # without any area it is left to other fixes
+    return [ring] if polygon.is_valid else _as_rings(shapely.make_valid(polygon), ring)
 
 
 def clip_rings(segmentation: Any, height: int, width: int) -> Any:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, TypeGuard
 
 from trashkit.audit.repair import area_of, box_of, furthest_outside, judge
+from trashkit.audit.settings import Settings
 from trashkit.coco.dataset import Coco, ids_in
 from trashkit.coco.edit import Edit, canonical, change, delete, same_value
 from trashkit.finding import Finding, FixKind
@@ -20,12 +21,13 @@ BOX_OFF = 0.5
 class Workbench:
     """Collects edits; later fixes see what earlier ones made of a row.
 
-    coco: the source file, whose rows all edits name. unsafe: whether unsafe fixes are wanted.
+    coco: the source file, whose rows all edits name. unsafe: whether unsafe fixes are wanted. settings: thresholds.
     kept_back: code, block and row of fixes that were not done because they are unsafe.
     """
 
-    def __init__(self, coco: Coco, *, unsafe: bool = False) -> None:
+    def __init__(self, coco: Coco, *, unsafe: bool = False, settings: Settings | None = None) -> None:
         self.coco = coco
+        self.settings = settings or Settings()
         self.unsafe = unsafe
         self.edits: list[Edit] = []
         self.kept_back: set[tuple[str, str, int]] = set()
@@ -67,11 +69,13 @@ class Workbench:
         return self._highest[block]
 
     def allowed(self, finding: Finding, kind: FixKind) -> bool:
-        """Whether a fix of this kind is wanted; counts those that are kept back."""
-        if kind == "safe" or self.unsafe:
+        """Whether a fix of this kind is wanted; counts those that are kept back.
+
+        What the check calls unsafe is unsafe, whatever it does to the mask.
+        """
+        if self.unsafe or (kind == "safe" and finding.fix == "safe"):
             return True
-        assert finding.row is not None
-        self.kept_back.add((finding.code, finding.block, finding.row))
+        self.kept_back.add((finding.code, finding.block, finding.row or 0))
         return False
 
     def set(

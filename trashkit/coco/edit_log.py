@@ -26,13 +26,16 @@ class EditLog(NamedTuple):
     torn: str
 
 
-def to_line(edit: Edit) -> bytes:
-    """One edit as a line of JSON; fields at their default are left out, except the five that every edit has."""
+def to_record(edit: Edit) -> dict[str, Any]:
+    """One edit as a JSON object; fields at their default are left out, except the five that every edit has."""
     record = {name: getattr(edit, name) for name in _DEFAULTS}
     shown = {name: value for name, value in record.items() if name in _NEEDED or value != _DEFAULTS[name]}
-    if "related" in shown:
-        shown["related"] = list(edit.related)
-    return bytes(encode(shown)) + b"\n"
+    return {**shown, "related": list(edit.related)} if edit.related else shown
+
+
+def to_line(edit: Edit) -> bytes:
+    """One edit as a line of JSON, see `to_record`."""
+    return bytes(encode(to_record(edit))) + b"\n"
 
 
 def from_record(record: Any) -> Edit:

@@ -79,25 +79,25 @@ def _dispute(mine: Sequence[Edit], theirs: Sequence[Edit]) -> Conflict | None:
     changes, others = [[e for e in edits if not e.is_decision] for edits in (mine, theirs)]
     for rejected, made in ((mine, others), (theirs, changes)):
         for edit in rejected:
-            for fix in made:
-                if edit.kind == "reject" and fix.author == edit.reason:
-                    pair = (edit, fix) if rejected is mine else (fix, edit)
-                    return Conflict(*pair, f"{edit.place}: one rejects the fix of {edit.reason} that the other makes")
-    if not changes or not others:
-        return None
+            fix = next((fix for fix in made if edit.kind == "reject" and edit.reason in (fix.author, fix.reason)), None)
+            if fix is not None:
+                pair = (edit, fix) if rejected is mine else (fix, edit)
+                return Conflict(*pair, f"{edit.place}: one rejects the fix of {edit.reason} that the other makes")
+    reason = _difference(changes, others) if changes and others else ""
+    return Conflict(changes[-1], others[-1], reason) if reason else None
+
+
+def _difference(changes: Sequence[Edit], others: Sequence[Edit]) -> str:
+    """Why two lists of changes of one row cannot both be done; empty if they can."""
     first, second = changes[-1], others[-1]
     if first.row is None:
         same = same_value(first.after, second.after)
-        return None if same else Conflict(first, second, f"{first.block}: two different rows with id {first.id!r}")
+        return "" if same else f"{first.block}: two different rows with id {first.id!r} are added"
     net, net_other = _net(changes), _net(others)
     if net is None or net_other is None:
-        if net is net_other:
-            return None
-        return Conflict(first, second, f"{first.place}: one deletes it, the other changes it")
-    for key in net.keys() & net_other.keys():
-        if not same_value(net[key], net_other[key]):
-            return Conflict(first, second, f'{first.place}: two values for "{key}"')
-    return None
+        return "" if net is net_other else f"{first.place}: one deletes it, the other changes it"
+    shared = (key for key in net if key in net_other and not same_value(net[key], net_other[key]))
+    return next((f'{first.place}: two values for "{key}"' for key in shared), "")
 
 
 def _new_to(mine: Sequence[Edit], theirs: Sequence[Edit]) -> list[Edit]:

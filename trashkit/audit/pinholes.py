@@ -1,0 +1,195 @@
+"""Pin-holes in and between annotations filled: a named edit of the ground truth, measured before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from trashkit.audit.repair import unite_rings
+from trashkit.audit.specks import small_holes
+from trashkit.audit.workbench import Workbench
+from trashkit.coco.dataset import Coco
+from trashkit.coco.edit import Edit
+from trashkit.coco.strict import Annotation, Dataset, Segmentation, read_dataset
+from trashkit.errors import TrashkitError
+from trashkit.finding import Finding, Severity
+from trashkit.masks import dataset_label_map, despeckle, mask, polygons_from_label_map, rle_from_mask
+from trashkit.progress import Progress, silent
+
+Bools = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.uint8]
+COUNTS = ("pixels_before", "pixels_after", "parts_before", "parts_after", "holes_before", "holes_after")
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Edits that fill pin-holes, and by class name the counts COUNTS over the label maps of all images.
+
+    parts: 8-connected regions of the class. holes: 4-connected regions of anything else that one of them encloses.
+    """
+
+    edits: list[Edit]
+    classes: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+def fill(
+    coco: Coco,
+    *,
+    despeckle: int | None = None,
+    fill_holes: int = 0,
+    classes: str | None = None,
+    progress: Progress = silent,
+) -> Filled:
+    """Edits that fill tiny holes of the ground truth, at the images' native size.
+
+    despeckle: 3 or 5 fills background between annotations as `trashkit.masks.despeckle` does; each pixel goes to an
+    annotation of its class next to it. fill_holes: holes inside one annotation of up to so many pixels are filled.
+    Polygons are united with the filled pixels and keep their other vertices; where the result would not rasterise to
+    exactly these pixels, it becomes an RLE. Area and box follow. Outlines never change, and nothing is removed.
+    Raises TrashkitError for other sizes, and as `read_dataset` does.
+    """
+    if despeckle not in (None, 3, 5):
+        raise TrashkitError(f"--despeckle takes 3 or 5, not {despeckle}", hint="3 fills single pixels, 5 up to 3x3")
+    dataset = read_dataset(coco, classes=classes)
+    bench = Workbench(coco)
+    counts = np.zeros((len(dataset.classes), len(COUNTS)), np.int64)
+    for done, image in enumerate(dataset.images):
+        progress("filling pin-holes", done, len(dataset.images))
+        before = dataset_label_map(dataset, image.row)
+        counts[:, 0::2] += _counts(before, len(dataset.classes))
+        shapes = {annotation.row: annotation for annotation in dataset.annotations_of(image.row)}
+        if fill_holes > 0:
+            _fill_inside(bench, shapes, before.shape, fill_holes)
+        if despeckle is not None:
+            labels = _painted(bench, dataset, image.row, before)
+            _fill_between(bench, shapes, labels, 3 if despeckle == 3 else 5)
+        counts[:, 1::2] += _counts(_painted(bench, dataset, image.row, before), len(dataset.classes))
+    named = {
+        name: dict(zip(COUNTS, map(int, row), strict=True))
+        for name, row in zip(dataset.classes.names, counts, strict=True)
+        if row.any() and name != "Background"
+    }
+    return Filled(bench.edits, named)
+
+
+def _finding(annotation: Annotation, reason: str, pixels: int) -> Finding:
+    what = f"{pixels} pixel{'s' * (pixels != 1)} filled"
+    return Finding(reason, reason, Severity.INFO, "annotations", annotation.row, what, annotation.id, fix="safe")
+
+
+def _shape(bench: Workbench, annotation: Annotation) -> Segmentation:
+    segmentation: Segmentation = bench.record("annotations", annotation.row)["segmentation"]
+    return segmentation
+
+
+def _fill_inside(bench: Workbench, shapes: dict[int, Annotation], size: Sequence[int], most: int) -> None:
+    """Holes of single annotations."""
+    for annotation in shapes.values():
+        box, covered = _crop(_shape(bench, annotation), size)
+        holes = small_holes(covered, most + 1)
+        if holes.any():
+            _grow(bench, annotation, _placed(holes, box, size), "fill-holes")
+
+
+def _crop(segmentation: Segmentation, size: Sequence[int]) -> tuple[tuple[slice, slice], Bools]:
+    """A mask cut to its own box, and where that lies."""
+    covered = mask(segmentation, size[0], size[1])
+    left, top, wide, high = cv2.boundingRect(covered.view(np.uint8))
+    box = slice(top, top + high), slice(left, left + wide)
+    return box, covered[box]
+
+
+def _placed(part: Bools, box: tuple[slice, slice], size: Sequence[int]) -> Bools:
+    whole = np.zeros((size[0], size[1]), bool)
+    whole[box] = part
+    return whole
+
+
+def _fill_between(bench: Workbench, shapes: dict[int, Annotation], labels: Labels, size: Literal[3, 5]) -> None:
+    """Background that a mode filter fills, given to an annotation of the class beside it."""
+    filled = despeckle(labels, size)
+    changed = filled != labels
+    gains: dict[int, Bools] = {}
+    masks: dict[int, Bools] = {}
+    for value in np.unique(filled[changed]).tolist():
+        for row, annotation in shapes.items():
+            if annotation.class_index == value and row not in masks:
+                masks[row] = mask(_shape(bench, annotation), *labels.shape)
+        candidates = {row: masks[row] for row, annotation in shapes.items() if annotation.class_index == value}
+        part = np.asarray(changed & (filled == value), np.uint8)
+        count, regions, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
+        for number in range(1, count):
+            left, top, wide, high = (int(v) for v in stats[number][:4])
+            crop = slice(max(top - size, 0), top + high + size), slice(max(left - size, 0), left + wide + size)
+            region = regions[crop] == number
+            row = _neighbour(candidates, crop, region, size)
+            if row is not None:
+                gains.setdefault(row, np.zeros(labels.shape, bool))[crop] |= region
+    for row, gained in sorted(gains.items()):
+        _grow(bench, shapes[row], gained, "despeckle")
+
+
+def _neighbour(masks: dict[int, Bools], crop: tuple[slice, slice], region: Bools, size: int) -> int | None:
+    """Row of the mask that has most pixels within `size` // 2 of a region; None where none has any."""
+    near = cv2.dilate(region.astype(np.uint8), np.ones((size, size), np.uint8)) != 0
+    touching = {row: int((covered[crop] & near).sum()) for row, covered in masks.items()}
+    best = max(touching, key=lambda row: touching[row], default=None)
+    return best if best is not None and touching[best] else None
+
+
+def _grow(bench: Workbench, annotation: Annotation, gained: Bools, reason: str) -> None:
+    """One annotation with more pixels."""
+    height, width = gained.shape
+    old = _shape(bench, annotation)
+    wanted = mask(old, height, width) | gained
+    new: Any = None
+    if isinstance(old, list):
+        squares = [ring for part in polygons_from_label_map(gained.view(np.uint8), 1) for ring in _rings(part)]
+        new = unite_rings([*old, *squares])
+        if not np.array_equal(mask(new, height, width), wanted):
+            new = None
+    if new is None:
+        new = rle_from_mask(wanted)
+    bench.reshape(_finding(annotation, reason, int(gained.sum())), new, kind="safe")
+
+
+def _rings(part: Segmentation) -> list[list[float]]:
+    return part if isinstance(part, list) else []
+
+
+def _painted(bench: Workbench, dataset: Dataset, image_row: int, before: Labels) -> Labels:
+    """The label map with what the edits so far made of the annotations; `before` where none is changed."""
+    annotations = dataset.annotations_of(image_row)
+    if not any(("annotations", annotation.row) in bench.current for annotation in annotations):
+        return before
+    changed = tuple(
+        replace(a, segmentation=_shape(bench, a), area=float(bench.record("annotations", a.row).get("area", a.area)))
+        for a in annotations
+    )
+    images = (dataset.image_by_row[image_row],)
+    return dataset_label_map(Dataset(dataset.coco, images, changed, dataset.classes), image_row)
+
+
+def _counts(labels: Labels, classes: int) -> npt.NDArray[np.int64]:
+    """Pixels, parts and holes of each class, int64 [classes, 3]."""
+    counts = np.zeros((classes, 3), np.int64)
+    for value in np.unique(labels).tolist():
+        if 0 < value < classes:
+            one = np.asarray(labels == value, np.uint8)
+            counts[value, 0] = int(one.sum())
+            counts[value, 1] = cv2.connectedComponents(one, connectivity=8)[0] - 1
+            counts[value, 2] = _holes(one)
+    return counts
+
+
+def _holes(one: Labels) -> int:
+    """How many 4-connected regions of zeros do not touch the border."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats(1 - one, connectivity=4)
+    height, width = one.shape
+    left, top, wide, high = (stats[1:count, n] for n in range(4))
+    return int(((left > 0) & (top > 0) & (left + wide < width) & (top + high < height)).sum())

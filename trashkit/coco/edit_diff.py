@@ -1,0 +1,252 @@
+"""The edit log between two files, one of which was edited elsewhere (CVAT, Label Studio, labelme ...)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
+
+from trashkit.coco.dataset import Coco, ids_in
+from trashkit.coco.edit import Edit, add, changed_fields, delete, same_value, with_fields
+from trashkit.coco.edit import change as change_row
+from trashkit.coco.edit_match import Pairs, match_annotations, match_categories, match_images, match_rows
+
+ROUNDING = 0.05
+"""Coordinates that an exporter may round away, in pixels."""
+BOX_ROUNDING, AREA_ROUNDING = 1.0, 0.01
+"""How far a recomputed `bbox` (pixels) or `area` (share) may lie off where the segmentation is the same."""
+OWN_BLOCKS = ("images", "categories", "annotations")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What `diff` found.
+
+    edits: from the old file to the new one. renumbered: by block, how many rows another tool gave other ids, which is
+    no edit. left_alone: by block, fields that all rows of the new file lack, or have in addition. trusted: whether
+    annotation ids named the same objects in both files.
+    """
+
+    edits: list[Edit]
+    renumbered: dict[str, int] = field(default_factory=dict)
+    left_alone: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    trusted: bool = True
+
+
+@dataclass
+class _Side:
+    old: Coco
+    reason: str
+    author: str
+    exact: bool
+    edits: list[Edit] = field(default_factory=list)
+
+
+def diff(
+    old: Coco, new: Coco, *, exact: bool = False, reason: str = "edited-elsewhere", author: str = "diff"
+) -> Difference:
+    """Edits that lead from `old` to `new`; rows of equal values give none.
+
+    Images are matched by file name, categories by name, annotations by id where ids name the same objects, else by
+    geometry within their image. Ids that another tool renumbered, rounding of coordinates up to ROUNDING, and fields
+    that it dropped from (or added to) every row of a block are no edits; other top-level lists are not compared.
+    exact: everything is an edit and rows match by id; applying the log then gives all rows of `new` with equal values.
+    """
+    side = _Side(old, reason, author, exact)
+    rows = {block: (old.records(block), new.records(block)) for block in OWN_BLOCKS}
+    if exact:
+        for block in dict.fromkeys((*old.blocks(), *new.blocks())):
+            before, after = old.records(block), new.records(block)
+            _block(side, block, before, after, match_rows(before, after))
+        return Difference(side.edits)
+    left_alone = {block: _foreign_fields(*rows[block]) for block in OWN_BLOCKS}
+    renumbered: dict[str, int] = {}
+    maps: dict[str, dict[Any, Any]] = {}
+    for block, match in (("images", match_images), ("categories", match_categories)):
+        before, after = rows[block]
+        pairs = match(before, after)
+        after, renumbered[block], maps[block] = _with_old_ids(before, after, pairs)
+        _block(side, block, before, _with_old_fields(before, after, pairs, left_alone[block]), pairs)
+    before, after = rows["annotations"]
+    after = [_referring(record, maps["images"], maps["categories"]) for record in after]
+    pairs, trusted = match_annotations(before, after, _sizes(rows["images"][0]))
+    if not trusted:
+        after, renumbered["annotations"], _ = _with_old_ids(before, after, pairs)
+    after = _with_old_fields(before, after, pairs, left_alone["annotations"])
+    after = [_as_drawn(before[pairs[n]], record) if n in pairs else record for n, record in enumerate(after)]
+    _block(side, "annotations", before, after, pairs)
+    return Difference(
+        side.edits,
+        {block: count for block, count in renumbered.items() if count},
+        {block: names for block, names in left_alone.items() if names},
+        trusted,
+    )
+
+
+def _block(side: _Side, block: str, before: Sequence[Any], after: Sequence[Any], pairs: Pairs) -> None:
+    """Edits of one block: changes and deletions in the old order, then additions."""
+    match_of = {old_row: new_row for new_row, old_row in pairs.items()}
+    for row, record in enumerate(before):
+        if row not in match_of:
+            side.edits.append(delete(side.old, block, row, reason=side.reason, author=side.author))
+            continue
+        new = after[match_of[row]]
+        if isinstance(record, dict) and isinstance(new, dict):
+            side.edits += _changes(side, block, row, record, new)
+        elif not same_value(record, new):
+            side.edits += [
+                delete(side.old, block, row, reason=side.reason, author=side.author),
+                add(side.old, block, new, reason=side.reason, author=side.author),
+            ]
+    order = [pairs[row] for row in sorted(pairs)]
+    in_order = order == sorted(order)
+    for row, record in enumerate(after):
+        if row not in pairs:
+            at = row if side.exact and in_order else None
+            side.edits.append(add(side.old, block, record, at=at, reason=side.reason, author=side.author))
+
+
+GROUPS = (("id",), ("category_id",), ("segmentation", "area", "bbox"))
+"""Fields of an annotation that change together; each group is an edit of its own, so that logs can be filtered."""
+
+
+def _changes(side: _Side, block: str, row: int, record: dict[str, Any], new: dict[str, Any]) -> Iterator[Edit]:
+    before, after = changed_fields(record, new)
+    names = {*before, *after}
+    grouped = GROUPS if block == "annotations" else ()
+    rest = names - {name for group in grouped for name in group}
+    current = record
+    for group in (*grouped, sorted(rest)):
+        old = {name: before[name] for name in group if name in before}
+        given = {name: after[name] for name in group if name in after}
+        if not old and not given:
+            continue
+        yield change_row(
+            side.old,
+            block,
+            row,
+            given,
+            reason=side.reason,
+            author=side.author,
+            current=None if current is record else current,
+            remove=set(old) - set(given),
+        )
+        current = with_fields(current, old, given)
+
+
+def _foreign_fields(before: Sequence[Any], after: Sequence[Any]) -> tuple[str, ...]:
+    """Fields that every row of one file's block has and no row of the other's: a tool dropped or added them."""
+    if not before or not after:
+        return ()
+    names = [[set(record) for record in records if isinstance(record, dict)] for records in (before, after)]
+    if not all(names):
+        return ()
+    some = [set.union(*sets) for sets in names]
+    every = [set.intersection(*sets) for sets in names]
+    return tuple(sorted((some[0] - some[1]) | (every[1] - some[0])))
+
+
+def _with_old_ids(before: Sequence[Any], after: Sequence[Any], pairs: Pairs) -> tuple[list[Any], int, dict[Any, Any]]:
+    """New rows with the old file's ids, how many had others, and the map from new to old ids.
+
+    A row that is in the new file alone keeps its id where that is free, else it gets the next free number.
+    """
+    ids = [record.get("id") if isinstance(record, dict) else None for record in before]
+    taken = {value for value in ids if ids_in(value)}
+    highest = max((value for value in taken if isinstance(value, int)), default=0)
+    renamed: list[Any] = []
+    mapping: dict[Any, Any] = {}
+    changed = 0
+    for row, record in enumerate(after):
+        own = record.get("id") if isinstance(record, dict) else None
+        if not ids_in(own):
+            renamed.append(record)
+            continue
+        if row in pairs:
+            wanted = ids[pairs[row]]
+        elif own not in taken:
+            wanted = own
+        else:
+            highest += 1
+            wanted = highest
+        taken.add(wanted)
+        changed += row in pairs and not same_value(own, wanted)
+        mapping.setdefault(own, wanted)
+        renamed.append({**record, "id": wanted})
+    return renamed, changed, mapping
+
+
+def _with_old_fields(before: Sequence[Any], after: Sequence[Any], pairs: Pairs, names: Sequence[str]) -> list[Any]:
+    """New rows with those fields as the old file has them."""
+    filled = []
+    for row, record in enumerate(after):
+        if row in pairs and names and isinstance(record, dict) and isinstance(before[pairs[row]], dict):
+            old = before[pairs[row]]
+            kept = {key: value for key, value in record.items() if key not in names}
+            filled.append({**kept, **{name: old[name] for name in names if name in old}})
+        else:
+            filled.append(record)
+    return filled
+
+
+def _referring(record: Any, images: dict[Any, Any], categories: dict[Any, Any]) -> Any:
+    if not isinstance(record, dict):
+        return record
+    new = dict(record)
+    for name, mapping in (("image_id", images), ("category_id", categories)):
+        if ids_in(record.get(name)) and record[name] in mapping:
+            new[name] = mapping[record[name]]
+    return new
+
+
+def _sizes(images: Sequence[Any]) -> dict[Any, tuple[int, int]]:
+    found: dict[Any, tuple[int, int]] = {}
+    for image in images:
+        if isinstance(image, dict) and ids_in(image.get("id")):
+            height, width = image.get("height"), image.get("width")
+            if type(height) is int and type(width) is int and 0 < height < 2**31 and 0 < width < 2**31:
+                found.setdefault(image["id"], (height, width))
+    return found
+
+
+def _as_drawn(old: Any, new: Any) -> Any:
+    """The new row with the old shape's exact numbers where both draw the same outline."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    if not _same_outline(old.get("segmentation"), new.get("segmentation")):
+        return new
+    same = {**new, "segmentation": old.get("segmentation")}
+    area, other = old.get("area"), new.get("area")
+    if _number(area) and _number(other) and abs(area - other) <= AREA_ROUNDING * abs(area) + ROUNDING:
+        same["area"] = area
+    box, other = old.get("bbox"), new.get("bbox")
+    if _numbers(box) and _numbers(other) and len(box) == len(other):
+        same["bbox"] = box if all(abs(a - b) <= BOX_ROUNDING for a, b in zip(box, other, strict=True)) else other
+    return same
+
+
+def _same_outline(old: Any, new: Any) -> bool:
+    """Whether two polygons have the same vertices in the same order, up to ROUNDING and an explicit closure."""
+    if same_value(old, new):
+        return True
+    if not isinstance(old, list) or not isinstance(new, list) or len(old) != len(new):
+        return False
+    for one, other in zip(old, new, strict=True):
+        if not _numbers(one) or not _numbers(other):
+            return False
+        first, second = _open(one), _open(other)
+        if len(first) != len(second) or any(abs(a - b) > ROUNDING for a, b in zip(first, second, strict=True)):
+            return False
+    return True
+
+
+def _open(ring: list[float]) -> list[float]:
+    return ring[:-2] if len(ring) > 6 and ring[:2] == ring[-2:] else ring
+
+
+def _number(value: Any) -> TypeGuard[float]:
+    return type(value) in (int, float)
+
+
+def _numbers(value: Any) -> TypeGuard[list[float]]:
+    return isinstance(value, list) and all(map(_number, value))
