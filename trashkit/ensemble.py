@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from trashkit.errors import TrashkitError
 from trashkit.progress import Progress, silent
-from trashkit.store import Probabilities, create_store
-from trashkit.store_header import StoreType
+from trashkit.store import Probabilities, StoreType, create_store
 
 Method = Literal["mean", "vote", "weighted"]
 

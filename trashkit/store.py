@@ -35,6 +35,18 @@ from trashkit.errors import TrashkitError
 from trashkit.files import refuse_existing
 from trashkit.store_header import FORMAT, VERSION, Header, StoreType, contradiction, difference, read_header
 
+__all__ = [
+    "Probabilities",
+    "StoreType",
+    "StoreWriter",
+    "create_store",
+    "from_stored",
+    "is_store",
+    "open_store",
+    "resample",
+    "to_stored",
+]
+
 _STALE_SECONDS = 600.0
 
 
