@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from trashkit import __version__
-from trashkit.cli import audit, doctor, edits, ensemble, fix, recipes, runs, score, split, submit, train
+from trashkit.cli import audit, data, doctor, edits, ensemble, fix, predict, recipes, runs, score, split, submit, train
 from trashkit.cli.groups import Root
 
 app = typer.Typer(
@@ -37,18 +37,22 @@ def root(
     """From a folder of photos with noisy COCO annotations to a segmentation model you can trust."""
 
 
-# One line per command module: `app.command("name")(module.function)` or `app.add_typer(module.app, name="name")`.
-app.command("audit")(audit.audit)
-app.command("doctor")(doctor.doctor)
-app.command("ensemble")(ensemble.ensemble)
-app.command("fix")(fix.fix)
-app.add_typer(edits.app, name="edits")
-app.command("score")(score.score)
-app.add_typer(recipes.app, name="recipes")
-app.command("runs")(runs.runs)
-app.add_typer(split.app, name="split")
-app.add_typer(submit.app, name="submit")
-app.command("train")(train.train)
+# One line per command module: `app.command("name")(module.function)` or `app.add_typer(module.app, name="name")`, in
+# the order in which a user meets them.
+DATA, MODEL, HELP = "Annotations", "Models and predictions", "Supporting cast"
+app.command("audit", rich_help_panel=DATA)(audit.audit)
+app.command("fix", rich_help_panel=DATA)(fix.fix)
+app.add_typer(edits.app, name="edits", rich_help_panel=DATA)
+app.add_typer(split.app, name="split", rich_help_panel=DATA)
+app.add_typer(data.app, name="data", rich_help_panel=DATA)
+app.command("train", rich_help_panel=MODEL)(train.train)
+app.command("predict", rich_help_panel=MODEL)(predict.predict)
+app.command("score", rich_help_panel=MODEL)(score.score)
+app.command("ensemble", rich_help_panel=MODEL)(ensemble.ensemble)
+app.add_typer(submit.app, name="submit", rich_help_panel=MODEL)
+app.command("runs", rich_help_panel=MODEL)(runs.runs)
+app.add_typer(recipes.app, name="recipes", rich_help_panel=MODEL)
+app.command("doctor", rich_help_panel=HELP)(doctor.doctor)
 
 
 def main() -> None:
