@@ -68,3 +68,15 @@ def test_split_works(annotations: Path) -> None:
     done = light(annotations.parent, "split", str(annotations), "--folds", "2", "--out", "split.json", "--seconds", "1")
     assert done.returncode == 0, done.stderr
     assert len(json.loads((annotations.parent / "split.json").read_text())["folds"]) == 2
+
+
+def test_train_says_which_extra_to_install(annotations: Path) -> None:
+    from PIL import Image
+
+    for n in range(12):
+        Image.new("RGB", (32, 32)).save(annotations.parent / f"{n}.jpg")
+    done = light(annotations.parent, "train", "--data", str(annotations), "--images", ".", "--out", "run")
+    assert done.returncode == 2
+    assert "pip install 'trashkit[train]'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (annotations.parent / "run").exists()
