@@ -96,7 +96,7 @@ class TrainConfig(_Section):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named set of settings: TOML text with a table ``[recipe]`` (title, reason, place) and settings to change."""
+    """A named set of settings: TOML text that changes some, and has ``recipe.title``, ``.reason`` and ``.place``."""
 
     name: str
     title: str
@@ -166,9 +166,14 @@ def read_recipe(name: str | Path) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise TrashkitError(f"the recipe {name} is not TOML: {error}", hint="see `trashkit recipes show`") from error
     about = content.pop("recipe", {})
-    if not isinstance(about, dict):
-        raise TrashkitError(f"the recipe {name}: [recipe] is no table", hint='write title = "..." and reason = "..."')
-    said = [str(about.get(key, "")) for key in ("title", "reason", "place")]
+    keys = ("title", "reason", "place")
+    if not isinstance(about, dict) or not set(about) <= set(keys):
+        # a setting below a [recipe] header would be one of them, and be lost without a word
+        raise TrashkitError(
+            f"the recipe {name}: only recipe.title, recipe.reason and recipe.place say what it is",
+            hint='write recipe.title = "..." in the first lines and settings below, without a [recipe] header',
+        )
+    said = [str(about.get(key, "")) for key in keys]
     return Recipe(path.stem if path.suffix == ".toml" else str(name), said[0], said[1], said[2], content, text)
 
 
