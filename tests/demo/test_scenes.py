@@ -21,7 +21,7 @@ from pycocotools import mask as coco_mask
 from trashkit.demo.outlines import polygons, settle
 from trashkit.demo.plan import CLASS_MIX, CLASS_NAMES, make_plan
 from trashkit.demo.scenes import KINDS, compose, photograph
-from trashkit.demo.synth import make
+from trashkit.demo.synth import _planted, make
 from trashkit.errors import TrashkitError
 
 SHIPPED = Path(__file__).parents[2] / "data" / "synth"
@@ -228,6 +228,29 @@ def test_what_was_not_planted_is_as_in_the_clean_file(heavy: Path, clean: dict[s
     for row, annotation in enumerate(train["annotations"]):
         if row not in touched and names.get(annotation["image_id"]) not in touched_images:
             assert annotation == by_id[annotation["id"]]
+
+
+def test_large_files_are_planted_in_portions(clean: dict[str, Any]) -> None:
+    images, annotations, step = [], [], clean["images"][-1]["id"] + 1
+    for k in range(30):
+        images += [{**i, "id": i["id"] + k * step, "file_name": f"b{k}/{k}_{i['id']}.jpg"} for i in clean["images"]]
+        for a in clean["annotations"]:
+            annotations.append({**a, "id": len(annotations) + 1, "image_id": a["image_id"] + k * step})
+    draft = _planted(np.random.default_rng(0), {"train": (images, annotations), "test": ([], [])}, 128, "heavy", True)
+    ledger = draft.ledger()
+    counts = Counter(entry["type"] for entry in ledger)
+    assert counts["missing-photo"] == counts["wrong-area"] == 3 * round(len(images) / 300)
+    assert counts["unused-category"] == 1 and len(draft.categories) == 11
+    ids = Counter(a["id"] for a in draft.annotations)
+    assert sum(n - 1 for n in ids.values()) == counts["duplicate-annotation-id"]
+    assert len({i["id"] for i in draft.images}) == len(draft.images)
+    rows = Counter(row for e in ledger if e["block"] == "annotations" for row in e["rows"])
+    assert max(rows.values()) == 1
+    touched = set(rows)
+    by_id = {a["id"]: a for a in annotations}
+    assert all(
+        a == by_id[a["id"]] for row, a in enumerate(draft.annotations) if row not in touched and a["id"] in by_id
+    )
 
 
 def test_photo_defects_are_on_disk(heavy: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,14 +24,16 @@ class Draft:
     annotations: list[Record]
     categories: list[Record]
     side: int
+    # Where new ids come from, by block; shared by all drafts of one file.
+    new_ids: dict[str, Iterator[int]]
     busy: set[int] = field(default_factory=set)
     planted: list[tuple[Record, list[Record], list[Record]]] = field(default_factory=list)
     # (file name, what to do, with what): delete, truncate to a share, copy to another name, rename.
     photos: list[tuple[str, str, Any]] = field(default_factory=list)
 
     def next_id(self, block: str) -> int:
-        """An id above all ids of the block."""
-        return 1 + max(int(record["id"]) for record in getattr(self, block))
+        """An id that no record of the block has."""
+        return next(self.new_ids[block])
 
     def of_image(self, image: Record) -> list[Record]:
         """The annotations that name the image, in file order."""
@@ -73,12 +76,12 @@ class Draft:
             "annotations": {id(r): k for k, r in enumerate(self.annotations)},
             "categories": {id(r): k for k, r in enumerate(self.categories)},
         }
+        by_id = {image["id"]: image for image in self.images}
         out = []
         for entry, records, images in self.planted:
             block = entry["block"]
             about = records if block == "annotations" else []
             shown = records if block == "images" else images
-            by_id = {image["id"]: image for image in self.images}
             shown = shown or [by_id[a["image_id"]] for a in about if a["image_id"] in by_id]
             out.append(
                 {

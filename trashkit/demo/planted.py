@@ -38,7 +38,7 @@ def duplicate_annotation_id(rng: np.random.Generator, draft: Draft) -> bool:
 
 def dangling_image(rng: np.random.Generator, draft: Draft) -> bool:
     """An annotation names an image that is not there."""
-    return _on_one(rng, draft, "dangling-image", lambda a: _set(a, "image_id", draft.next_id("images") + 1000))
+    return _on_one(rng, draft, "dangling-image", lambda a: _set(a, "image_id", 10_000_000 + a["id"]))
 
 
 def dangling_category(rng: np.random.Generator, draft: Draft) -> bool:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -180,25 +181,57 @@ def _records(plans: Sequence[ScenePlan], shots: dict[str, list[Record]], size: i
 
 
 def _planted(rng: np.random.Generator, parts: dict[str, Part], size: int, noise: Noise, damage: bool) -> Draft:
-    """A copy of the training part with errors of the chosen level."""
+    """A copy of the training part with errors of the chosen level.
+
+    Planted in portions of about 300 images, spread over the file, so that the time grows with the number of images.
+    """
     images, annotations = copy.deepcopy(parts["train"])
-    draft = Draft(images, annotations, _categories(), size)
-    per_300, share = _LEVELS[noise]
-    if not per_300:
-        return draft
-    times = max(per_300, round(per_300 * len(images) / 300))
-    # Small sets keep half of their images whole.
-    budget = max(1, len(images) // 8)
-    objects = len(annotations)
-    if damage:
-        _plant_all(rng, draft, PHOTO_DEFECTS, min(times, budget))
-        _leak_some(rng, draft, parts["test"], min(times, budget))
-    _plant_all(rng, draft, DEFECTS, min(times, budget))
+    categories = _categories()
+    new_ids: dict[str, Iterator[int]] = {
+        "images": count(images[-1]["id"] + 1),
+        "annotations": count(len(annotations) + 1),
+    }
+    portions = max(1, round(len(images) / 300))
+    drafts = []
+    for k in range(portions if noise != "none" else 0):
+        own = {image["id"] for image in images[k::portions]}
+        mine = [a for a in annotations if a["image_id"] in own]
+        drafts.append(Draft(images[k::portions], mine, categories, size, new_ids))
+        test = (parts["test"][0][k::portions], parts["test"][1])
+        _plant_level(rng, drafts[-1], test if damage else None, noise)
+    return _together(drafts, images, annotations, Draft([], [], categories, size, new_ids))
+
+
+def _plant_level(rng: np.random.Generator, draft: Draft, test: Part | None, noise: Noise) -> None:
+    """Plant all errors of a level; `test` lends photos to leak, None leaves photos whole."""
+    times, share = _LEVELS[noise]
+    # Small sets keep most of their images whole.
+    times = min(times, max(1, len(draft.images) // 8))
+    objects = len(draft.annotations)
+    if test is not None:
+        _plant_all(rng, draft, PHOTO_DEFECTS, times)
+        for row in rng.permutation(len(test[0]))[:times].tolist():
+            leak(draft, test[0][row], [a for a in test[1] if a["image_id"] == test[0][row]["id"]])
+    _plant_all(rng, draft, DEFECTS, times)
     if noise == "heavy":
-        _plant_all(rng, draft, HEAVY_DEFECTS, min(times, budget))
+        _plant_all(rng, draft, HEAVY_DEFECTS, times)
     for plant, part in LABEL_NOISE:
         _plant_all(rng, draft, (plant,), max(1, round(objects * share * part)))
-    return draft
+
+
+def _together(drafts: Sequence[Draft], images: list[Record], annotations: list[Record], whole: Draft) -> Draft:
+    """One draft from its portions: records in their old order, then the new ones."""
+    if not drafts:
+        whole.images, whole.annotations = images, annotations
+        return whole
+    kept = {id(a) for draft in drafts for a in draft.annotations}
+    old = {id(record) for record in (*images, *annotations)}
+    whole.images = images + [i for draft in drafts for i in draft.images if id(i) not in old]
+    whole.annotations = [a for a in annotations if id(a) in kept]
+    whole.annotations += [a for draft in drafts for a in draft.annotations if id(a) not in old]
+    whole.planted = [entry for draft in drafts for entry in draft.planted]
+    whole.photos = [change for draft in drafts for change in draft.photos]
+    return whole
 
 
 def _plant_all(rng: np.random.Generator, draft: Draft, plants: Sequence[Plant], times: int) -> None:
@@ -206,12 +239,6 @@ def _plant_all(rng: np.random.Generator, draft: Draft, plants: Sequence[Plant], 
     for plant in plants:
         for _ in range(times):
             any(plant(rng, draft) for _ in range(10))
-
-
-def _leak_some(rng: np.random.Generator, draft: Draft, test: Part, times: int) -> None:
-    images, annotations = test
-    for row in rng.permutation(len(images))[:times].tolist():
-        leak(draft, images[row], [a for a in annotations if a["image_id"] == images[row]["id"]])
 
 
 def _change_photos(folder: Path, changes: Sequence[tuple[str, str, Any]]) -> None:
