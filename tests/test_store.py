@@ -287,3 +287,10 @@ def test_arguments_that_contradict_each_other_are_refused(tmp_path: Path) -> Non
         new(tmp_path / "s", count=0)
     with pytest.raises(ValueError, match="shape"):
         new(tmp_path / "s").write(0, probabilities(0, (3, 6, 8)))
+
+
+def test_codec_settings_that_zarr_cannot_follow_are_refused(tmp_path: Path) -> None:
+    new(tmp_path / "s")
+    change_metadata(tmp_path / "s", lambda text: text["codecs"][-1].update(configuration={"level": "much"}))
+    with pytest.raises(TrashkitError, match="cannot be opened as a zarr array"):
+        open_store(tmp_path / "s")

@@ -339,7 +339,13 @@ def _make_array(path: Path, header: Header) -> None:
 
 
 def _open_array(path: Path, mode: Literal["r", "r+"]) -> Any:
-    array = zarr.open_array(LocalStore(path, read_only=mode == "r"), mode=mode, zarr_format=3)
+    try:
+        array = zarr.open_array(LocalStore(path, read_only=mode == "r"), mode=mode, zarr_format=3)
+    except Exception as error:  # zarr has many errors for metadata that it cannot follow
+        raise TrashkitError(
+            f"{path} cannot be opened as a zarr array ({type(error).__name__}: {' '.join(str(error).split())[:200]})",
+            hint="its zarr.json is damaged: predict again into a new store",
+        ) from error
     # Without this zarr leaves out chunks that hold the fill value alone, and the image would never count as done.
     return array.with_config({"write_empty_chunks": True})
 

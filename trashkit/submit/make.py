@@ -59,6 +59,7 @@ def make(
     profile = profile or profile_of(dataset)
     note = _note_path(out)
     refuse_existing(out, overwrite=overwrite)
+    refuse_existing(note, overwrite=overwrite)
     store.require_complete()
     rows = match_rows(store, dataset)
     lookup = class_lookup(store.classes, dataset, str(store.path))
