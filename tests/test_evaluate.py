@@ -15,9 +15,9 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 from trashkit import submission
 from trashkit.coco import Coco, Dataset, read_dataset
 from trashkit.errors import TrashkitError
-from trashkit.evaluate import evaluate, require_labels
+from trashkit.evaluate import evaluate, evaluate_parts, require_labels
 from trashkit.masks import dataset_label_map
-from trashkit.predictions import open_predictions
+from trashkit.predictions import open_predictions, out_of_fold
 from trashkit.store import create_store, open_store
 from trashkit.submission import Profile
 
@@ -192,3 +192,24 @@ def test_a_csv_row_that_is_wrong_is_placed(tmp_path: Path) -> None:
 def test_a_test_file_is_no_truth() -> None:
     with pytest.raises(TrashkitError, match="no annotations"):
         require_labels(read_dataset(truth().replace("annotations", dict.fromkeys(range(20)))))
+
+
+def test_folds_are_scored_as_one(tmp_path: Path) -> None:
+    data = read_dataset(truth())
+    maps = shifted(data)
+    whole = evaluate(open_predictions(write_store(tmp_path / "s", data, maps, [0, 1, 2, 3, 4]), data), size=SIZE)
+    for fold, rows in enumerate([[4, 1], [2, 0], [3]]):
+        (tmp_path / f"run/fold-{fold}").mkdir(parents=True)
+        write_store(tmp_path / f"run/fold-{fold}/oof", data, maps, rows)
+    paths = out_of_fold(tmp_path / "run")
+    assert paths == [tmp_path / f"run/fold-{fold}/oof" for fold in range(3)]
+    parts = [open_predictions(path, data) for path in paths]
+    pooled = evaluate_parts(parts, size=SIZE)
+    assert pooled.images == whole.images
+    np.testing.assert_array_equal(pooled.per_image, whole.per_image)
+    assert evaluate_parts(parts[:2], size=SIZE, partial=True).left_out == 1
+    with pytest.raises(TrashkitError, match=r"together lack 1 of 5 images of the truth, first 3\.jpg"):
+        evaluate_parts(parts[:2], size=SIZE)
+    with pytest.raises(TrashkitError, match=r"both predict 1\.jpg"):
+        evaluate_parts([*parts, parts[0]], size=SIZE)
+    assert out_of_fold(tmp_path / "s") == [tmp_path / "s"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +74,46 @@ def evaluate(
         progress("scoring", len(found), len(present))
     rows = tuple(sorted(found))
     return Evaluation(truth.classes.names, rows, np.stack([found[row] for row in rows]), size, len(lacking))
+
+
+def evaluate_parts(
+    parts: Sequence[Predictions],
+    *,
+    size: tuple[int, int] | None = (256, 256),
+    order: PaintOrder = "area",
+    partial: bool = False,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Score predictions that cover a data set together, such as the out-of-fold stores of all folds, as one.
+
+    Arguments and errors as in `evaluate`; all parts are opened for the same data. TrashkitError for an image that two
+    of them predict.
+    """
+    if len(parts) == 1:
+        return evaluate(parts[0], size=size, order=order, partial=partial, progress=progress)
+    truth = parts[0].dataset
+    owner: dict[int, Predictions] = {}
+    for part in parts:
+        for row in part.images:
+            if row in owner:
+                name = truth.image_by_row[row].file_name
+                raise TrashkitError(
+                    f"{owner[row].path} and {part.path} both predict {name}",
+                    hint="parts that are scored together must not overlap; average stores with trashkit ensemble",
+                )
+            owner[row] = part
+    lacking = [image.file_name for image in truth.images if image.row not in owner]
+    if lacking and not partial:
+        raise TrashkitError(
+            f"{len(parts)} predictions together lack {len(lacking)} of {len(truth)} images of the truth, "
+            f"first {lacking[0]}",
+            hint="predict them too, or add --partial to score the others alone",
+        )
+    found = [evaluate(part, size=size, order=order, partial=True, progress=progress) for part in parts]
+    rows = np.concatenate([part.images for part in found])
+    sorting = np.argsort(rows)
+    per_image = np.concatenate([part.per_image for part in found])[sorting]
+    return Evaluation(truth.classes.names, tuple(rows[sorting].tolist()), per_image, size, len(lacking))
 
 
 def require_labels(dataset: Dataset) -> None:

@@ -199,6 +199,13 @@ def open_predictions(
     return opened
 
 
+def out_of_fold(path: Path) -> list[Path]:
+    """The out-of-fold stores in a run folder, or in the runs below it, by path; [path] where there is none."""
+    if not path.is_dir() or is_store(path):
+        return [path]
+    return sorted(found.parent for found in path.glob("**/oof/zarr.json")) or [path]
+
+
 def _looks_like_json(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(64).removeprefix(submission.BOM).lstrip()[:1] in (b"{", b"[")

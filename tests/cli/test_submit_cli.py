@@ -83,6 +83,7 @@ def test_the_whole_way_from_stores_to_a_scored_submission(folder: Path) -> None:
         result = trashkit("score", folder / predicted, "--truth", folder / "truth.json", "--json")
         assert result.exit_code == 0, result.output
         scores.append(json.loads(result.stdout))
+        assert scores[-1].pop("predictions") == [str(folder / predicted)]
     assert scores[0] == scores[1]
     assert scores[0]["images"] == 3
     assert set(scores[0]["per_class"]) == set(OFFICIAL_NAMES)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trashkit.cli.output import Classes, Json, command, note, progress, show, table
 from trashkit.cli.submit import paint_order
 
+if TYPE_CHECKING:
+    from trashkit.evaluate import Evaluation
+
 
 def score(
-    predicted: Annotated[Path, typer.Argument(metavar="PRED", help="Store, submission CSV or COCO file.")],
+    predicted: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PRED...", help="Store, submission CSV, COCO file or run folder; several cover the truth together."
+        ),
+    ],
     truth: Annotated[Path, typer.Option("--truth", help="COCO file with the true annotations.")],
     size: Annotated[int, typer.Option("--size", min=1, help="Side in pixels at which images are compared.")] = 256,
     native: Annotated[bool, typer.Option("--native", help="Compare each image at its own size instead.")] = False,
@@ -26,20 +34,21 @@ def score(
 ) -> None:
     """Score predictions: mIoU in every definition, and IoU, precision and recall of each class.
 
+    A run folder stands for its out-of-fold stores: those of all folds are scored as one.
     Images are joined by id and file name. The mIoU shown pools one confusion matrix over all images, background
     included; a class that neither side has is skipped.
 
     Examples:
 
-      trashkit score runs/first/oof --truth train.json
+      trashkit score runs/five-folds --truth train.json
 
       trashkit score submission.csv --truth test_labels.json --json
 
       trashkit score runs/first/oof --truth train.json --native --partial
     """
     from trashkit.coco import read_dataset
-    from trashkit.evaluate import evaluate, require_labels
-    from trashkit.predictions import open_predictions
+    from trashkit.evaluate import evaluate_parts, require_labels
+    from trashkit.predictions import open_predictions, out_of_fold
     from trashkit.scores import SHOWN_DEFINITION, bootstrap_miou, interval
     from trashkit.submission import Profile
 
@@ -47,43 +56,63 @@ def score(
     dataset = read_dataset(truth, classes=classes)
     require_labels(dataset)
     profile = Profile(height=csv_size, width=csv_size, classes=len(dataset.classes))
-    opened = open_predictions(predicted, dataset, profile=profile, order=wanted, classes=classes)
+    paths = [path for given in predicted for path in out_of_fold(given)]
+    parts = [open_predictions(path, dataset, profile=profile, order=wanted, classes=classes) for path in paths]
     with progress() as report:
-        found = evaluate(opened, size=None if native else (size, size), order=wanted, partial=partial, progress=report)
-    pooled = found.confusion
-    names = found.names
+        found = evaluate_parts(
+            parts, size=None if native else (size, size), order=wanted, partial=partial, progress=report
+        )
+    extra = sum(part.extra for part in parts)
+    if found.left_out:
+        note(f"{found.left_out} images of the truth have no prediction and were left out")
+    if extra:
+        note(f"{extra} predicted images are not in the truth and were left out")
+    if len(paths) > 1:
+        note(f"scored as one: {', '.join(map(str, paths))}")
     low, high = interval(bootstrap_miou(found.per_image))
-    measured = {"iou": pooled.iou(), "precision": pooled.precision(), "recall": pooled.recall()}
-    columns = {key: dict(zip(names, values.tolist(), strict=True)) for key, values in measured.items()}
-    definitions = found.definitions()
-    miou = definitions[SHOWN_DEFINITION]
+    miou = found.definitions()[SHOWN_DEFINITION]
     result = {
         "miou": miou,
         "definition": SHOWN_DEFINITION,
         "interval": [low, high],
-        "per_class": columns["iou"],
-        "definitions": definitions,
-        "precision": columns["precision"],
-        "recall": columns["recall"],
-        "pixel_accuracy": pooled.pixel_accuracy(),
-        "pixels": dict(zip(names, pooled.support(), strict=True)),
-        "images": len(found.images),
+        **_measured(found),
         "left_out": found.left_out,
-        "extra": opened.extra,
+        "extra": extra,
+        "predictions": paths,
         "size": "native" if native else size,
         "order": wanted,
+    }
+    human = [
+        f"mIoU {miou:.4f} ({SHOWN_DEFINITION}; 95 % of resampled image sets: {low:.4f} to {high:.4f})",
+        *_tables(found, "native size" if native else f"{size}x{size}"),
+    ]
+    following = "" if native else command("score", *predicted, "--truth", truth, "--native")
+    show(result, json=json, human=human, next=following)
+
+
+def _measured(found: Evaluation) -> dict[str, Any]:
+    pooled = found.confusion
+
+    def by_name(values: Any) -> dict[str, Any]:
+        return dict(zip(found.names, values.tolist(), strict=True))
+
+    return {
+        "per_class": by_name(pooled.iou()),
+        "definitions": found.definitions(),
+        "precision": by_name(pooled.precision()),
+        "recall": by_name(pooled.recall()),
+        "pixel_accuracy": pooled.pixel_accuracy(),
+        "pixels": by_name(pooled.support()),
+        "images": len(found.images),
         "confusion": pooled.matrix,
     }
-    if found.left_out:
-        note(f"{found.left_out} images of the truth have no prediction and were left out")
-    if opened.extra:
-        note(f"{opened.extra} predicted images are not in the truth and were left out")
-    at = "native size" if native else f"{size}x{size}"
-    human: list[Any] = [
-        f"mIoU {miou:.4f} ({SHOWN_DEFINITION}; 95 % of resampled image sets: {low:.4f} to {high:.4f})",
+
+
+def _tables(found: Evaluation, at: str) -> list[Any]:
+    pooled = found.confusion
+    columns = [values.tolist() for values in (pooled.iou(), pooled.precision(), pooled.recall())]
+    return [
         f"{len(found.images)} images at {at}, pixel accuracy {pooled.pixel_accuracy():.4f}",
-        table(["class", *columns], [(name, *(part[name] for part in columns.values())) for name in names]),
-        table(["mIoU by definition", "value"], list(definitions.items())),
+        table(["class", "IoU", "precision", "recall"], list(zip(found.names, *columns, strict=True))),
+        table(["mIoU by definition", "value"], list(found.definitions().items())),
     ]
-    following = "" if native else command("score", predicted, "--truth", truth, "--native")
-    show(result, json=json, human=human, next=following)
