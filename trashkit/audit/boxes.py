@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-MOST_PAIRS = 200_000
+MOST_PAIRS = 40_000
 """Most pairs that are looked at in one chunk of images: beyond it those whose boxes overlap least are left out."""
 
 _BATCH = 512

@@ -45,7 +45,7 @@ def _shift(dx: float, dy: float) -> Any:
     return broken
 
 
-@check("G010", "out-of-bounds", Severity.WARNING, broken=_shift(-73, 0))
+@check("G010", "out-of-bounds", Severity.WARNING, broken=_shift(-76, 0))
 def out_of_bounds(shapes: Shapes) -> Iterator[Hit]:
     """A polygon reaches outside its image. Score: by how many pixels.
 

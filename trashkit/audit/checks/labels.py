@@ -128,7 +128,7 @@ def cross_class_overlap(shapes: Shapes) -> Iterator[Hit]:
         yield _hit(shapes, int(pairs.second[pair]), int(pairs.first[pair]), text, float(iou[pair]))
 
 
-@check("L005", "conflicting-labels", Severity.ERROR, broken=_added(2, 111, 91, 41))
+@check("L005", "conflicting-labels", Severity.WARNING, broken=_added(2, 111, 91, 41))
 def conflicting_labels(shapes: Shapes) -> Iterator[Hit]:
     """One object has two labels: annotations of different classes with an IoU above 0.8 (`conflict_iou`).
 

@@ -136,8 +136,8 @@ def count_outlier(table: Table) -> Iterator[Hit]:
 
 def _one_sided(coco: dict[str, Any]) -> None:
     coco["images"].append({"id": 13, "file_name": "photo_13.jpg", "width": 640, "height": 480, "license": 1})
-    for place in range(14):
-        ring = octagon(60 + 80 * (place % 7), 100 + 200 * (place // 7), 38)
+    for place in range(28):
+        ring = octagon(60 + 80 * (place % 7), 60 + 100 * (place // 7), 38)
         coco["annotations"].append(annotation(len(coco["annotations"]) + 1, 13, 1, ring))
 
 
@@ -157,7 +157,7 @@ def class_mix_outlier(table: Table) -> Iterator[Hit]:
 
     Example::
 
-        14 bottles and nothing else, where bottles are a third of all annotations
+        28 bottles and nothing else, where bottles are a third of all annotations
 
     Cure: look at it: many objects of one kind, or everything labelled with the class that was picked last.
     """

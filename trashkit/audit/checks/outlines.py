@@ -70,5 +70,6 @@ def coarse_outline(shapes: Shapes) -> Iterator[Hit]:
     for annotation in np.flatnonzero(coarse & (shapes.area > 0)).tolist():
         rings = int(shapes.ring_count[annotation])
         drawn = f"{rings} rings of about " if rings > 1 else ""
-        message = f"{drawn}{corners[annotation]:.0f} corners outline an object {side[annotation]:.0f} px long at training size"
+        length = f"{side[annotation]:.0f} px long at training size"
+        message = f"{drawn}{corners[annotation]:.0f} corners outline an object {length}"
         yield Hit(int(shapes.rows[annotation]), message, float(side[annotation]))

@@ -147,7 +147,7 @@ def _again(coco: dict[str, Any]) -> None:
 
 @check("G005", "repeated-vertex", Severity.INFO, broken=_again)
 def repeated_vertex(shapes: Shapes) -> Iterator[Hit]:
-    """A ring gives the same point twice in a row. (A last point that repeats the first is fine.)
+    """A ring gives the same point twice in a row; a last point that repeats the first is fine.
 
     Harmless to rasterising; some editors and triangulators stumble. Score: how many such points.
 

@@ -1,0 +1,55 @@
+"""Settings from trashkit.toml."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from trashkit.audit import Settings, read_settings
+from trashkit.errors import TrashkitError
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "trashkit.toml"
+    path.write_text(text)
+    return path
+
+
+def test_every_setting_can_be_set(tmp_path: Path) -> None:
+    text = "[audit]\n"
+    for field in fields(Settings):
+        if field.name == "parts":
+            text += 'parts = [["*cap*", "*bottle*"]]\n'
+        elif field.name != "waivers":
+            text += f"{field.name} = {7 if isinstance(field.default, int) else 0.7}\n"
+    text += '[[audit.waivers]]\ncode = "G003"\nannotation_id = 4\nreason = "as drawn"\n'
+    made = read_settings(written(tmp_path, text))
+    assert made.parts == (("*cap*", "*bottle*"),) and made.waivers[0]["annotation_id"] == 4
+    for field in fields(Settings):
+        if field.name not in ("parts", "waivers"):
+            value = getattr(made, field.name)
+            assert value == (7 if isinstance(field.default, int) else 0.7) and type(value) is type(field.default)
+
+
+def test_all_mistakes_are_named_at_once_with_the_closest(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, '[audit]\narea_shar = 1\noutside = "far"\nparts = [["cap"]]\ntiny_area = -1\nbbox_edge = nan'
+    )
+    with pytest.raises(TrashkitError) as error:
+        read_settings(path)
+    for word in ("area_share", "outside", "parts", "tiny_area", "bbox_edge"):
+        assert word in error.value.message
+
+
+def test_files_without_the_table_and_no_file_at_all_mean_the_defaults(tmp_path: Path) -> None:
+    assert read_settings(written(tmp_path, "[train]\nepochs = 3")) == read_settings(None) == Settings()
+
+
+@pytest.mark.parametrize("text", ["[audit", "audit = 3"])
+def test_what_is_no_settings_file_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(TrashkitError):
+        read_settings(written(tmp_path, text))
+    with pytest.raises(TrashkitError):
+        read_settings(tmp_path / "none.toml")
