@@ -127,9 +127,9 @@ def _fill_between(bench: Workbench, shapes: dict[int, Annotation], labels: Label
             left, top, wide, high = (int(v) for v in stats[number][:4])
             crop = slice(max(top - size, 0), top + high + size), slice(max(left - size, 0), left + wide + size)
             region = regions[crop] == number
-            row = _neighbour(candidates, crop, region, size)
-            if row is not None:
-                gains.setdefault(row, np.zeros(labels.shape, bool))[crop] |= region
+            home = _neighbour(candidates, crop, region, size)
+            if home is not None:
+                gains.setdefault(home, np.zeros(labels.shape, bool))[crop] |= region
     for row, gained in sorted(gains.items()):
         _grow(bench, shapes[row], gained, "despeckle")
 

@@ -26,10 +26,10 @@ from trashkit.masks import rle
 Ring = list[float]
 
 SAFE_PIXELS = 4
-SAFE_SHARE = 0.02
-"""A repair is safe when it changes at most SAFE_PIXELS pixels, or at most SAFE_SHARE of the outlines' pixels ..."""
+SAFE_SHARE = 0.05
+"""A repair is safe when it changes at most SAFE_PIXELS pixels, or at most SAFE_SHARE of the outline's pixels ..."""
 OUTLINE_WIDTH = 2
-"""... and each of them lies within this many pixels of an outline, of the masks or of the rings that made them."""
+"""... and each of them lies within this many pixels of the outline before, of the mask or of the rings that made it."""
 SAFE_OUTSIDE = 5.0
 """Clipping what reaches further out of the image than this many pixels is never safe: the scale may be wrong."""
 SLIVER = 1e-6
@@ -80,8 +80,8 @@ def repair_segmentation(segmentation: Any, height: int, width: int) -> Repair:
 def judge(before: Any, after: Any, height: int, width: int) -> tuple[FixKind, int]:
     """Whether a change of segmentation is safe, and how many pixels of the mask it changes (-1: not comparable).
 
-    Safe: at most SAFE_PIXELS pixels or SAFE_SHARE of the outlines' pixels differ in the union of all parts as
-    pycocotools rasterises it at native size, all of them within OUTLINE_WIDTH pixels of an outline before or after.
+    Safe: at most SAFE_PIXELS pixels or SAFE_SHARE of the outline's pixels differ in the union of all parts as
+    pycocotools rasterises it at native size, all of them within OUTLINE_WIDTH pixels of the outline as it was.
     """
     if check_segmentation(before, height, width) or check_segmentation(after, height, width):
         return "unsafe", -1
@@ -95,8 +95,8 @@ def judge(before: Any, after: Any, height: int, width: int) -> tuple[FixKind, in
     left, top = max(x - OUTLINE_WIDTH, 0), max(y - OUTLINE_WIDTH, 0)
     crop = slice(top, y + high + OUTLINE_WIDTH), slice(left, x + wide + OUTLINE_WIDTH)
     old, new = pycoco.decode(one)[crop], pycoco.decode(other)[crop]
-    outline = _edge(old) | _edge(new)
-    for ring in (ring for rings in (before, after) if isinstance(rings, list) for ring in rings):
+    outline = _edge(old)
+    for ring in before if isinstance(before, list) else ():
         corners = np.floor(np.array(_points(ring)) - (left, top)).astype(np.int32)
         cv2.polylines(outline, [corners], True, 1)
     square = np.ones((3, 3), np.uint8)

@@ -81,8 +81,11 @@ class _Block:
                 key in record and not same_value(record[key], edit.before[key])
             ):
                 return f'has another "{key}" than the edit replaces'
-        self.current[row] = with_fields(record, edit.before, edit.after)
-        self.texts[row] = edit.after_text
+        new = with_fields(record, edit.before, edit.after)
+        text = edit.after_text if edit.after_text and same_value(decode(edit.after_text.encode()), new) else None
+        # the text also says in which order the fields stand, which edits after this one keep
+        self.current[row] = new if text is None else decode(text.encode())
+        self.texts[row] = text
         return ""
 
     def result(self) -> tuple[msgspec.Raw, ...]:
