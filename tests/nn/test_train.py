@@ -1,0 +1,245 @@
+"""Training: exact resume, learning, many processes, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from trashkit.coco import read_dataset
+from trashkit.config import resolve
+from trashkit.errors import TrashkitError
+from trashkit.nn.cache import content_hash, open_cache, validation_layout
+from trashkit.nn.folds import join_stores
+from trashkit.nn.models import load_run_model
+from trashkit.nn.record import TrainData
+from trashkit.nn.train import train
+from trashkit.nn.validate import SCORED, validate
+from trashkit.run import Run, read_metrics, read_run
+from trashkit.store import open_store
+
+SCRIPT = Path(__file__).with_name("train_script.py")
+
+
+def data_of(annotations: Path, train_count: int = 9, count: int = 12) -> TrainData:
+    dataset = read_dataset(annotations)
+    images = dataset.images[:count]
+    content = content_hash(dataset, images, annotations.parent)
+    return TrainData(dataset, annotations.parent, images[:train_count], images[train_count:], content)
+
+
+def start(annotations: Path, out: Path, assignments, **options) -> Run:
+    data = options.pop("data", None) or data_of(annotations)
+    return train(
+        resolve(None, assignments), data, out, about={"command": "test"}, cache=out.parent / "cache", device="cpu",
+        **options,
+    )  # fmt: skip
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    one, other = load_file(first), load_file(second)
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def scores_of(run: Path) -> list[dict]:
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in read_metrics(run)]
+
+
+@pytest.fixture(scope="module")
+def whole(drawn: Path, quick, tmp_path_factory) -> Run:
+    """A run that nothing interrupted."""
+    return start(drawn, tmp_path_factory.mktemp("whole") / "run", quick)
+
+
+def assert_same_run(run: Path, whole: Run) -> None:
+    for name in ("last", "best"):
+        assert same_weights(run / f"checkpoints/{name}.safetensors", whole.path / f"checkpoints/{name}.safetensors")
+    assert scores_of(run) == scores_of(whole.path)
+    assert read_run(run).scores == whole.scores
+    one, other = open_store(run / "oof"), open_store(whole.path / "oof")
+    assert one.image_ids == other.image_ids
+    assert all(np.array_equal(one.read(row), other.read(row)) for row in range(len(one)))
+
+
+def stop_at(step: int):
+    def progress(what: str, done: int, total: int) -> None:
+        if what == "training" and done == step:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.mark.parametrize("step", [2, 5, 6, 9])
+def test_interrupted_and_resumed_is_the_same_run(drawn, quick, whole, tmp_path, step):
+    """Three steps an epoch: stopped in the first epoch, in the second, at its very end, and at the last step."""
+    with pytest.raises(KeyboardInterrupt):
+        start(drawn, tmp_path / "run", quick, progress=stop_at(step))
+    assert read_run(tmp_path / "run").status == "running"
+    said: list[str] = []
+    run = start(drawn, tmp_path / "run", quick, resume=True, say=said.append)
+    assert run.status == "complete"
+    assert (f"going on after epoch {(step - 1) // 3} of 3" in said) == (step > 3)
+    assert_same_run(run.path, whole)
+
+
+def test_killed_and_resumed_is_the_same_run(drawn, quick, whole, tmp_path):
+    command = [sys.executable, str(SCRIPT), str(drawn), str(tmp_path / "run"), *quick, "kill=8"]
+    done = subprocess.run(command, timeout=250, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+    assert len(read_metrics(tmp_path / "run")) == 2
+    assert_same_run(start(drawn, tmp_path / "run", quick, resume=True).path, whole)
+
+
+def test_a_damaged_state_is_passed_over_for_the_one_before(drawn, quick, whole, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        start(drawn, tmp_path / "run", quick, progress=stop_at(8))
+    state = tmp_path / "run/checkpoints/state.pt"
+    state.write_bytes(state.read_bytes()[:-1000])
+    said: list[str] = []
+    run = start(drawn, tmp_path / "run", quick, resume=True, say=said.append)
+    assert "going on after epoch 1 of 3" in said
+    assert_same_run(run.path, whole)
+
+
+def test_the_training_state_loads_without_pickled_code(drawn, quick, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        start(drawn, tmp_path / "run", quick, progress=stop_at(5))
+    state = torch.load(tmp_path / "run/checkpoints/state.pt", weights_only=True)
+    assert state["epoch"] == 1
+    assert state["step"] == 3
+
+
+def test_manifest_names_all_that_made_the_run(whole, drawn):
+    manifest = read_run(whole.path).manifest
+    assert {"settings", "versions", "git", "inputs", "seed", "device", "seconds", "scores", "command"} <= set(manifest)
+    assert manifest["inputs"]["data_sha256"] == read_dataset(drawn).coco.sha256
+    assert not (whole.path / "checkpoints/state.pt").exists()
+    assert whole.scores["miou"] == pytest.approx(scores_of(whole.path)[-1]["miou"])
+
+
+def test_settings_file_trains_the_same_again(drawn, whole, tmp_path):
+    from trashkit.config import read_recipe  # noqa: PLC0415
+
+    config = resolve(read_recipe(whole.path / "settings.toml"))
+    run = train(config, data_of(drawn), tmp_path / "run", about={}, cache=tmp_path / "cache", device="cpu")
+    assert same_weights(run.checkpoint, whole.checkpoint)
+
+
+def test_validation_counts_what_score_counts(drawn, whole):
+    """The last row of metrics.jsonl is the score of the out-of-fold store at its own size."""
+    from trashkit.masks import dataset_label_map  # noqa: PLC0415
+    from trashkit.scores import Confusion  # noqa: PLC0415
+
+    dataset, store = read_dataset(drawn), open_store(whole.path / "oof")
+    total = Confusion.empty(dataset.classes.names)
+    for row, image_id in enumerate(store.image_ids):
+        truth = dataset_label_map(dataset, dataset.image_by_id[image_id].row, size=store.size)
+        total = total + Confusion.of(truth, store.label_map(row), dataset.classes.names)
+    assert total.miou() == pytest.approx(whole.scores["miou"], abs=1e-6)
+
+
+def test_continuing_with_other_settings_is_refused_by_name(drawn, quick, whole):
+    with pytest.raises(TrashkitError, match=r"settings.epochs was 3, now 4"):
+        start(drawn, whole.path, [*quick, "epochs=4"], resume=True)
+    with pytest.raises(TrashkitError, match="validation images"):
+        start(drawn, whole.path, quick, resume=True, data=data_of(drawn, 8))
+
+
+def test_an_existing_run_is_refused_and_overwritten_on_demand(drawn, quick, tmp_path):
+    short = [*quick, "epochs=1"]
+    start(drawn, tmp_path / "run", short)
+    with pytest.raises(TrashkitError, match="exists already"):
+        start(drawn, tmp_path / "run", short)
+    start(drawn, tmp_path / "run", [*short, "seed=3"], overwrite=True)
+    assert read_run(tmp_path / "run").manifest["seed"] == 3
+
+
+def test_all_data_has_no_validation(drawn, quick, tmp_path):
+    run = start(drawn, tmp_path / "run", [*quick, "epochs=1", "checkpoint=best"], data=data_of(drawn, 12))
+    assert run.status == "complete"
+    assert not run.scores
+    assert not (run.path / "oof").exists()
+    assert run.checkpoint.name == "last.safetensors"
+    assert load_run_model(run.path)(torch.zeros(1, 3, 50, 70, dtype=torch.uint8)).shape == (1, 11, 50, 70)
+
+
+def test_four_images_are_learned_by_heart(drawn, quick, tmp_path):
+    dataset = read_dataset(drawn)
+    images = dataset.images[:4]
+    data = TrainData(dataset, drawn.parent, images, images, content_hash(dataset, images, drawn.parent))
+    assignments = [
+        *quick, "epochs=80", "data.augment=none", "optimiser.lr=0.01", "optimiser.encoder_lr_ratio=1", "ema=0.9",
+    ]  # fmt: skip
+    run = start(drawn, tmp_path / "run", assignments, data=data)
+    assert run.miou > 0.9
+
+
+def test_two_processes_end_with_the_same_weights(drawn, quick, tmp_path):
+    """Gradients are averaged, running statistics too, and every validation image is counted once (three for two)."""
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0",
+        "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0",
+        str(SCRIPT), str(drawn), str(tmp_path / "run"), *quick, "epochs=2", "data.batch_size=2",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(command, timeout=280, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    for name in ("model", "average"):
+        assert same_weights(tmp_path / f"{name}-0.safetensors", tmp_path / f"{name}-1.safetensors")
+    run = read_run(tmp_path / "run")
+    assert run.manifest["device"]["processes"] == 2
+    assert len(open_store(run.path / "oof")) == 3
+    data = data_of(drawn)
+    cache = open_cache(
+        data.dataset, data.val, data.folder, validation_layout(64, SCORED, "area"), tmp_path, content="", budget=10**9
+    )
+    again = validate(load_run_model(run.path), cache, Accelerator(cpu=True), batch_size=2, workers=0)
+    assert again.miou() == pytest.approx(run.scores["miou"], abs=1e-9)
+    assert again.matrix.sum() == 3 * 256 * 256
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "text"])
+def test_a_broken_photo_is_named_before_anything_is_written(draw_photos, quick, tmp_path, damage):
+    annotations = draw_photos(tmp_path / "data", 6)
+    broken = tmp_path / "data/photos/사진 04.png"
+    content = broken.read_bytes()
+    broken.unlink()
+    if damage != "missing":
+        broken.write_bytes({"empty": b"", "truncated": content[: len(content) // 2], "text": b"hello"}[damage])
+    with pytest.raises(TrashkitError, match="사진 04.png"):
+        start(annotations, tmp_path / "out/run", quick, data=None if damage != "missing" else None)
+    assert not (tmp_path / "out/run").exists()
+
+
+def test_folds_join_to_a_store_of_every_image(drawn, quick, tmp_path):
+    dataset = read_dataset(drawn)
+    stores = []
+    for fold in range(2):
+        val = dataset.images[fold::2]
+        data = TrainData(
+            dataset, drawn.parent, dataset.images[1 - fold :: 2], val, content_hash(dataset, val, drawn.parent)
+        )
+        stores.append(start(drawn, tmp_path / f"fold-{fold}", [*quick, "epochs=1"], data=data).path / "oof")
+    join_stores(stores, dataset, tmp_path / "oof")
+    joined = open_store(tmp_path / "oof")
+    joined.require_complete()
+    assert list(joined.image_ids) == [image.id for image in dataset.images]
+    for fold, path in enumerate(stores):
+        store = open_store(path)
+        for row in range(len(store)):
+            assert np.array_equal(joined.label_map(2 * row + fold), store.label_map(row))
+
+
+def test_metrics_are_json_lines(whole):
+    rows = [json.loads(line) for line in (whole.path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert {"loss", "lr", "miou", "iou", "images_per_second", "seconds"} <= set(rows[0])
