@@ -20,7 +20,8 @@ from trashkit.errors import TrashkitError
 JUNK: list[Any] = [
     None, -1, 0, 1, 1e308, -1e308, 1e-320, float("nan"), float("inf"), float("-inf"), "", "x" * 50, [], {}, [[]],
     [[[]]], True, False, "../../etc/passwd", "1", [1, 2, 3], {"size": [1, 1], "counts": "!!"}, 2**70, -(2**63),
-    10**400, {"size": [5, 5], "counts": [3, 99]}, {"size": [480, 640], "counts": [0, 480 * 640]}, {"id": 1}, "\ud800", "\x00",
+    10**400, {"size": [5, 5], "counts": [3, 99]},
+    {"size": [480, 640], "counts": [0, 480 * 640]}, {"id": 1}, "\ud800", "\x00",
     {"size": [480, 640], "counts": [10, 300, 480 * 640 - 310]}, [[0, 0, 0, 0, 0, 0]], [[1, 1, 5, 5, 1, 5, 5, 1]],
     [[-1e9, 0, 1e9, 0, 0, 1e9]], [[1e5, 1e5, 2e5, 1e5, 2e5, 2e5]],
 ]  # fmt: skip
