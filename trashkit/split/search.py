@@ -34,6 +34,10 @@ ROWS = 768
 """A matrix of candidates has at most this many units a side; of larger folds a random sample is taken."""
 PATIENCE = 300
 """Kicks without improvement after which a start ends."""
+SLACK = 1e-3
+"""A kick may end worse by about this much of the objective."""
+RETURN = 40
+"""Kicks without improvement after which the search goes back to the best."""
 DEFAULT_TRIALS = 500_000_000
 _TINY = 1e-13
 
@@ -209,23 +213,32 @@ class _Start:
             self.place(other, a)
         return touched
 
+    def _state(self) -> tuple[Ints, Floats, NDArray[np.int64]]:
+        return self.fold.copy(), self.sums.copy(), self.counts.copy()
+
+    def _restore(self, state: tuple[Ints, Floats, NDArray[np.int64]]) -> None:
+        self.fold, self.sums, self.counts = state[0].copy(), state[1].copy(), state[2].copy()
+
     def run(self, stop: Callable[[], bool]) -> tuple[int, float, Ints]:
         """Iterated local search until `stop`: (missing, cost, fold of each unit) of the best seen."""
         self.descend(set(range(len(self.shares))), stop)
-        best = (self.missing(), self.cost())
-        kept = (self.fold.copy(), self.sums.copy(), self.counts.copy())
+        best = current = (self.missing(), self.cost())
+        kept = here = self._state()
         idle = 0
         while not stop() and idle < PATIENCE and best[1] > _TINY:
             self.descend(self.kick(), stop)
             now = (self.missing(), self.cost())
             idle += 1
-            if now <= best:
-                if now[0] < best[0] or now[1] < best[1] - _TINY:
-                    idle = 0
-                best = now
-                kept = (self.fold.copy(), self.sums.copy(), self.counts.copy())
+            if now[0] < best[0] or (now[0] == best[0] and now[1] < best[1] - _TINY):
+                best, kept, idle = now, self._state(), 0
+            # A little worse than the last is taken too, else one lucky arrangement would hold the search for good.
+            if now[0] <= current[0] and now[1] <= current[1] + SLACK * self.rng.exponential():
+                current, here = now, self._state()
             else:
-                self.fold, self.sums, self.counts = kept[0].copy(), kept[1].copy(), kept[2].copy()
+                self._restore(here)
+            if idle % RETURN == RETURN - 1:
+                current, here = best, kept
+                self._restore(kept)
         return best[0], best[1], kept[0]
 
 
