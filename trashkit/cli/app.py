@@ -7,7 +7,22 @@ from typing import Annotated
 import typer
 
 from trashkit import __version__
-from trashkit.cli import audit, data, doctor, edits, ensemble, fix, predict, recipes, runs, score, split, submit, train
+from trashkit.cli import (
+    audit,
+    data,
+    demo,
+    doctor,
+    edits,
+    ensemble,
+    fix,
+    predict,
+    recipes,
+    runs,
+    score,
+    split,
+    submit,
+    train,
+)
 from trashkit.cli.groups import Root
 
 app = typer.Typer(
@@ -52,6 +67,7 @@ app.command("ensemble", rich_help_panel=MODEL)(ensemble.ensemble)
 app.add_typer(submit.app, name="submit", rich_help_panel=MODEL)
 app.command("runs", rich_help_panel=MODEL)(runs.runs)
 app.add_typer(recipes.app, name="recipes", rich_help_panel=MODEL)
+app.command("demo", rich_help_panel=HELP)(demo.demo)
 app.command("doctor", rich_help_panel=HELP)(doctor.doctor)
 
 
