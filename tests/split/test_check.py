@@ -92,4 +92,4 @@ def test_a_missing_splitter_is_said_with_what_to_type(build: Build, monkeypatch:
     made = make_split(build(20), folds=2, trials=500_000)
     last = compare_peers(made.plan, seeds=2)[-1]
     assert last.quality is None
-    assert last.missing == "pip install iterative-stratification"
+    assert last.missing == "pip install 'trashkit[peers]'"

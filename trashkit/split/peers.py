@@ -18,10 +18,7 @@ from trashkit.split.quality import quality
 Ints = NDArray[np.intp]
 Splitter = Callable[[Plan, int, int], Ints]
 
-PACKAGES = {
-    "StratifiedGroupKFold": "scikit-learn",
-    "MultilabelStratifiedKFold": "iterative-stratification",
-}
+INSTALL = "pip install 'trashkit[peers]'"
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ def compare_peers(plan: Plan, *, seeds: int = 100, seed: int = 0, progress: Prog
                     best, kept = float(np.abs(off).mean()), fold
                 progress(f"trying {name}", n + 1, seeds)
         except ModuleNotFoundError:
-            peers.append(Peer(name, None, 0, 0.0, f"pip install {PACKAGES[name]}"))
+            peers.append(Peer(name, None, 0, 0.0, INSTALL))
             continue
         report = None if kept is None else quality(plan.features, plan.group, kept, plan.shares, plan.report)
         peers.append(Peer(name, report, seeds, time.monotonic() - begun))
