@@ -49,8 +49,8 @@ class DataSettings(_Section):
     """
 
     size: Annotated[int, Field(ge=32, le=4096)] = 160
-    batch_size: int | Auto = "auto"
-    workers: int | Auto = "auto"
+    batch_size: Annotated[int, Field(ge=1)] | Auto = "auto"
+    workers: Annotated[int, Field(ge=0)] | Auto = "auto"
     augment: str = "light"
     paint_order: PaintOrder = "area"
     cache_gb: Annotated[float, Field(ge=0)] = 4.0
@@ -110,7 +110,7 @@ def parse_loss(text: str) -> tuple[tuple[str, float], ...]:
     """``"ce + 0.5 * dice"`` as ``(("ce", 1.0), ("dice", 0.5))``. Raises ValueError for what is no weighted sum."""
     terms = []
     # a sign inside an exponent (1e-3) is no plus
-    for term in re.split(r"(?<![eE])\+", text):
+    for term in re.split(r"(?<![\d.][eE])\+", text):
         match = re.fullmatch(r"(?:([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*\*)?\s*([A-Za-z_][A-Za-z0-9_-]*)", term.strip())
         if not match:
             raise ValueError(f'"{text}" is no weighted sum of losses such as "ce + 0.5 * dice"')

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import PartialState
 
 from trashkit.coco import Dataset, Image
@@ -18,7 +17,7 @@ from trashkit.errors import TrashkitError
 from trashkit.nn.cache import content_hash
 from trashkit.nn.choices import Choice, automatic
 from trashkit.nn.learner import start_accelerator
-from trashkit.nn.models import bare_network
+from trashkit.nn.models import parameter_count
 from trashkit.nn.predict import check_photos
 from trashkit.nn.record import TrainData, run_spec
 from trashkit.nn.train import train
@@ -101,10 +100,7 @@ def look_ahead(jobs: Sequence[Job], dataset: Dataset, folder: Path, *, device: s
     for job in jobs:
         processes = engine.num_processes
         config, choices = automatic(job.config, device=engine.device, processes=processes, images=len(job.train))
-        with torch.device("meta"):  # shapes without memory
-            network = bare_network(run_spec(config, dataset))
-        count = sum(parameter.numel() for parameter in network.parameters())
-        plans.append(Plan(job, config, tuple(choices), count))
+        plans.append(Plan(job, config, tuple(choices), parameter_count(run_spec(config, dataset))))
     return plans
 
 

@@ -39,8 +39,9 @@ STRIDE = 32
 
 
 def encoder_names() -> list[str]:
-    """Names of all encoders: SMP's own, and ``tu-`` with the name of any timm model."""
-    return [*smp.encoders.encoders, *(f"tu-{name}" for name in timm.list_models())]
+    """Names of all encoders: SMP's own, and ``tu-`` with the name of any timm model, or of its weights."""
+    timm_names = dict.fromkeys([*timm.list_models(), *timm.list_pretrained()])
+    return [*smp.encoders.encoders, *(f"tu-{name}" for name in timm_names)]
 
 
 class Segmenter(nn.Module):
@@ -78,6 +79,19 @@ class Segmenter(nn.Module):
 def bare_network(spec: RunSpec) -> nn.Module:
     """The network of a spec with random weights. Raises TrashkitError where the architecture refuses the encoder."""
     return _create(spec, None)
+
+
+def parameter_count(spec: RunSpec) -> int:
+    """Parameters of the network of a spec, counted without memory for them where it can be built so.
+
+    Raises TrashkitError where the architecture refuses the encoder.
+    """
+    try:
+        with torch.device("meta"):
+            network = bare_network(spec)
+    except TrashkitError:  # the MiT encoders compute while they are built
+        network = bare_network(spec)
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _create(spec: RunSpec, pretrained: str | None) -> nn.Module:
