@@ -308,6 +308,13 @@ def test_class_mix_has_a_long_tail_and_a_floor(images: int) -> None:
         assert 6 < sum(counts.values()) / len(train) < 10
 
 
+@pytest.mark.parametrize(("share", "tests"), [(0.0, 0), (0.05, 1), (0.9, 18)])
+def test_test_part_of_any_size(share: float, tests: int) -> None:
+    plans = make_plan(np.random.default_rng(0), 20, share, 0.15)
+    assert sum(len(p.file_names) for p in plans if p.part == "test") == tests
+    assert all(1 <= len(p.classes) <= 24 for p in plans)
+
+
 def test_without_noise_both_files_are_equal(tmp_path: Path) -> None:
     result = make(tmp_path / "easy", images=20, size=64, noise="none")
     easy, clean = load(tmp_path / "easy" / "train.json"), load(tmp_path / "easy" / "train_clean.json")

@@ -25,6 +25,8 @@ CLASS_MIX = (2782, 9311, 659, 562, 610, 3090, 1343, 7643, 63, 177)
 # Direction in which the test part's mix differs (log weights per unit of shift).
 _MIX_SHIFT = (0.6, -0.4, 1.0, -1.2, 0.9, 0.5, -0.8, 0.1, 0.7, -0.6)
 _TRAIN_FLOOR, _TEST_FLOOR = 10, 4
+# Objects in one scene at most.
+_MOST = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ def make_plan(rng: np.random.Generator, images: int, test_share: float, shift: f
 
     One scene in eight is photographed two to four times; all its photos lie in one part. An image shows 8 objects on
     average. Classes follow CLASS_MIX, in the test part moved by `shift`; each class has at least 10 objects in
-    train and 4 in test, in as many different scenes as there are, so that five folds make sense in small sets too.
+    train and 4 in test (fewer in a test part of one or two images), in as many different scenes as there are, so that five folds make sense in small sets too.
     """
     tests = min(images - 1, max(1, round(images * test_share))) if test_share > 0 else 0
     names = _file_names(images)
@@ -52,9 +54,9 @@ def make_plan(rng: np.random.Generator, images: int, test_share: float, shift: f
     for part, count, floor, move in (("train", images - tests, _TRAIN_FLOOR, 0.0), ("test", tests, _TEST_FLOOR, shift)):
         shots = _shots(rng, count)
         weights = np.array(CLASS_MIX) * np.exp(move * np.array(_MIX_SHIFT))
-        sizes = np.minimum(rng.negative_binomial(4, 4 / 11, len(shots)) + 1, 24)
+        sizes = np.minimum(rng.negative_binomial(4, 4 / 11, len(shots)) + 1, _MOST)
         if sizes.sum() < floor * len(CLASS_MIX):
-            sizes = np.maximum(sizes, -(-floor * len(CLASS_MIX) // max(len(shots), 1)))
+            sizes = np.maximum(sizes, min(_MOST, -(-floor * len(CLASS_MIX) // max(len(shots), 1))))
         for classes, n in zip(_assign(rng, sizes, _counts(int(sizes.sum()), weights, floor)), shots, strict=True):
             files = tuple(names[k] for k in order[used : used + n])
             plans.append(ScenePlan(len(plans), part, tuple(classes), files))
@@ -75,7 +77,10 @@ def _shots(rng: np.random.Generator, images: int) -> list[int]:
 
 def _counts(total: int, weights: NDArray[np.float64], floor: int) -> NDArray[np.int64]:
     """Objects per class: `floor` for those whose share is below it, the rest by weight; sums to `total`."""
+    floor = min(floor, total // len(weights))
     counts = np.full(len(weights), floor, np.int64)
+    if total == 0:
+        return counts
     rich = weights > 0
     while True:
         share = (total - floor * int((~rich).sum())) * weights / weights[rich].sum()
