@@ -159,8 +159,7 @@ def files_and_edits(draw):
             current = now
         if draw(st.booleans()):
             edits.append(delete(coco, "annotations", row, current=current, **WHO))
-    for record in draw(rows):
-        edits.append(add(coco, "annotations", record, **WHO))
+    edits += [add(coco, "annotations", record, **WHO) for record in draw(rows)]
     return coco, edits
 
 

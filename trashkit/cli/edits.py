@@ -184,6 +184,9 @@ def diff(
         bool,
         typer.Option("--exact", help="Match by id alone, and count rounding, new numbers and lost fields as edits."),
     ] = False,
+    part: Annotated[
+        bool, typer.Option("--part", help="NEW.json holds some of the images only: leave the others alone.")
+    ] = False,
     reason: Annotated[str, typer.Option("--reason", help="Reason that the edits are to carry.")] = "edited-elsewhere",
     author: Annotated[str, typer.Option("--author", help="Who made them.")] = "diff",
     overwrite: Overwrite = False,
@@ -197,13 +200,15 @@ def diff(
     Examples:
 
       trashkit edits diff ANN.json cvat/instances_default.json --out cvat.jsonl --author anna
+
+      trashkit edits diff ANN.json one-task.json --out one-task.jsonl --part
     """
     from trashkit.coco import read
     from trashkit.coco.edit_diff import diff as run
     from trashkit.coco.edit_log import write_log
     from trashkit.coco.edits import stats as count
 
-    found = run(read(old), read(new), exact=exact, reason=reason, author=author)
+    found = run(read(old), read(new), exact=exact, part=part, reason=reason, author=author)
     write_log(out, found.edits, overwrite=overwrite)
     for block, number in found.renumbered.items():
         note(f"{number} {block} have other ids in {new}: matched by name or shape, the old ids stay")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from trashkit.coco.dataset import Coco, ids_in
 from trashkit.coco.edit import Edit, add, changed_fields, delete, same_value, with_fields
 from trashkit.coco.edit import change as change_row
-from trashkit.coco.edit_match import Pairs, match_annotations, match_categories, match_images, match_rows
+from trashkit.coco.edit_match import Pairs, base_name, match_annotations, match_categories, match_images, match_rows
 
 ROUNDING = 0.05
 """Coordinates that an exporter may round away, in pixels."""
@@ -39,42 +39,69 @@ class _Side:
     reason: str
     author: str
     exact: bool
+    part: bool
     edits: list[Edit] = field(default_factory=list)
 
 
 def diff(
-    old: Coco, new: Coco, *, exact: bool = False, reason: str = "edited-elsewhere", author: str = "diff"
+    old: Coco,
+    new: Coco,
+    *,
+    exact: bool = False,
+    part: bool = False,
+    reason: str = "edited-elsewhere",
+    author: str = "diff",
 ) -> Difference:
     """Edits that lead from `old` to `new`; rows of equal values give none.
 
     Images are matched by file name, categories by name, annotations by id where ids name the same objects, else by
     geometry within their image. Ids that another tool renumbered, rounding of coordinates up to ROUNDING, and fields
-    that it dropped from (or added to) every row of a block are no edits; other top-level lists are not compared.
+    that it dropped from (or added to) every row of a block are no edits, nor is another folder or ending of a file
+    name; other top-level lists are not compared.
+    part: `new` holds some of the images only; those that it lacks stay, with their annotations.
     exact: everything is an edit and rows match by id; applying the log then gives all rows of `new` with equal values.
     """
-    side = _Side(old, reason, author, exact)
+    side = _Side(old, reason, author, exact, part)
     rows = {block: (old.records(block), new.records(block)) for block in OWN_BLOCKS}
     if exact:
         for block in dict.fromkeys((*old.blocks(), *new.blocks())):
             before, after = old.records(block), new.records(block)
             _block(side, block, before, after, match_rows(before, after))
         return Difference(side.edits)
+    return _lenient(side, rows)
+
+
+def _lenient(side: _Side, rows: dict[str, tuple[list[Any], list[Any]]]) -> Difference:
     left_alone = {block: _foreign_fields(*rows[block]) for block in OWN_BLOCKS}
     renumbered: dict[str, int] = {}
-    maps: dict[str, dict[Any, Any]] = {}
-    for block, match in (("images", match_images), ("categories", match_categories)):
-        before, after = rows[block]
-        pairs = match(before, after)
-        after, renumbered[block], maps[block] = _with_old_ids(before, after, pairs)
-        _block(side, block, before, _with_old_fields(before, after, pairs, left_alone[block]), pairs)
+    before, after = rows["images"]
+    pairs = match_images(before, after)
+    after, renumbered["images"], images = _with_old_ids(before, after, pairs)
+    after = _with_old_fields(before, _with_old_folders(before, after, pairs), pairs, left_alone["images"])
+    absent = set(range(len(before))) - set(pairs.values())
+    gone = {record.get("id") for record in (before[row] for row in absent) if isinstance(record, dict)}
+    _block(side, "images", before, after, pairs, spared=absent if side.part else ())
+    before, after = rows["categories"]
+    pairs = match_categories(before, after)
+    after, renumbered["categories"], categories = _with_old_ids(before, after, pairs)
+    unused = set(range(len(before))) if side.part else ()
+    _block(
+        side,
+        "categories",
+        before,
+        _with_old_fields(before, after, pairs, left_alone["categories"]),
+        pairs,
+        spared=unused,
+    )
     before, after = rows["annotations"]
-    after = [_referring(record, maps["images"], maps["categories"]) for record in after]
+    after = [_referring(record, images, categories) for record in after]
     pairs, trusted = match_annotations(before, after, _sizes(rows["images"][0]))
     if not trusted:
         after, renumbered["annotations"], _ = _with_old_ids(before, after, pairs)
     after = _with_old_fields(before, after, pairs, left_alone["annotations"])
     after = [_as_drawn(before[pairs[n]], record) if n in pairs else record for n, record in enumerate(after)]
-    _block(side, "annotations", before, after, pairs)
+    of_absent = {row for row, record in enumerate(before) if isinstance(record, dict) and _image(record) in gone}
+    _block(side, "annotations", before, after, pairs, spared=of_absent if side.part else ())
     return Difference(
         side.edits,
         {block: count for block, count in renumbered.items() if count},
@@ -83,12 +110,20 @@ def diff(
     )
 
 
-def _block(side: _Side, block: str, before: Sequence[Any], after: Sequence[Any], pairs: Pairs) -> None:
-    """Edits of one block: changes and deletions in the old order, then additions."""
+def _image(record: dict[str, Any]) -> Any:
+    value = record.get("image_id")
+    return value if ids_in(value) else None
+
+
+def _block(
+    side: _Side, block: str, before: Sequence[Any], after: Sequence[Any], pairs: Pairs, *, spared: Collection[int] = ()
+) -> None:
+    """Edits of one block: changes and deletions in the old order, then additions. spared: old rows not to delete."""
     match_of = {old_row: new_row for new_row, old_row in pairs.items()}
     for row, record in enumerate(before):
         if row not in match_of:
-            side.edits.append(delete(side.old, block, row, reason=side.reason, author=side.author))
+            if row not in spared:
+                side.edits.append(delete(side.old, block, row, reason=side.reason, author=side.author))
             continue
         new = after[match_of[row]]
         if isinstance(record, dict) and isinstance(new, dict):
@@ -189,6 +224,17 @@ def _with_old_fields(before: Sequence[Any], after: Sequence[Any], pairs: Pairs, 
     return filled
 
 
+def _with_old_folders(before: Sequence[Any], after: Sequence[Any], pairs: Pairs) -> list[Any]:
+    """New images with the old file names where only folder, ending or case differ."""
+    same = {
+        row for row, old in pairs.items() if base_name(after[row]) and base_name(after[row]) == base_name(before[old])
+    }
+    return [
+        {**record, "file_name": before[pairs[row]]["file_name"]} if row in same else record
+        for row, record in enumerate(after)
+    ]
+
+
 def _referring(record: Any, images: dict[Any, Any], categories: dict[Any, Any]) -> Any:
     if not isinstance(record, dict):
         return record
@@ -211,9 +257,9 @@ def _sizes(images: Sequence[Any]) -> dict[Any, tuple[int, int]]:
 
 def _as_drawn(old: Any, new: Any) -> Any:
     """The new row with the old shape's exact numbers where both draw the same outline."""
-    if not isinstance(old, dict) or not isinstance(new, dict):
+    if not isinstance(old, dict) or not isinstance(new, dict) or "segmentation" not in old:
         return new
-    if not _same_outline(old.get("segmentation"), new.get("segmentation")):
+    if "segmentation" not in new or not _same_outline(old.get("segmentation"), new.get("segmentation")):
         return new
     same = {**new, "segmentation": old.get("segmentation")}
     area, other = old.get("area"), new.get("area")

@@ -59,13 +59,20 @@ def base_name(record: Any) -> Any:
 
 
 def match_images(old: Sequence[Any], new: Sequence[Any]) -> Pairs:
-    """Images by file name, by id (a file was renamed), then by base name where that is unique in both files."""
+    """Images by file name, by base name where that is unique in both files, then by id.
+
+    An id counts only where the base name is the same or new to the old file (a file was renamed): other tools number
+    images afresh.
+    """
     pairs: Pairs = {}
     by_key(old, new, _both(field("id"), field("file_name")), pairs)
     by_key(old, new, field("file_name"), pairs)
     once = _unique(base_name, old) & _unique(base_name, new)
     by_key(old, new, lambda record: base_name(record) if base_name(record) in once else None, pairs)
-    by_key(old, new, field("id"), pairs)
+    by_key(old, new, _both(field("id"), base_name), pairs)
+    names = {base_name(record) for record in old} - {None}
+    renamed = [None if base_name(record) in names else record for record in new]
+    by_key(old, renamed, field("id"), pairs)
     return pairs
 
 
@@ -110,24 +117,18 @@ def match_annotations(
     trust: None finds out, see TRUSTED.
     """
     pairs: Pairs = {}
-    by_key(old, new, _shape, pairs)
-    by_id: Pairs = {}
-    by_key(old, new, field("id"), by_id)
+    by_key(old, new, canonical, pairs)
     if trust is None:
+        by_id: Pairs = {}
+        by_key(old, new, field("id"), by_id)
         trust = _ids_hold(old, new, by_id, sizes)
     if trust:
-        pairs = by_id
+        by_key(old, new, field("id"), pairs)
     for rows_old, rows_new, size in _left_by_image(old, new, pairs, sizes):
         overlap = iou([old[row] for row in rows_old], [new[row] for row in rows_new], size)
         for one, other in best_pairs(overlap, SAME_OBJECT):
             pairs[rows_new[other]] = rows_old[one]
     return pairs, trust
-
-
-def _shape(record: Any) -> Any:
-    if not isinstance(record, dict):
-        return None
-    return canonical([record.get("image_id"), record.get("category_id"), record.get("segmentation"), record.get("id")])
 
 
 def _ids_hold(old: Sequence[Any], new: Sequence[Any], by_id: Pairs, sizes: dict[Any, tuple[int, int]]) -> bool:

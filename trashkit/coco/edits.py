@@ -249,6 +249,8 @@ def _put_back(result: Coco, chain: Sequence[Edit]) -> Edit:
     record, text = chain[-1].before, chain[-1].before_text
     for edit in reversed(chain[:-1]):
         record, text = with_fields(record, edit.after, edit.before), edit.before_text
+        if text is not None:
+            record = decode(text.encode())  # the order of fields too, see _Block.apply
     last = chain[-1]
     return replace(
         last,
