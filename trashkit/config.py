@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from trashkit.errors import TrashkitError
 from trashkit.masks import PaintOrder
@@ -92,6 +92,12 @@ class TrainConfig(_Section):
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     checkpoint: Literal["last", "best"] = "last"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @field_validator("loss")
+    @classmethod
+    def _is_a_sum(cls, value: str) -> str:
+        parse_loss(value)
+        return value
 
 
 @dataclass(frozen=True)
@@ -241,6 +247,8 @@ def _mistake(error: dict[str, Any]) -> str:
     dotted = ".".join(names)
     if error["type"] == "extra_forbidden":
         return unknown("setting", dotted, setting_names())
+    if error["type"] == "value_error":
+        return f"{dotted}: {error['ctx']['error']}"
     return f"{dotted}: {error['msg'][0].lower()}{error['msg'][1:]}, not {error['input']!r}"
 
 
@@ -269,9 +277,8 @@ def _unknown_names(
             continue
         try:
             used = [name for name, _ in parse_loss(value)] if dotted == "loss" else [value]
-        except ValueError as error:
-            mistakes.append(f"loss: {error}")
-            continue
+        except ValueError:
+            continue  # validation said so already
         mistakes += [unknown(dotted, name, names) for name in used if name not in names]
     return mistakes
 
