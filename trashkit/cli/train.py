@@ -101,13 +101,12 @@ def train(
 
 def _recipes(chosen: list[str] | None, assignments: list[str], device: str) -> dict[str, TrainConfig]:
     """Settings by recipe name."""
-    import torch
-
     from trashkit.config import read_recipe, resolve
     from trashkit.nn.choices import names
+    from trashkit.nn.devices import torch_report
 
     if not chosen:
-        gpu = torch.cuda.is_available() and device != "cpu"
+        gpu = device != "cpu" and any(found.name.startswith("cuda") for found in torch_report().devices)
         chosen = ["fpn-efficientnetv2-l" if gpu else "cpu-small"]
         _say(f"recipe {chosen[0]}: {'there is a GPU' if gpu else 'made for a CPU'}; see `trashkit recipes list`")
     found: dict[str, TrainConfig] = {}
