@@ -43,9 +43,9 @@ def make_plan(rng: np.random.Generator, images: int, test_share: float, shift: f
     """Plan all scenes of a data set of `images` photos, `test_share` of them in the test part.
 
     One scene in eight is photographed two to four times; all its photos lie in one part. An image shows 8 objects on
-    average. Classes follow CLASS_MIX, in the test part moved by `shift`; each class has at least 10 objects in train
-    and 4 in test (fewer in a test part of one or two images), in as many different scenes as there are, so that five folds
-    make sense in small sets too.
+    average. Classes follow CLASS_MIX, in the test part moved by `shift`. Each class has at least 10 objects in train
+    and 4 in test (fewer in a test part of one or two images), in as many different scenes as there are, so that
+    five folds make sense in small sets too.
     """
     tests = min(images - 1, max(1, round(images * test_share))) if test_share > 0 else 0
     names = _file_names(images)
