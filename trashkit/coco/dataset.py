@@ -20,7 +20,12 @@ def decode(raw: msgspec.Raw | bytes) -> Any:
     try:
         return msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return json.loads(bytes(raw))
+        return json.loads(bytes(raw), parse_int=whole_number)
+
+
+def whole_number(text: str) -> int | float:
+    """An integer of any size; past the digits that Python converts it is out of all range: infinite, as 1e999 is."""
+    return int(text) if len(text) < 4300 else float(text)
 
 
 def encode(value: Any) -> msgspec.Raw:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from trashkit.coco.dataset import Coco, encode
+from trashkit.errors import TrashkitError
 
 Kind = Literal["relabel", "reshape", "delete", "add", "renumber", "change", "merge", "reject", "unusable", "note"]
 """relabel: another category. reshape: another segmentation. renumber: another id. change: any other field.
@@ -69,9 +70,12 @@ class Edit:
 def canonical(value: Any) -> str:
     """One text for equal JSON values: keys sorted, whole numbers without a fraction, no spaces.
 
-    True and 1 differ, 1 and 1.0 do not, NaN equals NaN.
+    True and 1 differ, 1 and 1.0 do not, NaN equals NaN. Raises TrashkitError for lists nested past all measure.
     """
-    return json.dumps(_even(value), sort_keys=True, separators=(",", ":"))
+    try:
+        return json.dumps(_even(value), sort_keys=True, separators=(",", ":"))
+    except RecursionError as error:
+        raise TrashkitError("a row nests its lists too deeply to be edited", hint="mend it by hand") from error
 
 
 def _even(value: Any) -> Any:

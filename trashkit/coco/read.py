@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from trashkit.coco.dataset import Coco, Rows
+from trashkit.coco.dataset import Coco, Rows, whole_number
 from trashkit.errors import TrashkitError
 
 _CHUNK = 1 << 24
@@ -96,7 +96,7 @@ class _Scanner:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.value = JSONDecoder().raw_decode
+        self.value = JSONDecoder(parse_int=whole_number).raw_decode
         self.at = 0
 
     def space(self) -> str:

@@ -1,0 +1,162 @@
+"""Fixing whole files: only what needs it, in the right order, and never what a reviewer rejected."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+from trashkit.audit.example import clean_file
+from trashkit.audit.fix import fix
+from trashkit.coco import Coco, read
+from trashkit.coco.edit import decide
+from trashkit.coco.edits import apply, select
+from trashkit.errors import TrashkitError
+
+
+def fixed(value, **options):
+    result = fix(Coco.of(value), workers=1, **options)
+    return result, result.coco.records("annotations")
+
+
+def test_duplicate_ids_are_renumbered_and_the_first_keeps_its_own():
+    value = clean_file()
+    for row in (3, 7, 9):
+        value["annotations"][row]["id"] = value["annotations"][1]["id"]
+    result, annotations = fixed(value)
+    highest = max(a["id"] for a in value["annotations"])
+    assert [annotations[row]["id"] for row in (1, 3, 7, 9)] == [2, highest + 1, highest + 2, highest + 3]
+    assert {edit.kind for edit in result.edits} == {"renumber"}
+    assert all({**a, "id": 0} == {**b, "id": 0} for a, b in zip(annotations, value["annotations"], strict=True))
+
+
+def test_exact_duplicates_go_and_the_earliest_stays():
+    value = clean_file()
+    first = value["annotations"][0]
+    value["annotations"] += [{**copy.deepcopy(first), "id": 900 + n, "area": first["area"] + n} for n in range(3)]
+    result, annotations = fixed(value)
+    assert annotations == value["annotations"][:-3]
+    assert [edit.row for edit in result.edits] == [108, 109, 110]
+
+
+def test_duplicates_that_differ_in_more_than_measures_are_left_to_people():
+    value = clean_file()
+    value["annotations"].append({**copy.deepcopy(value["annotations"][0]), "id": 900, "iscrowd": 1})
+    result, annotations = fixed(value)
+    assert annotations == value["annotations"] and result.kept_back == 1
+    assert len(fixed(value, unsafe=True)[1]) == len(annotations) - 1
+
+
+def test_area_and_box_follow_a_mended_ring():
+    value = clean_file()
+    x, y = 110, 90
+    value["annotations"][0].update(
+        segmentation=[[x - 40, y - 40, x + 40, y + 40, x + 40, y - 40, x - 40, y + 60]], area=5, bbox=[0, 0, 1, 1]
+    )
+    result, annotations = fixed(value)
+    assert [(edit.kind, edit.author) for edit in result.edits] == [("reshape", "G003")]
+    assert annotations[0]["area"] == pytest.approx(3644.44, abs=0.1)
+    assert annotations[0]["bbox"] == [70, 50, 80, 100]
+
+
+def test_missing_measures_are_filled_in_everywhere():
+    value = clean_file()
+    for annotation in value["annotations"]:
+        for name in ("area", "bbox", "iscrowd"):
+            del annotation[name]
+    result, annotations = fixed(value)
+    assert len(result.edits) == len(annotations)
+    for new, old in zip(annotations, clean_file()["annotations"], strict=True):
+        assert new["area"] == pytest.approx(old["area"], rel=1e-3)
+        assert new["bbox"] == pytest.approx(old["bbox"], abs=0.01)
+        assert new["iscrowd"] == 0
+    assert fix(result.coco, workers=1).edits == []
+
+
+def test_infinite_boxes_are_measured_and_empty_shapes_deleted_only_when_asked():
+    value = clean_file()
+    value["annotations"][0]["bbox"] = [float("inf")] * 4
+    value["annotations"][1].update(segmentation=[], bbox=[float("inf")] * 4)
+    result, annotations = fixed(value)
+    assert annotations[0] == clean_file()["annotations"][0]
+    assert annotations[1]["segmentation"] == [] and result.kept_back == 1
+    assert len(fixed(value, unsafe=True)[1]) == 107
+
+
+def test_half_a_pixel_and_closed_rings_are_no_reason_to_touch_a_row():
+    value = clean_file()
+    for annotation in value["annotations"]:
+        annotation["bbox"] = [annotation["bbox"][0] - 0.5, annotation["bbox"][1] + 0.5, *annotation["bbox"][2:]]
+        annotation["segmentation"][0] += annotation["segmentation"][0][:2]
+    assert fixed(value)[0].edits == []
+
+
+def test_select_and_ignore():
+    value = clean_file()
+    value["annotations"][0]["area"] *= 2
+    value["annotations"][1]["bbox"][2] += 9
+    assert [edit.author for edit in fixed(value, select=["G022"])[0].edits] == ["G022"]
+    assert [edit.author for edit in fixed(value, ignore=["area-mismatch"])[0].edits] == ["G023"]
+    assert fixed(value, select=["I001"])[0].edits == []
+    with pytest.raises(TrashkitError, match="no check"):
+        fixed(value, select=["G999"])
+
+
+def test_what_a_reviewer_rejected_stays():
+    value = clean_file()
+    value["annotations"][0]["area"] *= 2
+    value["annotations"][5]["area"] *= 2
+    coco = Coco.of(value)
+    for reason in ("G022", "area-mismatch"):
+        rejection = decide(coco, "reject", "annotations", 5, reason=reason, author="anna")
+        result = fix(coco, decisions=[rejection], workers=1)
+        assert [edit.row for edit in result.edits] == [0] and result.rejected == 1
+    changed = coco.replace("annotations", {5: {**value["annotations"][5], "area": 1}})
+    with pytest.raises(TrashkitError, match=r"annotations\[5\] \(id 6\) is no longer"):
+        fix(changed, decisions=[rejection], workers=1)
+
+
+def test_edits_name_rows_of_the_source_after_several_rounds():
+    value = clean_file()
+    first = value["annotations"][0]
+    value["annotations"].insert(0, {**copy.deepcopy(first), "id": 900, "image_id": 999})  # dangling
+    value["annotations"].insert(2, {**copy.deepcopy(first), "id": 901})  # a double
+    value["annotations"][50]["id"] = value["annotations"][49]["id"]
+    value["annotations"][60]["area"] *= 3
+    coco = Coco.of(value)
+    result = fix(coco, unsafe=True, workers=1)
+    assert {edit.row for edit in result.edits} == {0, 2, 50, 60}
+    assert apply(coco, result.edits).records("annotations") == result.coco.records("annotations")
+    areas_only = apply(coco, select(result.edits, authors=["G022"]))
+    assert areas_only.count("annotations") == len(value["annotations"])
+
+
+def test_rows_that_are_damaged_otherwise_do_not_stop_it():
+    value = clean_file()
+    value["annotations"] += [None, 3, {"id": None}, {"id": 5, "image_id": [], "segmentation": "x"}]
+    value["annotations"][0].update(segmentation={"size": [1], "counts": "!"}, area="x")
+    value["annotations"][1]["segmentation"] = [[1, 2], [3, "x", None], [float("nan")] * 8]
+    value["images"][0]["width"] = -1
+    for unsafe in (False, True):
+        result, _ = fixed(value, unsafe=unsafe)
+        assert fix(result.coco, unsafe=unsafe, workers=1).edits == []
+
+
+@pytest.mark.real
+def test_taco_is_fixed_without_changing_masks(real_data):
+    coco = read(real_data / "taco/annotations.json")
+    result = fix(coco, workers=1)
+    by_code = {}
+    for edit in result.edits:
+        by_code.setdefault(edit.author, set()).add(edit.row)
+    assert {code: len(rows) for code, rows in by_code.items()} == {
+        "G003": 84, "G005": 12, "G010": 6, "G022": 2, "S011": 2
+    }  # fmt: skip
+    touched = set().union(*by_code.values())
+    before, after = coco.rows("annotations"), result.coco.rows("annotations")
+    assert {row for row, raw in enumerate(before) if bytes(raw) != bytes(after[row])} == touched
+    ids = [json.loads(bytes(raw))["id"] for raw in after]
+    assert len(set(ids)) == len(ids) == 4784
+    assert all(result.coco.rows(block) == coco.rows(block) for block in coco.blocks() if block != "annotations")
+    assert fix(result.coco, workers=1).edits == []

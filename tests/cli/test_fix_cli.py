@@ -1,0 +1,109 @@
+"""`trashkit fix` and `trashkit edits` as people type them."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from trashkit.audit.example import clean_file, octagon
+from trashkit.cli.app import app
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def ann(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    value = clean_file()
+    value["annotations"][3]["area"] *= 2
+    value["annotations"][4]["id"] = 4
+    value["annotations"].append(
+        {**copy.deepcopy(value["annotations"][0]), "id": 900, "segmentation": [octagon(111.4, 91, 41)]}
+    )
+    path = tmp_path / "ann.json"
+    path.write_text(json.dumps(value, indent=1))
+    return path
+
+
+def trashkit(*words, code=0):
+    result = runner.invoke(app, [str(word) for word in words])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_fix_undo_and_redo(ann, tmp_path):
+    before = ann.read_bytes()
+    result = trashkit("fix", ann, "--out", "fixed.json", "--write-edits", "log.jsonl")
+    assert "2 edits, 1 more with --unsafe" in result.stdout and "wrote fixed.json" in result.stdout
+    assert ann.read_bytes() == before
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+    trashkit("fix", ann, "--out", "fixed.json", code=2)
+    trashkit("fix", ann, "--out", "fixed.json", "--overwrite", "--write-edits", "log.jsonl")
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2, "the same edits are not written again"
+    again = json.loads(trashkit("fix", "fixed.json", "--out", "again.json", "--json").stdout)
+    assert again["summary"] == {"edits": 0, "kept_back": 1, "rejected": 0}
+    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "fixed.json").read_bytes()
+    trashkit("edits", "invert", "fixed.json", "log.jsonl", "--out", "undo.jsonl")
+    trashkit("edits", "apply", "fixed.json", "undo.jsonl", "--out", "back.json")
+    assert json.loads((tmp_path / "back.json").read_text()) == json.loads(before)
+    trashkit("fix", ann, "--edits", "log.jsonl", "--out", "redone.json")
+    assert (tmp_path / "redone.json").read_bytes() == (tmp_path / "fixed.json").read_bytes()
+
+
+def test_diff_writes_nothing(ann, tmp_path):
+    there = set(tmp_path.iterdir())
+    result = trashkit("fix", ann, "--diff")
+    assert "annotations[3] (id 4) change by G022 (area-mismatch)" in result.stdout
+    assert "  - id: 4\n  + id: 901" in result.stdout
+    shown = json.loads(trashkit("fix", ann, "--diff", "--json", "--unsafe", "--out", "never.json").stdout)
+    assert shown["summary"]["edits"] == 3 and shown["edits"][-1]["kind"] in ("delete", "change", "renumber")
+    assert set(tmp_path.iterdir()) == there
+
+
+def test_what_cannot_be_is_said_in_one_line(ann, tmp_path):
+    assert "nowhere to write" in trashkit("fix", ann, code=2).stderr
+    assert "never changed" in trashkit("fix", ann, "--out", ann, "--overwrite", code=2).stderr
+    assert "no check" in trashkit("fix", ann, "--diff", "--select", "G999", code=2).stderr
+    assert "takes 3 or 5" in trashkit("fix", ann, "--diff", "--despeckle", "4", code=2).stderr
+    trashkit("fix", ann, "--out", "fixed.json", "--write-edits", "log.jsonl")
+    refused = trashkit("edits", "apply", "fixed.json", "log.jsonl", "--out", "twice.json", code=2)
+    assert "annotations[4] (id 4) is no longer" in refused.stderr and not (tmp_path / "twice.json").exists()
+    assert "no kind" in trashkit("edits", "show", "log.jsonl", "--kind", "paint", code=2).stderr
+
+
+def test_show_stats_and_filters(ann):
+    trashkit("fix", ann, "--out", "fixed.json", "--write-edits", "log.jsonl")
+    assert json.loads(trashkit("edits", "stats", "log.jsonl", "--json").stdout)["authors"] == {"S011": 1, "G022": 1}
+    assert len(json.loads(trashkit("edits", "log.jsonl", "--author", "G022", "--json").stdout)["edits"]) == 1
+    trashkit("edits", "apply", ann, "log.jsonl", "--author", "G022", "--out", "areas.json")
+    assert "2 edits of 2 rows" in trashkit("edits", "stats", "log.jsonl").stdout
+
+
+def test_diff_of_two_files_and_merge_of_two_people(ann, tmp_path):
+    value = json.loads(ann.read_text())
+    for name, category in (("anna", 2), ("ben", 3)):
+        edited = copy.deepcopy(value)
+        edited["annotations"][0]["category_id"] = category
+        edited["annotations"][category]["category_id"] = 1
+        (tmp_path / f"{name}.json").write_text(json.dumps(edited))
+        trashkit("edits", "diff", ann, f"{name}.json", "--out", f"{name}.jsonl", "--author", name)
+    clash = trashkit("edits", "merge", "anna.jsonl", "ben.jsonl", "--out", "both.jsonl", code=1)
+    assert 'annotations[0] (id 1): two values for "category_id" (anna and ben)' in clash.stdout
+    assert not (tmp_path / "both.jsonl").exists()
+    trashkit("edits", "merge", "anna.jsonl", "ben.jsonl", "--out", "both.jsonl", "--prefer-first")
+    trashkit("edits", "apply", ann, "both.jsonl", "--out", "both.json")
+    made = json.loads((tmp_path / "both.json").read_text())["annotations"]
+    assert [made[n]["category_id"] for n in (0, 2, 3)] == [2, 1, 1]
+
+
+def test_a_rejected_fix_is_respected(ann, tmp_path):
+    from trashkit.coco import read
+    from trashkit.coco.edit import decide
+    from trashkit.coco.edit_log import write_log
+
+    write_log("review.jsonl", [decide(read(ann), "reject", "annotations", 3, reason="G022", author="anna")])
+    summary = json.loads(trashkit("fix", ann, "--diff", "--json", "--respect", "review.jsonl").stdout)["summary"]
+    assert summary == {"edits": 1, "kept_back": 1, "rejected": 1}
