@@ -1,4 +1,4 @@
-"""Groups: near hashes, union-find, rules."""
+"""Groups: joining and rules."""
 
 from __future__ import annotations
 
@@ -6,35 +6,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trashkit.coco import Dataset
 from trashkit.errors import TrashkitError
-from trashkit.split.groups import close_pairs, joined, named_groups, number, union
+from trashkit.split.groups import joined, named_groups, number
 
 Build = Callable[..., Dataset]
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6), st.integers(0, 7))
-def test_close_pairs_join_what_brute_force_joins(seed: int, distance: int) -> None:
-    rng = np.random.default_rng(seed)
-    base = rng.integers(0, 2**63, 12, dtype=np.uint64)
-    flips = [sum(1 << int(b) for b in rng.choice(64, rng.integers(0, 10), replace=False)) for _ in range(60)]
-    hashes = base[rng.integers(0, 12, 60)] ^ np.array(flips, dtype=np.uint64)
-    near = np.bitwise_count(hashes[:, None] ^ hashes[None, :]) <= distance
-    wanted = union(60, [(int(a), int(b)) for a, b in np.argwhere(near)])
-    assert (union(60, close_pairs(hashes, distance)) == wanted).all()
-
-
-def test_many_hashes_take_little_time_and_equal_ones_too() -> None:
-    rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 2**63, 20_000, dtype=np.uint64)
-    hashes[:5000] = 0
-    assert len(close_pairs(hashes, 6)) == 4999
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.data())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,7 +19,7 @@ import numpy.typing as npt
 from trashkit import near_duplicates, photos
 from trashkit.audit.table import Table
 from trashkit.errors import TrashkitError
-from trashkit.progress import Progress
+from trashkit.progress import Progress, silent
 
 State = Literal["ok", "nameless", "outside", "missing", "unreadable", "truncated"]
 Floats = npt.NDArray[np.float64]
@@ -27,18 +29,17 @@ LONGEST = 512
 
 
 class Seen(NamedTuple):
-    """One photo. statistics are NaN, digest and hash empty where it could not be decoded.
+    """One photo. Statistics are NaN, digest is empty and look is None where it could not be decoded.
 
     brightness, contrast: mean and standard deviation of grey, 0 .. 255. colour: mean distance of the channels from
-    grey, 0 .. 255. sharpness: variance of the Laplacian of grey.
+    grey, 0 .. 255. sharpness: variance of the Laplacian of grey. look: what near-duplicates are told by.
     """
 
     state: State
     message: str = ""
     info: photos.PhotoInfo | None = None
     digest: bytes = b""
-    hash: int = 0
-    cells: npt.NDArray[np.uint8] | None = None
+    look: near_duplicates.Look | None = None
     brightness: float = math.nan
     contrast: float = math.nan
     colour: float = math.nan
@@ -52,10 +53,22 @@ class PhotoTable:
     table: Table
     seen: list[Seen]
     against: list[Seen]
+    progress: Progress = silent
 
     def decoded(self) -> Iterator[tuple[int, Seen]]:
         """Image rows whose photo could be decoded."""
         return ((row, one) for row, one in enumerate(self.seen) if one.state == "ok")
+
+    @cached_property
+    def near_groups(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Group numbers of near-duplicates over both files: [images] and [images of the other]; -1 without a photo."""
+        looks = [one.look for one in (*self.seen, *self.against)]
+        rows = [row for row, one in enumerate(looks) if one is not None]
+        groups = np.full(len(looks), -1, np.intp)
+        groups[rows] = near_duplicates.near_groups(
+            [one for one in looks if one is not None], progress=self.progress
+        )
+        return groups[: len(self.seen)], groups[len(self.seen) :]
 
     def values(self, name: str) -> Floats:
         """One statistic of all photos, [images]; NaN where a photo could not be decoded."""
@@ -69,9 +82,10 @@ def photo_table(table: Table, folder: Path, progress: Progress) -> PhotoTable:
     """
     if not folder.is_dir():
         raise TrashkitError(f"the photo folder {folder} does not exist", hint="check --images")
+    _names_in.cache_clear()
     mine = _look_at_all(table, folder, "looking at photos", progress)
     other = _look_at_all(table.against, folder, "looking at the other file's photos", progress) if table.against else []
-    return PhotoTable(table, mine, other)
+    return PhotoTable(table, mine, other, progress)
 
 
 def _look_at_all(table: Table, folder: Path, what: str, progress: Progress) -> list[Seen]:
@@ -101,7 +115,8 @@ def _look_at(folder: Path, name: str | None, size: tuple[int, int] | None) -> Se
         photo = photos.read_photo(path, size)
     except TrashkitError as error:
         if not path.exists():
-            return Seen("missing", error.message)
+            close = _meant(folder, name)
+            return Seen("missing", error.message + (f"; did you mean {close}?" if close else ""))
         return Seen("truncated" if "truncated" in error.message else "unreadable", error.message, info)
     small = photos.shrink(photo, LONGEST)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
@@ -111,10 +126,40 @@ def _look_at(folder: Path, name: str | None, size: tuple[int, int] | None) -> Se
         "",
         info,
         hashlib.blake2b(np.ascontiguousarray(photo).data, digest_size=16).digest() + str(photo.shape).encode(),
-        int(photos.phash([small])[0]),
-        near_duplicates.cells(small),
+        near_duplicates.look(small),
         float(grey.mean()),
         float(grey.std()),
         float(np.abs(tiny - tiny.mean(axis=2, keepdims=True)).mean()),
         float(cv2.Laplacian(grey, cv2.CV_32F).var()),
     )
+
+
+def _meant(folder: Path, name: str) -> str | None:
+    """The name of a file that is there and differs in case alone, or in its ending; None where there is none.
+
+    Followed folder by folder, so that the folder is never read as a whole.
+    """
+    there = folder
+    parts = Path(name).parts
+    for depth, part in enumerate(parts):
+        if (there / part).exists():
+            there = there / part
+            continue
+        names = _names_in(str(there))
+        wanted = [part.casefold()]
+        if depth == len(parts) - 1:
+            wanted += [Path(part).stem.casefold() + ending for ending in (".jpg", ".jpeg", ".png")]
+        found = next((names[word] for word in wanted if word in names), None)
+        if found is None:
+            return None
+        there = there / found
+    return there.relative_to(folder).as_posix()
+
+
+@lru_cache(maxsize=64)
+def _names_in(folder: str) -> dict[str, str]:
+    """Names in a folder by their lower-case form."""
+    try:
+        return {name.casefold(): name for name in sorted(os.listdir(folder), reverse=True)}
+    except OSError:
+        return {}

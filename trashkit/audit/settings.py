@@ -56,6 +56,20 @@ class Settings:
     """A size, shape or count is an outlier this many (robust) standard deviations from its class's median."""
     outlier_sample: int = 30
     """Classes with fewer annotations than this have no outliers."""
+    dark_photo: float = 30.0
+    """A photo is dark when its mean brightness is below this, of 255 ..."""
+    bright_photo: float = 240.0
+    """... and bright above this."""
+    blurred_photo: float = 15.0
+    """A photo is blurred when the variance of its Laplacian, at 512 pixels, is below this."""
+    empty_photo: float = 4.0
+    """A photo is empty when its grey levels deviate by less than this, of 255."""
+    grey_photo: float = 1.0
+    """A photo is grey when its channels differ from grey by less than this on average, of 255."""
+    small_photo: int = 64
+    """A photo with a shorter side than this is small."""
+    usual_size: float = 0.9
+    """Other sizes are odd where at least this share of the photos has one size."""
     parts: tuple[tuple[str, str], ...] = (
         ("*cap*", "*bottle*"),
         ("*lid*", "*"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +10,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from trashkit import near_duplicates as near
 from trashkit.coco import Dataset, Image
-from trashkit.photos import phash, photo_path, thumbnail
+from trashkit.photos import photo_path, shrink, thumbnail
 from trashkit.progress import Progress, silent
-from trashkit.split.groups import close_pairs, union
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 LONGEST = 128
-"""Photos are looked at with their longer side at this many pixels."""
-CELLS = 16
-NEAR_BITS = 6
-NEAR_LEVELS = 12.0
-"""Near-duplicates differ in at most NEAR_BITS of 64 bits of the DCT hash, and in 16x16 cells by NEAR_LEVELS of 255
-levels on average: the hash alone takes every object on white for every other."""
+"""Statistics are taken with the longer side at this many pixels."""
 
 STATISTICS = (
     "brightness",
@@ -44,38 +38,36 @@ STATISTICS = (
 class Appearance:
     """Photos in numbers, in the order of the data set's images.
 
-    hashes: uint64 [N]. cells: uint8 [N, 16, 16, 3]. statistics: float64 [N, S] in the order of `STATISTICS`.
+    looks: [N] what near-duplicates are told by. statistics: float64 [N, S] in the order of `STATISTICS`.
     """
 
-    hashes: NDArray[np.uint64]
-    cells: NDArray[np.uint8]
+    looks: tuple[near.Look, ...]
     statistics: Floats
 
     def histograms(self) -> Floats:
         """[N, 24] shares of cells per colour channel and eighth of the range."""
-        counts = np.zeros((len(self.cells), 3, 8))
+        cells = np.stack([one.cells for one in self.looks])
+        counts = np.zeros((len(cells), 3, 8))
         for channel in range(3):
             for level in range(8):
-                counts[:, channel, level] = ((self.cells[..., channel] >> 5) == level).mean(axis=(1, 2))
-        return counts.reshape(len(self.cells), 24)
+                counts[:, channel, level] = ((cells[..., channel] >> 5) == level).mean(axis=(1, 2))
+        return counts.reshape(len(cells), 24)
 
 
 def appearance(dataset: Dataset, folder: Path, *, progress: Progress = silent) -> Appearance:
     """Look at every photo of a data set, in `folder`. TrashkitError naming the first that cannot be read."""
 
-    def one(image: Image) -> tuple[NDArray[np.uint64], NDArray[np.uint8], list[float]]:
-        photo = thumbnail(photo_path(folder, image.file_name), LONGEST, (image.width, image.height))
-        cells = np.asarray(cv2.resize(photo, (CELLS, CELLS), interpolation=cv2.INTER_AREA), np.uint8)
-        return phash([photo]), cells, _statistics(photo, image)
+    def one(image: Image) -> tuple[near.Look, list[float]]:
+        photo = thumbnail(photo_path(folder, image.file_name), near.LONGEST, (image.width, image.height))
+        return near.look(photo), _statistics(shrink(photo, LONGEST), image)
 
-    hashes, cells, statistics = [], [], []
+    looks, statistics = [], []
     with ThreadPoolExecutor() as pool:
-        for n, (code, small, numbers) in enumerate(pool.map(one, dataset.images), 1):
-            hashes.append(code)
-            cells.append(small)
+        for n, (seen, numbers) in enumerate(pool.map(one, dataset.images), 1):
+            looks.append(seen)
             statistics.append(numbers)
             progress("looking at photos", n, len(dataset.images))
-    return Appearance(np.concatenate(hashes), np.stack(cells), np.array(statistics))
+    return Appearance(tuple(looks), np.array(statistics))
 
 
 def _statistics(photo: NDArray[np.uint8], image: Image) -> list[float]:
@@ -97,14 +89,5 @@ def _statistics(photo: NDArray[np.uint8], image: Image) -> list[float]:
 
 
 def near_duplicates(seen: Appearance) -> Ints:
-    """[N] group number of each photo; exact and near-duplicates (recompressed, scaled, slightly turned) share one.
-
-    Chains join: where A is near B and B near C, all three are one group.
-    """
-    return union(len(seen.hashes), _alike(seen, close_pairs(seen.hashes, NEAR_BITS)))
-
-
-def _alike(seen: Appearance, pairs: Iterable[tuple[int, int]]) -> Iterable[tuple[int, int]]:
-    for a, b in pairs:
-        if np.abs(seen.cells[a].astype(np.int16) - seen.cells[b]).mean() <= NEAR_LEVELS:
-            yield a, b
+    """[N] group number of each photo; those that show the same picture share one (`trashkit.near_duplicates`)."""
+    return near.near_groups(seen.looks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +13,11 @@ from numpy.typing import NDArray
 
 from trashkit.coco import Dataset
 from trashkit.errors import TrashkitError
+from trashkit.near_duplicates import union
 
 Ints = NDArray[np.intp]
-Hashes = NDArray[np.uint64]
 
-BANDS = 4
-MAX_DISTANCE = 7
-"""Largest Hamming distance that `close_pairs` can search for: 4 bands of 16 bits, of which one then differs in at
-most one bit."""
 HINT = "--groups field:NAME, folder, regex:PATTERN or file:GROUPS.json"
-
-
-def union(count: int, pairs: Iterable[tuple[int, int]]) -> Ints:
-    """[count] group numbers 0 .. G-1 in order of first member, where each pair is in one group (union-find)."""
-    parent = list(range(count))
-
-    def root(n: int) -> int:
-        while parent[n] != n:
-            parent[n] = parent[parent[n]]
-            n = parent[n]
-        return n
-
-    for one, other in pairs:
-        a, b = root(one), root(other)
-        if a != b:
-            parent[max(a, b)] = min(a, b)
-    return number([root(n) for n in range(count)])
 
 
 def number(labels: Sequence[Hashable]) -> Ints:
@@ -58,36 +37,6 @@ def joined(first: Ints, second: Ints) -> Ints:
         home: dict[int, int] = {}
         pairs += [(home.setdefault(int(g), n), n) for n, g in enumerate(group)]
     return union(len(first), pairs)
-
-
-def close_pairs(hashes: Hashes, distance: int) -> list[tuple[int, int]]:
-    """Pairs of positions whose 64-bit hashes differ in at most `distance` bits, at least enough to join every group.
-
-    hashes: uint64 [N]. distance: 0 .. 7. Equal hashes are chained rather than paired all with all. The others are
-    found by multi-index hashing (Norouzi et al. 2012): of four 16-bit bands one differs in at most ``distance // 4``
-    bits, so only hashes in neighbouring buckets of a band are compared.
-    """
-    if not 0 <= distance <= MAX_DISTANCE:
-        raise ValueError(f"distance must lie in 0 .. {MAX_DISTANCE}, not {distance}")
-    unique, first, place = np.unique(hashes, return_index=True, return_inverse=True)
-    pairs = [(int(first[p]), n) for n, p in enumerate(place) if first[p] != n]
-    flips = [0] if distance < BANDS else [0, *(1 << bit for bit in range(16))]
-    found: set[tuple[int, int]] = set()
-    for band in range(BANDS if distance else 0):
-        key = (unique >> np.uint64(16 * band)) & np.uint64(0xFFFF)
-        order = np.argsort(key, kind="stable")
-        ordered = key[order]
-        for flip in flips:
-            wanted = key ^ np.uint64(flip)
-            low, high = np.searchsorted(ordered, wanted), np.searchsorted(ordered, wanted, side="right")
-            left = np.repeat(np.arange(len(unique)), high - low)
-            offset = np.arange(len(left)) - np.repeat(np.cumsum(high - low) - (high - low), high - low)
-            right = order[np.repeat(low, high - low) + offset]
-            once = left < right
-            left, right = left[once], right[once]
-            near = np.bitwise_count(unique[left] ^ unique[right]) <= distance
-            found.update(zip(left[near].tolist(), right[near].tolist(), strict=True))
-    return pairs + sorted((int(first[a]), int(first[b])) for a, b in found)
 
 
 def named_groups(dataset: Dataset, rule: str) -> Ints:

@@ -54,7 +54,7 @@ def likeness(train: Appearance, test: Appearance, *, group: Ints | None = None, 
     statistics = _standard(np.concatenate([train.statistics, test.statistics]))
     histograms = np.concatenate([train.histograms(), test.histograms()])
     features = _standard(np.concatenate([statistics, np.square(statistics), histograms], axis=1))
-    return separate(features[: len(train.hashes)], features[len(train.hashes) :], group=group, seed=seed)
+    return separate(features[: len(train.looks)], features[len(train.looks) :], group=group, seed=seed)
 
 
 def separate(train: Floats, test: Floats, *, group: Ints | None = None, seed: int = 0, parts: int = 5) -> Likeness:

@@ -6,20 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from trashkit import near_duplicates
 from trashkit.audit.photo_table import PhotoTable, Seen
 from trashkit.audit.registry import Hit, check
 from trashkit.finding import Severity
 
-DARK, BRIGHT, FLAT, GREY, BLURRED = 30.0, 235.0, 4.0, 1.0, 15.0
-"""Mean brightness below which a photo is dark and above which it is bright; contrast below which it is empty; colour
-below which it is grey; sharpness below which it is blurred. In grey levels of 255 (sharpness: squared)."""
-
-
 def _in_state(photos: PhotoTable, state: str) -> Iterator[Hit]:
     for row, one in enumerate(photos.seen):
         if one.state == state:
-            yield Hit(row, one.message, block="images")
+            yield Hit(row, one.message, fix="unsafe", block="images")
 
 
 @check("I001", "missing-photo", Severity.ERROR, on="photos")
@@ -29,7 +23,7 @@ def missing_photo(photos: PhotoTable) -> Iterator[Hit]:
     Example: `file_name` is `batch_01/0007.jpg`, and the folder has no such file (often only upper and lower case
     differ). Training would stop at it.
 
-    Cure: copy the photo, check `--images`, or take the image out of the file.
+    Cure: copy the photo, check `--images`, or take the image out of the file (`trashkit fix --images DIR --unsafe`).
     """
     yield from _in_state(photos, "missing")
 
@@ -40,7 +34,7 @@ def unreadable_photo(photos: PhotoTable) -> Iterator[Hit]:
 
     Example: a web page that was saved as `0007.jpg`.
 
-    Cure: fetch the photo again, or take the image out of the file.
+    Cure: fetch the photo again, or take the image out of the file (`trashkit fix --images DIR --unsafe`).
     """
     yield from _in_state(photos, "unreadable")
 
@@ -51,7 +45,7 @@ def truncated_photo(photos: PhotoTable) -> Iterator[Hit]:
 
     Example: a download that broke off.
 
-    Cure: fetch the photo again, or take the image out of the file.
+    Cure: fetch the photo again, or take the image out of the file (`trashkit fix --images DIR --unsafe`).
     """
     yield from _in_state(photos, "truncated")
 
@@ -172,24 +166,15 @@ def near_duplicate_photo(photos: PhotoTable) -> Iterator[Hit]:
 
     Cure: none is needed; split with `--images DIR`, which keeps them together.
     """
-    rows = [row for row, _ in photos.decoded()]
     groups: dict[int, list[int]] = {}
-    for row, group in zip(rows, _near_groups([photos.seen[row] for row in rows]), strict=True):
-        groups.setdefault(int(group), []).append(row)
+    for row, _ in photos.decoded():
+        groups.setdefault(int(photos.near_groups[0][row]), []).append(row)
     for members in groups.values():
         for row in members[1:]:
             if photos.seen[row].digest == photos.seen[members[0]].digest:
                 continue
             others = [other for other in members if other != row]
             yield Hit(row, f"nearly the same picture as {_name(photos, members[0])}", related=others, block="images")
-
-
-def _near_groups(seen: list[Seen]) -> list[int]:
-    if not seen:
-        return []
-    hashes = np.array([one.hash for one in seen], np.uint64)
-    grids = np.stack([one.cells for one in seen if one.cells is not None])
-    return [int(group) for group in near_duplicates.near_groups(hashes, grids)]
 
 
 def _name(photos: PhotoTable, row: int) -> str:
@@ -204,27 +189,26 @@ def photo_leak(photos: PhotoTable) -> Iterator[Hit]:
 
     Example: `train/0012.jpg` and `test/0640.jpg` are one photo.
 
-    Cure: take the image out of the training file. Both files' photos are looked up in the folder given with
-    `--images`. Related rows are image rows of the other file.
+    Cure: take the image out of the training file, as `trashkit fix --unsafe` does. Both files' photos are looked
+    up in the folder given with `--images`. Related rows are image rows of the other file.
     """
-    mine = [(row, one) for row, one in enumerate(photos.seen) if one.state == "ok"]
-    other = [(row, one) for row, one in enumerate(photos.against) if one.state == "ok"]
     against = photos.table.against
-    if not mine or not other or against is None:
+    if against is None:
         return
-    groups = _near_groups([one for _, one in mine + other])
+    mine, theirs = photos.near_groups
     homes: dict[int, list[int]] = {}
-    for (row, _), group in zip(other, groups[len(mine) :], strict=True):
-        homes.setdefault(group, []).append(row)
-    for (row, one), group in zip(mine, groups, strict=False):
-        if group not in homes:
+    for row, one in enumerate(photos.against):
+        if one.state == "ok":
+            homes.setdefault(int(theirs[row]), []).append(row)
+    for row, one in photos.decoded():
+        rows = homes.get(int(mine[row]))
+        if rows is None:
             continue
-        same = [r for r in homes[group] if photos.against[r].digest == one.digest]
-        first = (same or homes[group])[0]
+        same = [r for r in rows if photos.against[r].digest == one.digest]
+        first = (same or rows)[0]
         name = against.file_names[first] or f"images[{first}]"
         what = "is the same photo as" if same else "shows nearly the same picture as"
-        rows = same or homes[group]
-        yield Hit(row, f"{what} {name} of the other file", 1.0 if same else 0.5, related=rows, block="images")
+        yield Hit(row, f"{what} {name} of the other file", 1.0 if same else 0.5, related=same or rows, block="images")
 
 
 @check("I012", "dark-photo", Severity.INFO, on="photos")
@@ -235,8 +219,9 @@ def dark_photo(photos: PhotoTable) -> Iterator[Hit]:
 
     Cure: look at it; mark it unusable, or keep it if the test photos are like it.
     """
+    limits = photos.table.settings
     for row, one in photos.decoded():
-        if one.brightness < DARK and one.contrast >= FLAT:
+        if one.brightness < limits.dark_photo and one.contrast >= limits.empty_photo:
             yield Hit(row, f"mean brightness {one.brightness:.0f} of 255", 255 - one.brightness, block="images")
 
 
@@ -248,8 +233,9 @@ def bright_photo(photos: PhotoTable) -> Iterator[Hit]:
 
     Cure: look at it.
     """
+    limits = photos.table.settings
     for row, one in photos.decoded():
-        if one.brightness > BRIGHT and one.contrast >= FLAT:
+        if one.brightness > limits.bright_photo and one.contrast >= limits.empty_photo:
             yield Hit(row, f"mean brightness {one.brightness:.0f} of 255", one.brightness, block="images")
 
 
@@ -263,8 +249,9 @@ def blurred_photo(photos: PhotoTable) -> Iterator[Hit]:
 
     Cure: look at it; outlines drawn on it are guesses.
     """
+    limits = photos.table.settings
     for row, one in photos.decoded():
-        if one.sharpness < BLURRED and one.contrast >= FLAT:
+        if one.sharpness < limits.blurred_photo and one.contrast >= limits.empty_photo:
             yield Hit(row, f"sharpness {one.sharpness:.1f}", -one.sharpness, block="images")
 
 
@@ -276,8 +263,9 @@ def empty_photo(photos: PhotoTable) -> Iterator[Hit]:
 
     Cure: replace the photo, or take the image out of the file.
     """
+    limits = photos.table.settings
     for row, one in photos.decoded():
-        if one.contrast < FLAT:
+        if one.contrast < limits.empty_photo:
             yield Hit(row, f"grey levels deviate by {one.contrast:.1f} of 255", -one.contrast, block="images")
 
 
@@ -289,12 +277,13 @@ def grey_photo(photos: PhotoTable) -> Iterator[Hit]:
 
     Cure: look at it; colour is evidence that a model learns to lean on.
     """
+    limits = photos.table.settings
     colour = photos.values("colour")
     known = colour[~np.isnan(colour)]
-    if not len(known) or (known < GREY).mean() > 0.5:
+    if not len(known) or (known < limits.grey_photo).mean() > 0.5:
         return
     for row, one in photos.decoded():
-        if one.colour < GREY:
+        if one.colour < limits.grey_photo:
             yield Hit(row, "no colours", block="images")
 
 
@@ -313,9 +302,9 @@ def odd_size_photo(photos: PhotoTable) -> Iterator[Hit]:
     for size in sizes.values():
         counts[size] = counts.get(size, 0) + 1
     usual, number = max(counts.items(), key=lambda item: item[1])
-    shared = number >= 0.9 * len(sizes)
+    shared = number >= photos.table.settings.usual_size * len(sizes)
     for row, size in sizes.items():
         if shared and size != usual:
             yield Hit(row, f"{size[0]}x{size[1]} among photos of {usual[0]}x{usual[1]}", block="images")
-        elif min(size) < 64:
+        elif min(size) < photos.table.settings.small_photo:
             yield Hit(row, f"only {size[0]}x{size[1]} pixels", block="images")
