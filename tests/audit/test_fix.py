@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from trashkit.audit.example import clean_file
 from trashkit.audit.fix import fix
@@ -82,6 +84,27 @@ def test_infinite_boxes_are_measured_and_empty_shapes_deleted_only_when_asked():
     assert annotations[0] == clean_file()["annotations"][0]
     assert annotations[1]["segmentation"] == [] and result.kept_back == 1
     assert len(fixed(value, unsafe=True)[1]) == 107
+
+
+def test_images_that_cannot_be_used_go_with_all_that_refers_to_them(tmp_path):
+    value = clean_file()
+    value["scenes"] = [{"image_id": n, "background": n} for n in (1, 2, 3)]
+    for image in value["images"]:
+        if image["id"] != 2:
+            Image.fromarray(np.random.default_rng(image["id"]).integers(0, 255, (480, 640, 3), np.uint8)).save(
+                tmp_path / image["file_name"]
+            )
+    test = {"images": [{**value["images"][2], "id": 77}], "annotations": [], "categories": value["categories"]}
+    options = {"images": tmp_path, "against": Coco.of(test)}
+    assert fixed(value, **options)[0].edits == []
+    result, annotations = fixed(value, unsafe=True, **options)
+    assert [i["id"] for i in result.coco.records("images")] == [1, *range(4, 13)]
+    assert {a["image_id"] for a in annotations} == {1, *range(4, 13)}
+    assert result.coco.records("scenes") == value["scenes"][:1]
+    assert {edit.author for edit in result.edits} == {"I001", "I011"} or {e.author for e in result.edits} == {
+        "I001", "S036"
+    }  # fmt: skip
+    assert fix(result.coco, unsafe=True, workers=1, **options).edits == []
 
 
 def test_half_a_pixel_and_closed_rings_are_no_reason_to_touch_a_row():

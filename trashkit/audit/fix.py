@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from trashkit.audit.engine import audit
 from trashkit.audit.fixers import FIXERS, STAGES
@@ -63,16 +64,21 @@ def fix(
     ignore: Collection[str] = (),
     unsafe: bool = False,
     decisions: Sequence[Edit] = (),
+    images: Path | None = None,
+    against: Coco | None = None,
     workers: int | None = None,
     progress: Progress = silent,
 ) -> FixResult:
     """A file with all safe fixes done, or all fixes with `unsafe`; `coco` itself is not changed.
 
     select, ignore: codes, beginnings of codes or names of checks. decisions: edits of kind reject leave the row they
-    name alone, for the check whose code or name is their reason. Audits again after fixing, until nothing is left that
+    name alone, for the check whose code or name is their reason. images, against: the folder of photos and another file
+    (the test set), as `audit` takes them: with `unsafe`, images whose photo is missing, damaged or leaked are deleted
+    with all that refers to them. Audits again after fixing, until nothing is left that
     a fix would change, so fixing the result changes nothing.
     """
-    codes = [check.code for check in chosen(select, ignore) if check.name in FIXERS]
+    wanted = [check for check in chosen(select, ignore) if check.name in FIXERS]
+    codes = [check.code for check in wanted if check.on != "photos" or images is not None]
     if not codes:
         return FixResult(coco, [], 0, 0)
     bench = Workbench(coco, unsafe=unsafe, settings=settings)
@@ -80,7 +86,15 @@ def fix(
     rejected: set[tuple[str, int, str]] = set()
     fixed, edits = coco, 0
     for _ in range(MAX_ROUNDS):
-        found = audit(fixed, settings=settings, select=codes, workers=workers, progress=progress).findings
+        found = audit(
+            fixed,
+            settings=settings,
+            images=images,
+            against=against,
+            select=codes,
+            workers=workers,
+            progress=progress,
+        ).findings
         findings = []
         for finding in _in_source(bench, found):
             if {(finding.block, finding.row, finding.code), (finding.block, finding.row, finding.name)} & spared:
@@ -90,7 +104,10 @@ def fix(
         _cure(bench, findings)
         if len(bench.edits) == edits:
             break
-        edits = len(bench.edits)
+        edits, images = len(bench.edits), None  # photos stay as they are: one look is enough
+        codes = [check.code for check in wanted if check.on != "photos"]
+        if not codes:
+            return FixResult(apply(coco, bench.edits), bench.edits, len(bench.kept_back), len(rejected))
         fixed = apply(coco, bench.edits)
     return FixResult(fixed, bench.edits, len(bench.kept_back), len(rejected))
 

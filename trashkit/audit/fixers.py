@@ -75,6 +75,11 @@ def remove(bench: Workbench, finding: Finding) -> None:
     bench.remove(finding)
 
 
+def remove_image(bench: Workbench, finding: Finding) -> None:
+    """Delete an image, and the rows of all blocks that refer to it."""
+    bench.remove_image(finding)
+
+
 def measure(bench: Workbench, finding: Finding) -> None:
     """Put area and box right where they are off or missing, and ``iscrowd`` to 0 where it is missing.
 
@@ -153,7 +158,16 @@ def _clean(bench: Workbench, finding: Finding, *, specks: bool) -> None:
 
 
 STAGES: tuple[dict[str, Fixer], ...] = (
-    {"dangling-image-id": remove, "empty-segmentation": remove},
+    {
+        "missing-photo": remove_image,
+        "unreadable-photo": remove_image,
+        "truncated-photo": remove_image,
+        "photo-outside-folder": remove_image,
+        "photo-leak": remove_image,
+        "file-name-in-both-files": remove_image,
+        "row-is-no-object": remove,
+    },
+    {"dangling-image-id": remove, "dangling-category-id": remove, "empty-segmentation": remove},
     {"duplicate-annotation": remove_double},
     {"duplicate-annotation-id": renumber},
     {"malformed-ring": drop_broken, "coordinate-not-finite": drop_broken},
@@ -164,7 +178,7 @@ STAGES: tuple[dict[str, Fixer], ...] = (
     {"sibling-rings-overlap": _step(unite_rings), "ring-inside-ring": _step(unite_rings)},
     {"speck": drop_specks, "pin-hole": fill_pin_holes},
     {"near-duplicate-annotation": remove_double},
-    {"missing-measure": measure, "field-not-finite": measure},
+    {"missing-measure": measure, "field-not-finite": measure, "wrong-type": measure},
     {"area-mismatch": remeasure, "bbox-mismatch": remeasure},
 )
 """The fixer of each check that has one, by the check's name; a later stage sees what the earlier ones made."""

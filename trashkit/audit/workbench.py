@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeGuard
 
 from trashkit.audit.repair import area_of, box_of, furthest_outside, judge
 from trashkit.audit.settings import Settings
 from trashkit.coco.dataset import Coco, ids_in
-from trashkit.coco.edit import Edit, canonical, change, delete, same_value
+from trashkit.coco.edit import Edit, canonical, change, delete, id_of, same_value
 from trashkit.finding import Finding, FixKind
 
 AREA_SHARE = 0.01
@@ -130,6 +132,36 @@ class Workbench:
             )
         )
         self.deleted.add((place[0], place[1]))
+
+    def remove_image(self, finding: Finding) -> None:
+        """Delete the finding's image and all rows that refer to it by ``image_id``; unsafe.
+
+        Where another image has the same id, nobody knows whose those rows are, and they stay.
+        """
+        assert finding.row is not None
+        image_id = id_of(self.record("images", finding.row))
+        if not self.allowed(finding, "unsafe"):
+            return
+        self.remove(finding)
+        if image_id is None or self._image_ids[image_id] > 1:
+            return
+        for block, row in self._referring.get(image_id, ()):
+            self.remove(replace(finding, block=block, row=row))
+
+    @cached_property
+    def _image_ids(self) -> Counter[Any]:
+        return Counter(map(id_of, self.coco.records("images")))
+
+    @cached_property
+    def _referring(self) -> dict[Any, list[tuple[str, int]]]:
+        """Rows of all blocks by the image that they refer to."""
+        found: dict[Any, list[tuple[str, int]]] = {}
+        for block in self.coco.blocks():
+            for row, record in enumerate(self.coco.records(block) if block != "images" else ()):
+                value = record.get("image_id") if isinstance(record, dict) else None
+                if ids_in(value):
+                    found.setdefault(value, []).append((block, row))
+        return found
 
     def reshape(self, finding: Finding, segmentation: Any, *, kind: FixKind | None = None) -> None:
         """Give the finding's row another segmentation, with area and box where these are then off.

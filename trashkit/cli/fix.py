@@ -28,6 +28,16 @@ def fix(
     ignore: Annotated[
         list[str] | None, typer.Option("--ignore", metavar="CODES", help="Leave these checks' findings alone.")
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", metavar="DIR", help="Folder of the photos; --unsafe takes missing and damaged ones out."
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", metavar="TEST.json", help="Another file; --unsafe takes out what leaked into it."),
+    ] = None,
     edits: Annotated[
         Path | None,
         typer.Option("--edits", metavar="LOG.jsonl", help="Apply this edit log (of a review, say) and nothing else."),
@@ -73,6 +83,8 @@ def fix(
 
       trashkit fix ANN.json --out FIXED.json --unsafe --select G,S013
 
+      trashkit fix ANN.json --out FIXED.json --unsafe --images PHOTOS --against TEST.json
+
       trashkit fix ANN.json --out REVIEWED.json --edits review.jsonl
 
       trashkit fix ANN.json --out FILLED.json --despeckle 3 --fill-holes 25 --write-edits despeckle.jsonl
@@ -95,7 +107,16 @@ def fix(
     elif despeckle is not None or fill_holes is not None:
         fixed, made, summary = _fill(coco, despeckle, fill_holes)
     else:
-        fixed, made, summary = _fix(coco, unsafe, select or [], ignore or [], respect, config)
+        fixed, made, summary = _fix(
+            coco,
+            respect,
+            config,
+            unsafe=unsafe,
+            select=_codes(select or []),
+            ignore=_codes(ignore or []),
+            images=images,
+            against=read(against) if against is not None else None,
+        )
     summary = {"edits": len(made), **summary}
     if diff:
         shown = {"summary": summary, "edits": [to_record(edit) for edit in made]}
@@ -106,7 +127,7 @@ def fix(
     if write_edits is not None:
         append_log(write_edits, made)
         note(f"edits in {write_edits}")
-    result = {"out": out, "log": write_edits, "summary": summary}
+    result = {"out": out, "log": write_edits, "edits": len(made), "summary": summary}
     show(result, json=json, human=_report(made, summary), wrote=out, next=command("audit", out))
 
 
@@ -121,7 +142,7 @@ def _apply(coco: Coco, log: Path) -> tuple[Coco, list[Edit], dict[str, Any]]:
 
 
 def _fix(
-    coco: Coco, unsafe: bool, select: list[str], ignore: list[str], respect: Path | None, config: Path | None
+    coco: Coco, respect: Path | None, config: Path | None, **options: Any
 ) -> tuple[Coco, list[Edit], dict[str, Any]]:
     from trashkit.audit.fix import fix as run
     from trashkit.audit.settings import FILE_NAME, read_settings
@@ -135,11 +156,9 @@ def _fix(
         result = run(
             coco,
             settings=read_settings(config),
-            select=_codes(select),
-            ignore=_codes(ignore),
-            unsafe=unsafe,
             decisions=decisions,
             progress=report,
+            **options,
         )
     return result.coco, result.edits, {"kept_back": result.kept_back, "rejected": result.rejected}
 

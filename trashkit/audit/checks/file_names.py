@@ -183,7 +183,8 @@ def file_name_in_both_files(table: Table) -> Iterator[Hit]:
         train.json: {"images": [{"id": 1, "file_name": "a.jpg"}]}
         test.json: {"images": [{"id": 9, "file_name": "a.jpg"}]}
 
-    Cure: remove it from one of the two. Photos that are the same under another name need `--images`.
+    Cure: remove it from one of the two, as `trashkit fix --against OTHER.json --unsafe` does.
+    Photos that are the same under another name need `--images`.
     """
     if table.against is None:
         return
@@ -193,5 +194,6 @@ def file_name_in_both_files(table: Table) -> Iterator[Hit]:
             yield Hit(
                 row,
                 f"file_name {shown(name, 80)} is also images[{theirs[_plain(name)]}] of the other file",
+                fix="unsafe",
                 block="images",
             )

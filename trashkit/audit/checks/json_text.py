@@ -138,9 +138,10 @@ def row_is_no_object(table: Table) -> Iterator[Hit]:
 
         {"annotations": [null, {"id": 1}]}
 
-    Cure: delete the row.
+    Cure: delete the row, as `trashkit fix --unsafe` does.
     """
-    yield from _of_kind(table, "object")
+    for hit in _of_kind(table, "object"):
+        yield hit._replace(fix="unsafe")
 
 
 def _no_name(coco: dict[str, Any]) -> None:
@@ -206,9 +207,11 @@ def wrong_type(table: Table) -> Iterator[Hit]:
 
         {"id": 7, "file_name": "photo.jpg", "width": "640", "height": -480}
 
-    Cure: correct the value.
+    Cure: correct the value; `trashkit fix` computes area and box afresh where these are the only ones.
     """
-    yield from _of_kind(table, "type")
+    others = {(p.block, p.row) for p in table.problems if p.kind == "type" and p.field not in ("area", "bbox")}
+    for hit in _of_kind(table, "type"):
+        yield hit if (hit.block, hit.row) in others else hit._replace(fix="safe")
 
 
 def _infinite_box(coco: dict[str, Any]) -> None:

@@ -10,7 +10,9 @@ import shapely
 
 from trashkit.audit.example import octagon
 from trashkit.audit.registry import Hit, check
+from trashkit.audit.rle import hole_sizes, part_sizes
 from trashkit.audit.shapes import Shapes
+from trashkit.audit.table import Ints
 from trashkit.finding import Severity
 
 _INSIDE = 0.99
@@ -92,7 +94,7 @@ def speck(shapes: Shapes) -> Iterator[Hit]:
 
         {"segmentation": [[10, 10, 90, 10, 90, 90, 10, 90], [200, 200, 203, 200, 203, 203, 200, 203]]}
 
-    Cure: `trashkit fix --despeckle` removes specks and fills pin-holes, counted before and after.
+    Cure: `trashkit fix --unsafe` takes it away.
     """
     settings = shapes.table.settings
     owner = shapes.ring_owner
@@ -102,7 +104,7 @@ def speck(shapes: Shapes) -> Iterator[Hit]:
     specks = np.bincount(owner[small], minlength=len(shapes))
     for annotation, mask in shapes.masks.items():
         if mask.lengths is not None and shapes.area[annotation] > settings.speck_area:
-            specks[annotation] = _small_components(mask, 1, settings.speck_area, settings.speck_share)
+            specks[annotation] = _small(part_sizes(mask), min(settings.speck_area, settings.speck_share * mask.area))
     for annotation in np.flatnonzero(specks).tolist():
         count = int(specks[annotation])
         what = "a part is" if count == 1 else f"{count} parts are"
@@ -132,7 +134,7 @@ def pin_hole(shapes: Shapes) -> Iterator[Hit]:
 
         {"segmentation": {"size": [4, 4], "counts": [0, 5, 1, 10]}}
 
-    Cure: `trashkit fix --despeckle` fills them, counted before and after.
+    Cure: `trashkit fix --unsafe` fills them; `--fill-holes` does so for any size, counted before and after.
     """
     settings = shapes.table.settings
     holes = np.zeros(len(shapes), np.int64)
@@ -143,33 +145,12 @@ def pin_hole(shapes: Shapes) -> Iterator[Hit]:
             holes[shapes.ring_owner[ring]] += sum(1 for area in inner if 0 < area < settings.speck_area)
     for annotation, mask in shapes.masks.items():
         if mask.lengths is not None and mask.area > settings.speck_area:
-            holes[annotation] = _small_components(mask, 0, settings.speck_area, 1.0)
+            holes[annotation] = _small(hole_sizes(mask), settings.speck_area)
     for annotation in np.flatnonzero(holes).tolist():
         count = int(holes[annotation])
         what = "a hole is" if count == 1 else f"{count} holes are"
         yield Hit(int(shapes.rows[annotation]), f"{what} under {settings.speck_area:.3g} px²", float(count), "unsafe")
 
 
-def _small_components(mask: Any, value: int, area: float, share: float) -> int:
-    """How many 4-connected regions of a value are small, within the mask's own box; holes touch no edge of it."""
-    import cv2
-
-    left, top, right, bottom = (int(edge) for edge in mask.box)
-    if (right - left) * (bottom - top) > 1 << 26:
-        return 0
-    rows = mask.size[0]
-    runs = np.concatenate(([0], np.cumsum(mask.lengths)))
-    marks = np.zeros((right - left) * rows + 1, np.int8)
-    offset = left * rows
-    starts = np.clip(runs[1:-1:2] - offset, 0, len(marks) - 1)
-    ends = np.clip(runs[2::2] - offset, 0, len(marks) - 1)
-    np.add.at(marks, starts[: len(ends)], 1)
-    np.add.at(marks, ends, -1)
-    crop = np.cumsum(marks[:-1], dtype=np.int8).reshape(right - left, rows)[:, top:bottom]
-    if value == 0:
-        crop = np.pad(1 - crop, 1, constant_values=1)  # what is outside joins into one large region
-    _, _, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(crop).view(np.uint8), connectivity=4)
-    sizes = stats[1:, cv2.CC_STAT_AREA]
-    if value == 0:
-        sizes = np.delete(sizes, 0)  # the region around, labelled first since it starts at the corner
-    return int(((sizes < area) & (sizes < share * mask.area)).sum())
+def _small(sizes: Ints, limit: float) -> int:
+    return int((sizes < limit).sum())

@@ -108,11 +108,11 @@ def dangling_category_id(table: Table) -> Iterator[Hit]:
 
         {"categories": [{"id": 1, "name": "Paper"}], "annotations": [{"id": 5, "category_id": 2}]}
 
-    Cure: add the category, or relabel the annotation.
+    Cure: add the category, relabel the annotation, or let `trashkit fix --unsafe` delete it.
     """
     for row in np.flatnonzero(table.category_row == -1).tolist():
         value = table.coco.record("annotations", row).get("category_id")
-        yield Hit(row, f"category_id {shown(value)} names no category of the file")
+        yield Hit(row, f"category_id {shown(value)} names no category of the file", fix="unsafe")
 
 
 def _licences(table: Table) -> tuple[dict[str, list[int]], list[int], list[int]]:

@@ -134,7 +134,7 @@ def coordinate_not_finite(shapes: Shapes) -> Iterator[Hit]:
 
         {"segmentation": [[10, 10, Infinity, 10, 60, 60]]}
 
-    Cure: outline the object again, or let `trashkit fix --unsafe` drop the ring.
+    Cure: outline the object again, or let `trashkit fix --unsafe` drop the point.
     """
     for annotation in shapes.not_finite.tolist():
         yield Hit(int(shapes.rows[annotation]), "a coordinate is NaN or infinite", fix="unsafe")
