@@ -58,7 +58,7 @@ def test_all_mistakes_are_reported_at_once_with_the_closest_names():
         ("ema=1", "ema: "),
         ("loss=ce * 2", "no weighted sum"),
         ("amp=fp8", "amp: "),
-        ("data=3", "data: "),
+        ("data=3", "data is a group of settings: data.size"),
         ("epochs.more=3", "epochs"),
     ],
 )

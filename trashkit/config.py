@@ -80,6 +80,7 @@ class TrainConfig(_Section):
     loss: weighted sum of named losses, such as ``"ce + 0.5 * dice"``. ema: decay of the moving average of weights per
     step, 0 switches it off. amp: half precision on a GPU. checkpoint: which weights the run is used with afterwards,
     those after the last epoch or those of the epoch with the best validation mIoU (which follows rare classes' luck).
+    threads: of a CPU; another number changes the last bits of a result.
     """
 
     model: ModelSettings = ModelSettings()
@@ -91,6 +92,7 @@ class TrainConfig(_Section):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     checkpoint: Literal["last", "best"] = "last"
+    threads: Annotated[int, Field(ge=1)] | Auto = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     @field_validator("loss")
@@ -247,6 +249,9 @@ def _mistake(error: dict[str, Any]) -> str:
     dotted = ".".join(names)
     if error["type"] == "extra_forbidden":
         return unknown("setting", dotted, setting_names())
+    if error["type"] == "model_type":
+        inside = [name for name in setting_names() if name.startswith(f"{dotted}.")]
+        return f"{dotted} is a group of settings: {', '.join(inside)}"
     if error["type"] == "value_error":
         return f"{dotted}: {error['ctx']['error']}"
     return f"{dotted}: {error['msg'][0].lower()}{error['msg'][1:]}, not {error['input']!r}"

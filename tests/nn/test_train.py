@@ -177,7 +177,7 @@ def test_four_images_are_learned_by_heart(drawn, quick, tmp_path):
     images = dataset.images[:4]
     data = TrainData(dataset, drawn.parent, images, images, content_hash(dataset, images, drawn.parent))
     assignments = [
-        *quick, "epochs=80", "data.augment=none", "optimiser.lr=0.01", "optimiser.encoder_lr_ratio=1", "ema=0.9",
+        *quick, "epochs=40", "data.augment=none", "optimiser.lr=0.02", "optimiser.encoder_lr_ratio=1", "ema=0.9",
     ]  # fmt: skip
     run = start(drawn, tmp_path / "run", assignments, data=data)
     assert run.miou > 0.9

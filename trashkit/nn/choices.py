@@ -52,9 +52,11 @@ def automatic(
     cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))
     cores = cores or 1
     found = [_device(device, processes)]
-    if not gpu:
-        found.append(Choice("threads", str(torch.get_num_threads()), f"torch's own choice on {cores} CPU cores"))
-    data, amp = config.data, config.amp
+    data, amp, threads = config.data, config.amp, config.threads
+    if threads == "auto":
+        threads = torch.get_num_threads()
+        if not gpu:
+            found.append(Choice("threads", str(threads), f"torch's own choice on {cores} CPU cores"))
     batch, workers = data.batch_size, data.workers
     if batch == "auto":
         choice = _batch_size(data.size, gpu=gpu, images=images, processes=processes)
@@ -80,6 +82,7 @@ def automatic(
             "data": data.model_copy(update={"batch_size": batch, "workers": workers}),
             "model": config.model.model_copy(update={"weights": source}),
             "amp": amp,
+            "threads": threads,
         }
     )
     return changed, found

@@ -13,9 +13,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from trashkit.nn.augment import Augment
 from trashkit.nn.cache import PhotoCache
-from trashkit.nn.resize import resize_photo
-
-__all__ = ["EpochBatches", "TrainPhotos", "ValidationPhotos", "epoch_order", "resize_photo", "train_loader"]
 
 Draw = tuple[int, int]
 """(epoch, position of the image)."""

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from trashkit import photos
 from trashkit.coco import Dataset, Image
 from trashkit.errors import TrashkitError
-from trashkit.nn.data import resize_photo
 from trashkit.nn.models import Segmenter
+from trashkit.nn.resize import resize_photo
 from trashkit.nn.tta import views
 from trashkit.progress import Progress, silent
 from trashkit.store import StoreType, create_store, open_store

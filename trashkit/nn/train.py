@@ -77,6 +77,8 @@ def train(
         for choice in choices:
             speak(str(choice))
     engine = start_accelerator(device, chosen.amp)
+    if engine.device.type == "cpu":
+        torch.set_num_threads(int(chosen.threads))
     spec = run_spec(chosen, data.dataset)
     torch.manual_seed(chosen.seed)
     model = build(spec, chosen.model.weights)
