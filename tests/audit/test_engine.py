@@ -81,6 +81,21 @@ def test_real_file_has_no_false_structure_errors(real_data: Path) -> None:
     assert [f.related_count for f in result.findings if f.code in ("S016", "S017")] == [715, 785]
 
 
+def test_a_field_that_all_annotations_lack_is_one_finding() -> None:
+    coco = clean_file()
+    for one in coco["annotations"]:
+        del one["iscrowd"]
+    del coco["annotations"][4]["area"]
+    found = audit(Coco.of(coco)).findings
+    assert [(f.code, f.row, f.related_count) for f in found] == [("S006", None, 108), ("S006", 4, 0)]
+
+
+def test_crowds_may_overlap_what_stands_in_them() -> None:
+    coco = clean_file()
+    coco["annotations"].append({**annotation(500, 1, 2, octagon(111, 91, 41)), "iscrowd": 1})
+    assert not codes(coco, select=["L"])
+
+
 def test_the_number_of_processes_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     coco = clean_file()
     coco["annotations"][5]["segmentation"][0][0] = -40
@@ -124,6 +139,26 @@ def test_a_run_length_mask_is_measured_as_pycocotools_measures_it() -> None:
         if made.area:
             x, y, w, h = coco_mask.toBbox(rle)
             assert made.box == (x, y, x + w, y + h)
+
+
+def test_parts_and_holes_of_a_mask_are_those_that_opencv_finds() -> None:
+    import cv2
+    from pycocotools import mask as coco_mask
+
+    from trashkit.audit.rle import hole_sizes, part_sizes, run_length_mask
+
+    rng = np.random.default_rng(4)
+    for _ in range(200):
+        height, width = rng.integers(1, 30, 2).tolist()
+        pixels = np.asfortranarray(rng.random((height, width)) < rng.random(), dtype=np.uint8)
+        counts = coco_mask.encode(pixels)["counts"].decode()
+        mask = run_length_mask({"size": [height, width], "counts": counts}, height, width)
+        parts = cv2.connectedComponentsWithStats(pixels, connectivity=8)[2][1:, cv2.CC_STAT_AREA]
+        assert sorted(part_sizes(mask)) == sorted(parts)
+        around = np.pad(1 - pixels, 1, constant_values=1)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(around, connectivity=4)
+        holes = [stats[n, cv2.CC_STAT_AREA] for n in range(1, len(stats)) if n != labels[0, 0]]
+        assert sorted(hole_sizes(mask)) == sorted(holes)
 
 
 def test_masks_and_polygons_are_compared_by_their_pixels() -> None:

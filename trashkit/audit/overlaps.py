@@ -45,6 +45,7 @@ def overlaps(shapes: Shapes) -> Overlaps:
     least = min(settings.contested_share, settings.overlap_iou, settings.contained_share)
     area, box = shapes.area, shapes.box
     usable = (shapes.image >= 0) & (area > 0) & (np.abs(box) <= MAX_COORDINATE).all(axis=1)
+    usable &= ~shapes.table.crowd[shapes.rows]  # crowds lie around and under single objects on purpose
     use = np.flatnonzero(usable)
     first, second = overlapping_boxes(box[use], shapes.image[use], area[use], least)
     first, second = use[first], use[second]

@@ -85,3 +85,80 @@ def _box(lengths: npt.NDArray[np.int64], rows: int) -> Box:
     top = 0 if several.any() else int((starts % rows).min())
     bottom = rows - 1 if several.any() else int((last % rows).max())
     return float(left), float(top), float(right + 1), float(bottom + 1)
+
+
+Ints = npt.NDArray[np.int64]
+
+
+def part_sizes(mask: RunLengths) -> Ints:
+    """Pixels of each part of a mask that hangs together, corners included (8-connected)."""
+    start, end, _ = _columns(mask, 1)
+    return _sizes(start, end, _components(start, end, mask.size[0], corners=True))
+
+
+def hole_sizes(mask: RunLengths) -> Ints:
+    """Pixels of each hole of a mask (4-connected), edges of the image and all that joins them left out."""
+    start, end, outside = _columns(mask, 0)
+    rows = mask.size[0]
+    label = _components(start, end, rows, corners=False)
+    outside = outside | (start % rows == 0) | (end % rows == 0)
+    open_labels = np.zeros(len(start), bool)
+    open_labels[label[outside]] = True
+    closed = ~open_labels[label]
+    return _sizes(start[closed], end[closed], label[closed])
+
+
+def _columns(mask: RunLengths, value: int) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
+    """Runs of a value within the mask's box, cut at columns: start, end, and whether in the box's first or last one.
+
+    Positions count down the columns of the image.
+    """
+    assert mask.lengths is not None
+    rows = mask.size[0]
+    if math.isnan(mask.box[0]):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, bool)
+    left, right = int(mask.box[0]), int(mask.box[2])
+    ends = np.cumsum(mask.lengths)
+    starts = ends - mask.lengths
+    start = np.clip(starts[value::2], left * rows, right * rows)
+    end = np.clip(ends[value::2], left * rows, right * rows)
+    if value == 0 and len(mask.lengths) % 2 == 0:  # the zeros after the last run need not be written
+        start, end = np.append(start, np.minimum(ends[-1], right * rows)), np.append(end, right * rows)
+    start, end = start[end > start], end[end > start]
+    touched = (end - 1) // rows - start // rows + 1
+    first = np.repeat(np.cumsum(touched) - touched, touched)
+    column = np.repeat(start // rows, touched) + np.arange(int(touched.sum())) - first
+    start = np.maximum(np.repeat(start, touched), column * rows)
+    end = np.minimum(np.repeat(end, touched), (column + 1) * rows)
+    return start, end, (column == left) | (column == right - 1)
+
+
+def _components(start: Ints, end: Ints, rows: int, *, corners: bool) -> Ints:
+    """[runs] number of the first run of each run's component; runs as `_columns` cuts them."""
+    reach = int(corners)
+    low = np.searchsorted(end, start + rows - reach, "right")
+    high = np.searchsorted(start, end + rows + reach, "left")
+    count = np.maximum(high - low, 0)
+    one = np.repeat(np.arange(len(start)), count)
+    other = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low, count)
+    next_column = start[other] // rows == start[one] // rows + 1
+    root = list(range(len(start)))
+    for a, b in zip(one[next_column].tolist(), other[next_column].tolist(), strict=True):
+        top, also = _top(root, a), _top(root, b)
+        root[max(top, also)] = min(top, also)
+    label = np.array(root, np.int64)
+    while len(label) and (label[label] != label).any():
+        label = label[label]
+    return label
+
+
+def _top(root: list[int], run: int) -> int:
+    while root[run] != run:
+        root[run] = root[root[run]]
+        run = root[run]
+    return run
+
+
+def _sizes(start: Ints, end: Ints, label: Ints) -> Ints:
+    pixels = np.bincount(label, weights=end - start)
+    return np.asarray(pixels[pixels > 0], np.int64)

@@ -102,6 +102,9 @@ OPTIONAL = {"area", "bbox", "iscrowd"}
 """Fields that a segmentation data set can be trained on without."""
 
 
+_LACKING = {name: f"{name} is missing" for name in sorted(OPTIONAL)}
+
+
 def number(value: Any) -> float | None:
     """A finite float, or None for everything else (numbers beyond floats included)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -188,15 +191,15 @@ def read_rows(coco: Coco, block: str, problems: list[RowProblem]) -> Rows:
 
 
 class _Sound(msgspec.Struct, gc=False):
-    """An annotation in which every field is as COCO has it; anything else is read slowly."""
+    """An annotation in which fields are as COCO has them or optional and missing; anything else is read slowly."""
 
     id: int | str
     image_id: int | str
     category_id: int | str
     segmentation: msgspec.Raw
-    area: float
-    bbox: tuple[float, float, float, float]
-    iscrowd: int
+    area: float | msgspec.UnsetType = msgspec.UNSET
+    bbox: tuple[float, float, float, float] | msgspec.UnsetType = msgspec.UNSET
+    iscrowd: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class AnnotationColumns(NamedTuple):
@@ -207,6 +210,7 @@ class AnnotationColumns(NamedTuple):
     category_row: npt.NDArray[np.int64]
     area: npt.NDArray[np.float64]
     bbox: npt.NDArray[np.float64]
+    crowd: npt.NDArray[np.bool_]
 
 
 def read_annotations(
@@ -218,12 +222,13 @@ def read_annotations(
     ids: list[Any] = [None] * count
     image_row, category_row = np.full(count, -2), np.full(count, -2)
     area, bbox = np.full(count, math.nan), np.full((count, 4), math.nan)
+    crowd = np.zeros(count, bool)
     sound = msgspec.json.Decoder(_Sound).decode
     for row, raw in enumerate(rows):
         text_problems("annotations", row, raw, problems)
         try:
             read = sound(raw)
-            if read.iscrowd not in (0, 1) or bytes(memoryview(read.segmentation)[:1]) not in b"[{":
+            if read.iscrowd not in (0, 1, msgspec.UNSET) or bytes(memoryview(read.segmentation)[:1]) not in b"[{":
                 raise ValueError
         except (msgspec.MsgspecError, ValueError, RecursionError):
             record = _read_slowly(row, raw, problems)
@@ -236,13 +241,20 @@ def read_annotations(
             box = record.get("bbox")
             if _is_box(box) is None:
                 bbox[row] = box
+            crowd[row] = record.get("iscrowd") in (1, True)
             continue
         ids[row] = read.id
         image_row[row] = images.get(read.image_id, -1)
         category_row[row] = categories.get(read.category_id, -1)
-        area[row] = read.area
-        bbox[row] = read.bbox
-    return AnnotationColumns(ids, image_row, category_row, area, bbox)
+        if msgspec.UNSET in (read.area, read.bbox, read.iscrowd):
+            lacking = [name for name in _LACKING if getattr(read, name) is msgspec.UNSET]
+            problems += [RowProblem("optional", "annotations", row, name, _LACKING[name]) for name in lacking]
+        if read.area is not msgspec.UNSET:
+            area[row] = read.area
+        if read.bbox is not msgspec.UNSET:
+            bbox[row] = read.bbox
+        crowd[row] = read.iscrowd == 1
+    return AnnotationColumns(ids, image_row, category_row, area, bbox, crowd)
 
 
 def _read_slowly(row: int, raw: msgspec.Raw, problems: list[RowProblem]) -> dict[str, Any]:

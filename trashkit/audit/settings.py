@@ -56,11 +56,11 @@ class Settings:
     """A size, shape or count is an outlier this many (robust) standard deviations from its class's median."""
     outlier_sample: int = 30
     """Classes with fewer annotations than this have no outliers."""
-    dark_photo: float = 30.0
-    """A photo is dark when its mean brightness is below this, of 255 ..."""
-    bright_photo: float = 240.0
-    """... and bright above this."""
-    blurred_photo: float = 15.0
+    dark_photo: float = 60.0
+    """A photo is dark when 95 % of its pixels are below this grey level, of 255 ..."""
+    bright_photo: float = 225.0
+    """... and bright when 95 % are above this."""
+    blurred_photo: float = 10.0
     """A photo is blurred when the variance of its Laplacian, at 512 pixels, is below this."""
     empty_photo: float = 4.0
     """A photo is empty when its grey levels deviate by less than this, of 255."""

@@ -56,6 +56,8 @@ class Table:
     """[N] the file's own areas."""
     bbox: Floats
     """[N, 4] the file's own boxes: left, top, width, height."""
+    crowd: npt.NDArray[np.bool_]
+    """[N] whether an annotation says that it outlines a crowd, not one object."""
     against: Table | None = None
     """The other file, such as the test set, where one is given."""
     measures: Measures | None = None
@@ -149,6 +151,7 @@ def read_table(coco: Coco, settings: Settings, against: Coco | None = None) -> T
         category_row=columns.category_row,
         area=columns.area,
         bbox=columns.bbox,
+        crowd=columns.crowd,
         against=read_table(against, settings) if against is not None else None,
         records_of={"images": images.records, "categories": categories.records},
     )

@@ -105,6 +105,7 @@ def speck(shapes: Shapes) -> Iterator[Hit]:
     for annotation, mask in shapes.masks.items():
         if mask.lengths is not None and shapes.area[annotation] > settings.speck_area:
             specks[annotation] = _small(part_sizes(mask), min(settings.speck_area, settings.speck_share * mask.area))
+    specks[shapes.table.crowd[shapes.rows]] = 0
     for annotation in np.flatnonzero(specks).tolist():
         count = int(specks[annotation])
         what = "a part is" if count == 1 else f"{count} parts are"
@@ -146,6 +147,7 @@ def pin_hole(shapes: Shapes) -> Iterator[Hit]:
     for annotation, mask in shapes.masks.items():
         if mask.lengths is not None and mask.area > settings.speck_area:
             holes[annotation] = _small(hole_sizes(mask), settings.speck_area)
+    holes[shapes.table.crowd[shapes.rows]] = 0
     for annotation in np.flatnonzero(holes).tolist():
         count = int(holes[annotation])
         what = "a hole is" if count == 1 else f"{count} holes are"
