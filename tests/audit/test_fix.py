@@ -44,7 +44,7 @@ def test_exact_duplicates_go_and_the_earliest_stays():
 
 def test_duplicates_that_differ_in_more_than_measures_are_left_to_people():
     value = clean_file()
-    value["annotations"].append({**copy.deepcopy(value["annotations"][0]), "id": 900, "iscrowd": 1})
+    value["annotations"].append({**copy.deepcopy(value["annotations"][0]), "id": 900, "occluded": True})
     result, annotations = fixed(value)
     assert annotations == value["annotations"] and result.kept_back == 1
     assert len(fixed(value, unsafe=True)[1]) == len(annotations) - 1
