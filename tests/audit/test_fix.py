@@ -107,6 +107,17 @@ def test_images_that_cannot_be_used_go_with_all_that_refers_to_them(tmp_path):
     assert fix(result.coco, unsafe=True, workers=1, **options).edits == []
 
 
+def test_nothing_is_clipped_where_the_image_has_another_size():
+    value = clean_file()
+    value["images"][0].update(width=320, height=240)  # drawn at twice the size
+    value["images"][1].update(width=480, height=640)  # x and y swapped
+    result, annotations = fixed(value, unsafe=True)
+    assert annotations == value["annotations"]
+    assert [(edit.block, edit.row, edit.author) for edit in result.edits] == [("images", 1, "G012")]
+    assert result.coco.record("images", 1) == {**value["images"][1], "width": 640, "height": 480}
+    assert fixed(value)[0].edits == []
+
+
 def test_half_a_pixel_and_closed_rings_are_no_reason_to_touch_a_row():
     value = clean_file()
     for annotation in value["annotations"]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trashkit.audit.engine import audit
-from trashkit.audit.fixers import FIXERS, STAGES
-from trashkit.audit.registry import chosen
+from trashkit.audit.fixers import FIXERS, MISPLACED, STAGES
+from trashkit.audit.registry import checks, chosen
 from trashkit.audit.settings import Settings
 from trashkit.audit.workbench import Workbench
 from trashkit.coco.dataset import Coco
@@ -49,6 +49,8 @@ def propose(
 
 
 def _cure(bench: Workbench, findings: Iterable[Finding]) -> None:
+    findings = list(findings)
+    bench.set_misplaced(finding.row for finding in findings if finding.name in MISPLACED)
     listed = [f for f in findings if f.fix is not None and f.name in FIXERS]
     for stage in STAGES:
         for finding in sorted((f for f in listed if f.name in stage), key=lambda f: (f.block, f.row or 0, f.code)):
@@ -78,9 +80,9 @@ def fix(
     a fix would change, so fixing the result changes nothing.
     """
     wanted = [check for check in chosen(select, ignore) if check.name in FIXERS]
-    codes = [check.code for check in wanted if check.on != "photos" or images is not None]
-    if not codes:
+    if not any(check.on != "photos" or images is not None for check in wanted):
         return FixResult(coco, [], 0, 0)
+    guards = [check.code for check in checks().values() if check.name in MISPLACED]
     bench = Workbench(coco, unsafe=unsafe, settings=settings)
     spared = _rejections(coco, decisions)
     rejected: set[tuple[str, int, str]] = set()
@@ -91,7 +93,7 @@ def fix(
             settings=settings,
             images=images,
             against=against,
-            select=codes,
+            select=[check.code for check in wanted if check.on != "photos" or images is not None] + guards,
             workers=workers,
             progress=progress,
         ).findings
@@ -105,9 +107,6 @@ def fix(
         if len(bench.edits) == edits:
             break
         edits, images = len(bench.edits), None  # photos stay as they are: one look is enough
-        codes = [check.code for check in wanted if check.on != "photos"]
-        if not codes:
-            return FixResult(apply(coco, bench.edits), bench.edits, len(bench.kept_back), len(rejected))
         fixed = apply(coco, bench.edits)
     return FixResult(fixed, bench.edits, len(bench.kept_back), len(rejected))
 
@@ -123,7 +122,9 @@ def _in_source(bench: Workbench, findings: Iterable[Finding]) -> Iterable[Findin
             count = bench.coco.count(finding.block)
             kept[finding.block] = [row for row in range(count) if (finding.block, row) not in bench.deleted]
         rows = kept[finding.block]
-        yield replace(finding, row=rows[finding.row], related=tuple(rows[row] for row in finding.related))
+        # related rows may be another file's
+        related = tuple(rows[row] for row in finding.related if row < len(rows))
+        yield replace(finding, row=rows[finding.row], related=related)
 
 
 def _rejections(coco: Coco, decisions: Iterable[Edit]) -> set[tuple[str, int, str]]:

@@ -47,7 +47,7 @@ def clip(bench: Workbench, finding: Finding) -> None:
     assert finding.row is not None
     record = bench.record("annotations", finding.row)
     size = bench.size(record)
-    if size is None or not _has_sound_rings(record):
+    if size is None or record["image_id"] in bench.misplaced or not _has_sound_rings(record):
         return
     inside = clip_rings(record["segmentation"], *size)
     if not inside:
@@ -73,6 +73,13 @@ def drop_broken(bench: Workbench, finding: Finding) -> None:
 def remove(bench: Workbench, finding: Finding) -> None:
     """Delete the row."""
     bench.remove(finding)
+
+
+def swap_sides(bench: Workbench, finding: Finding) -> None:
+    """Change an image's width for its height, which its annotations fit."""
+    assert finding.row is not None
+    image = bench.record("images", finding.row)
+    bench.set(finding, {"width": image["height"], "height": image["width"]}, kind="unsafe")
 
 
 def remove_image(bench: Workbench, finding: Finding) -> None:
@@ -167,6 +174,7 @@ STAGES: tuple[dict[str, Fixer], ...] = (
         "file-name-in-both-files": remove_image,
         "row-is-no-object": remove,
     },
+    {"axes-swapped": swap_sides},
     {"dangling-image-id": remove, "dangling-category-id": remove, "empty-segmentation": remove},
     {"duplicate-annotation": remove_double},
     {"duplicate-annotation-id": renumber},
@@ -182,6 +190,9 @@ STAGES: tuple[dict[str, Fixer], ...] = (
     {"area-mismatch": remeasure, "bbox-mismatch": remeasure},
 )
 """The fixer of each check that has one, by the check's name; a later stage sees what the earlier ones made."""
+
+MISPLACED = frozenset({"axes-swapped", "annotated-at-other-scale"})
+"""Checks whose findings say that an image and its annotations do not belong together: nothing is clipped there."""
 
 FIXERS: dict[str, Fixer] = {name: fixer for stage in STAGES for name, fixer in stage.items()}
 """All stages in one table."""

@@ -24,6 +24,7 @@ class Workbench:
     """Collects edits; later fixes see what earlier ones made of a row.
 
     coco: the source file, whose rows all edits name. unsafe: whether unsafe fixes are wanted. settings: thresholds.
+    misplaced: ids of images that do not fit their annotations.
     kept_back: code, block and row of fixes that were not done because they are unsafe.
     """
 
@@ -35,6 +36,7 @@ class Workbench:
         self.kept_back: set[tuple[str, str, int]] = set()
         self.deleted: set[tuple[str, int]] = set()
         self.current: dict[tuple[str, int], dict[str, Any]] = {}
+        self.misplaced: set[Any] = set()
         self._highest: dict[str, int] = {}
 
     def record(self, block: str, row: int) -> Any:
@@ -49,7 +51,8 @@ class Workbench:
     def sizes(self) -> dict[Any, tuple[int, int]]:
         """(height, width) of images by id; the first image of an id counts, sizes that are none are left out."""
         found: dict[Any, tuple[int, int]] = {}
-        for image in self.coco.records("images"):
+        for row in range(self.coco.count("images")):
+            image = self.record("images", row)
             if isinstance(image, dict) and ids_in(image.get("id")):
                 height, width = _side(image.get("height")), _side(image.get("width"))
                 if height and width:
@@ -60,6 +63,10 @@ class Workbench:
         """(height, width) of an annotation's image, None where it is unknown."""
         image_id = record.get("image_id") if isinstance(record, dict) else None
         return self.sizes.get(image_id) if ids_in(image_id) else None
+
+    def set_misplaced(self, image_rows: Iterable[int | None]) -> None:
+        """Images whose annotations were drawn for another size: cutting these off at the border would lose them."""
+        self.misplaced = {id_of(self.record("images", row)) for row in image_rows if row is not None}
 
     def fresh_id(self, block: str) -> int:
         """The next whole number above all ids of a block, and above those given out before."""
@@ -113,6 +120,8 @@ class Workbench:
         )
         self.edits.append(edit)
         self.current[block, row] = {**record, **new}
+        if block == "images":
+            self.__dict__.pop("sizes", None)
 
     def remove(self, finding: Finding, row: int | None = None, *, kind: FixKind = "unsafe") -> None:
         """Delete the finding's row, or another of its block."""

@@ -128,7 +128,7 @@ def axes_swapped(shapes: Shapes) -> Iterator[Hit]:
         {"images": [{"id": 1, "width": 480, "height": 640}], "annotations": [{"image_id": 1,
          "segmentation": [[600, 400, 639, 400, 639, 470]]}]}
 
-    Cure: correct width and height, after a look at the photo.
+    Cure: correct width and height, as `trashkit fix --unsafe` does, after a look at the photo.
     """
     for row, members, (_, _, right, bottom, width, height) in _images(shapes):
         if width != height and right <= height + 2 and bottom <= width + 2:
@@ -136,7 +136,7 @@ def axes_swapped(shapes: Shapes) -> Iterator[Hit]:
                 f"{len(members)} annotations reach to ({right:.0f}, {bottom:.0f}) in an image of {width:.0f}x"
                 f"{height:.0f} px: they fit with width and height swapped"
             )
-            yield Hit(row, message, float(max(right - width, bottom - height)), block="images")
+            yield Hit(row, message, float(max(right - width, bottom - height)), "unsafe", block="images")
 
 
 def _scale(coco: dict[str, Any]) -> None:
