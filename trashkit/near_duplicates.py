@@ -33,10 +33,10 @@ CELLS = 16
 FEATURES = 300
 BATCH = 512
 
-NEIGHBOURS = 6
+NEIGHBOURS = 4
 """Most similar photos that are verified for each photo and view."""
-PROBES = 12
-"""Lists of the inverted file that are searched for each photo; with up to 144 photos that is all of them."""
+PROBES = 16
+"""Lists of the inverted file that are searched for each photo; with up to 256 photos that is all of them."""
 MIN_COSINE = 0.4
 """Descriptors of photos that are verified have at least this cosine. Embedded scenes: 99 % of true pairs, 1 % of
 others."""

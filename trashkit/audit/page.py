@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,16 @@ from numpy.typing import NDArray
 
 from trashkit import masks, photos
 from trashkit.audit.engine import AuditResult
+from trashkit.audit.page_data_set import data_set
 from trashkit.audit.registry import checks
 from trashkit.coco import Coco
-from trashkit.coco.classes import palette
 from trashkit.coco.dataset import ids_in
 from trashkit.coco.segmentation import check_segmentation
 from trashkit.errors import TrashkitError
 from trashkit.finding import Finding, Severity
 from trashkit.progress import Progress, silent
 from trashkit.report import html
-from trashkit.report.overlay import side_by_side
+from trashkit.report.overlay import sheet
 
 Pixels = NDArray[np.uint8]
 
@@ -59,7 +58,7 @@ def audit_page(
             ),
             html.gallery(list(_cards(facts, _worst(result.findings), against, progress))),
             html.heading("The data set"),
-            *_data_set(coco),
+            *data_set(coco, images=images, against=against),
         ],
     )
 
@@ -67,21 +66,30 @@ def audit_page(
 def _summary(coco: Coco, result: AuditResult) -> Iterable[html.Html]:
     counts = ", ".join(f"{coco.count(block):,} {block}" for block in ("images", "annotations", "categories"))
     severities = Counter(finding.severity for finding in result.findings)
-    found = ", ".join(f"{severities[severity]:,} {severity.value}" for severity in Severity)
-    yield html.paragraph(f"{counts}. Findings: {found}.", css="lead")
+    yield html.paragraph(f"{counts}.", css="lead")
+    if not result.findings:
+        yield html.paragraph("Nothing was found.", css="lead")
+        return
+    chips = [
+        html.Html(
+            f'<span class="chip" style="background:{COLORS[one]}">{severities[one]:,} {html.safe(one.value)}</span>'
+        )
+        for one in Severity
+    ]
+    yield html.paragraph(html.join(chips))
     by_code = Counter(finding.code for finding in result.findings)
     known = checks()
-    if by_code:
-        bars = [
-            (f"{code} {known[code].name}"[:24], float(number), COLORS[known[code].severity])
-            for code, number in by_code.most_common(20)
-        ]
-        yield html.bars("Findings by code", bars, form="{:,.0f}")
+    bars = [
+        (f"{code} {known[code].name}"[:28], float(number), COLORS[known[code].severity])
+        for code, number in by_code.most_common(20)
+    ]
+    yield html.bars("Findings by code", bars, form="{:,.0f}")
     rows = [
         (code, known[code].name, known[code].severity.value, number, known[code].title)
         for code, number in sorted(by_code.items())
     ]
-    yield html.table(("code", "name", "severity", "findings", "what it is"), rows)
+    table = html.table(("code", "name", "severity", "findings", "what it is"), rows)
+    yield html.folded("What each code means", [table])
 
 
 def _worst(findings: Sequence[Finding]) -> list[Finding]:
@@ -90,9 +98,21 @@ def _worst(findings: Sequence[Finding]) -> list[Finding]:
         by_code[finding.code].append(finding)
     chosen: list[Finding] = []
     for code in sorted(by_code, key=lambda code: (by_code[code][0].severity.rank, code)):
-        ordered = sorted(by_code[code], key=lambda finding: -(finding.score if finding.score is not None else 0.0))
+        # Of a group, such as photos of one scene, the first stands for all.
+        groups = {_group(finding): finding for finding in reversed(by_code[code])}
+        ordered = sorted(reversed(groups.values()), key=_badness)
         chosen += ordered[:PER_CODE]
     return chosen
+
+
+def _group(finding: Finding) -> object:
+    if finding.row is None or not finding.related:
+        return id(finding)
+    return finding.block, frozenset((finding.row, *finding.related))
+
+
+def _badness(finding: Finding) -> float:
+    return -finding.score if finding.score is not None and math.isfinite(finding.score) else 0.0
 
 
 class _Facts:
@@ -249,54 +269,4 @@ def _draw_images(rows: Iterable[tuple[_Facts, int]]) -> Pixels | None:
         seen = facts.photo(row) if row < len(facts.images) else None
         if seen is not None:
             pictures.append(photos.shrink(seen[0], SIDE))
-    return side_by_side(pictures) if pictures else None
-
-
-def _data_set(coco: Coco) -> Iterable[html.Html]:
-    """Class and size distributions of what can be read."""
-    facts = _Facts(coco, None)
-    instances: Counter[str] = Counter()
-    on_images: dict[str, set[int]] = defaultdict(set)
-    sides: list[float] = []
-    per_image: Counter[int] = Counter()
-    for row in range(coco.count("annotations")):
-        annotation = facts.annotation(row)
-        image = facts.image_of(annotation)
-        if image is None:
-            continue
-        name = facts.class_of(annotation)
-        instances[name] += 1
-        on_images[name].add(image)
-        per_image[image] += 1
-        size, area = facts.size(image), annotation.get("area")
-        if size and isinstance(area, int | float) and not isinstance(area, bool) and 0 < area < math.inf:
-            sides.append(math.sqrt(area / (size[0] * size[1])))
-    names = list(dict.fromkeys([*facts.names.values(), *instances]))
-    color = dict(zip(names, palette(len(names) + 1)[1:], strict=True))
-    yield html.bars(
-        "Annotations per class",
-        [(name[:24], float(instances[name]), html.rgb(color[name])) for name in names],
-        form="{:,.0f}",
-    )
-    yield html.bars(
-        "Images with the class",
-        [(name[:24], float(len(on_images[name])), html.rgb(color[name])) for name in names],
-        form="{:,.0f}",
-    )
-    edges = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, math.inf]
-    counted, _ = np.histogram(sides, edges)
-    labels = [
-        f"{low:.0%} to {high:.0%}" if high < 9 else f"over {low:.0%}"
-        for low, high in pairwise(edges)
-    ]
-    yield html.bars(
-        "Object side as a share of the image's",
-        [(label, float(n), "#7a8fa6") for label, n in zip(labels, counted, strict=True)],
-        form="{:,.0f}",
-    )
-    numbers = Counter(min(per_image[row], 20) for row in range(len(facts.images)))
-    yield html.bars(
-        "Objects per image",
-        [(f"{n}{' or more' if n == 20 else ''}", float(numbers[n]), "#7a8fa6") for n in range(21) if numbers[n]],
-        form="{:,.0f}",
-    )
+    return sheet(pictures, columns=2) if pictures else None

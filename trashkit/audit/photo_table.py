@@ -31,8 +31,9 @@ LONGEST = 512
 class Seen(NamedTuple):
     """One photo. Statistics are NaN, digest is empty and look is None where it could not be decoded.
 
-    brightness, contrast: mean and standard deviation of grey, 0 .. 255. colour: mean distance of the channels from
-    grey, 0 .. 255. sharpness: variance of the Laplacian of grey. look: what near-duplicates are told by.
+    brightness, contrast: mean and standard deviation of grey, 0 .. 255. shadows, highlights: grey levels below and
+    above which a twentieth of the pixels lie. colour: how far channels are from grey, 0 .. 255, in all but a hundredth
+    of the picture. sharpness: variance of the Laplacian of grey. look: what near-duplicates are told by.
     """
 
     state: State
@@ -42,6 +43,8 @@ class Seen(NamedTuple):
     look: near_duplicates.Look | None = None
     brightness: float = math.nan
     contrast: float = math.nan
+    shadows: float = math.nan
+    highlights: float = math.nan
     colour: float = math.nan
     sharpness: float = math.nan
 
@@ -65,9 +68,7 @@ class PhotoTable:
         looks = [one.look for one in (*self.seen, *self.against)]
         rows = [row for row, one in enumerate(looks) if one is not None]
         groups = np.full(len(looks), -1, np.intp)
-        groups[rows] = near_duplicates.near_groups(
-            [one for one in looks if one is not None], progress=self.progress
-        )
+        groups[rows] = near_duplicates.near_groups([one for one in looks if one is not None], progress=self.progress)
         return groups[: len(self.seen)], groups[len(self.seen) :]
 
     def values(self, name: str) -> Floats:
@@ -120,6 +121,7 @@ def _look_at(folder: Path, name: str | None, size: tuple[int, int] | None) -> Se
         return Seen("truncated" if "truncated" in error.message else "unreadable", error.message, info)
     small = photos.shrink(photo, LONGEST)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    darker = np.cumsum(cv2.calcHist([grey], [0], None, [256], [0, 256])[:, 0]) / grey.size
     tiny = photos.shrink(small, 64).astype(np.int16)
     return Seen(
         "ok",
@@ -129,7 +131,9 @@ def _look_at(folder: Path, name: str | None, size: tuple[int, int] | None) -> Se
         near_duplicates.look(small),
         float(grey.mean()),
         float(grey.std()),
-        float(np.abs(tiny - tiny.mean(axis=2, keepdims=True)).mean()),
+        float(np.searchsorted(darker, 0.05)),
+        float(np.searchsorted(darker, 0.95)),
+        float(np.percentile(np.abs(tiny - tiny.mean(axis=2, keepdims=True)).max(axis=2), 99)),
         float(cv2.Laplacian(grey, cv2.CV_32F).var()),
     )
 

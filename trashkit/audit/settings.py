@@ -64,8 +64,8 @@ class Settings:
     """A photo is blurred when the variance of its Laplacian, at 512 pixels, is below this."""
     empty_photo: float = 4.0
     """A photo is empty when its grey levels deviate by less than this, of 255."""
-    grey_photo: float = 1.0
-    """A photo is grey when its channels differ from grey by less than this on average, of 255."""
+    grey_photo: float = 2.0
+    """A photo is grey when its channels lie less than this from grey nearly everywhere, of 255."""
     small_photo: int = 64
     """A photo with a shorter side than this is small."""
     usual_size: float = 0.9

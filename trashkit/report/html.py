@@ -77,11 +77,11 @@ def bars(
     parts: list[str] = []
     for n, (label, value, color) in enumerate(values):
         y = 22 * n
-        parts.append(f'<text x="150" y="{y + 15}" text-anchor="end">{escape(label)}</text>')
-        length = 0.0 if isnan(value) else max(0.0, min(1.0, value / full)) * 330
-        parts.append(f'<rect x="158" y="{y + 3}" width="{length:.1f}" height="15" rx="2" fill="{escape(color)}"/>')
+        parts.append(f'<text x="196" y="{y + 15}" text-anchor="end">{escape(label)}</text>')
+        length = 0.0 if isnan(value) else max(0.0, min(1.0, value / full)) * 290
+        parts.append(f'<rect x="204" y="{y + 3}" width="{length:.1f}" height="15" rx="2" fill="{escape(color)}"/>')
         shown = "–" if isnan(value) else form.format(value)
-        parts.append(f'<text x="{164 + length:.1f}" y="{y + 15}" class="value">{escape(shown)}</text>')
+        parts.append(f'<text x="{210 + length:.1f}" y="{y + 15}" class="value">{escape(shown)}</text>')
     svg = f'<svg viewBox="0 0 580 {height}" width="580" height="{height}" role="img">{"".join(parts)}</svg>'
     return Html(f"<figure><figcaption>{safe(title)}</figcaption>{svg}</figure>")
 
@@ -120,6 +120,37 @@ def picture(pixels: Pixels, *, alt: str = "", quality: int = 82) -> Html:
         raise ValueError("the picture could not be encoded")
     encoded = base64.b64encode(data.tobytes()).decode()
     return Html(f'<img loading="lazy" alt="{escape(alt)}" src="data:image/jpeg;base64,{encoded}">')
+
+
+def figure(caption: object, body: object) -> Html:
+    """Anything with a caption above it."""
+    return Html(f"<figure><figcaption>{safe(caption)}</figcaption>{safe(body)}</figure>")
+
+
+def block(title: object, pieces: Iterable[object]) -> Html:
+    """Small pieces next to each other under one title."""
+    return Html(f'<section class="block"><h3>{safe(title)}</h3><div class="tiles">{join(pieces)}</div></section>')
+
+
+def folded(title: object, pieces: Iterable[object]) -> Html:
+    """Pieces that a click shows."""
+    return Html(f"<details><summary>{safe(title)}</summary>{join(pieces)}</details>")
+
+
+def matrix(title: object, shares: NDArray[np.float64], rows: Sequence[str], columns: Sequence[str]) -> Html:
+    """A table of shares [R, C] from 0 to 1, each cell as dark as its share; NaN stays empty."""
+    head = join(Html(f'<th class="turned"><span>{safe(name)}</span></th>') for name in columns)
+    body = []
+    for name, values in zip(rows, shares, strict=True):
+        cells = [
+            Html("<td></td>")
+            if isnan(value)
+            else Html(f'<td style="background:rgba(47,126,216,{min(max(value, 0), 1):.2f})">{value:.0%}</td>')
+            for value in values
+        ]
+        body.append(Html(f"<tr><th>{safe(name)}</th>{join(cells)}</tr>"))
+    table = f'<table class="matrix"><thead><tr><th></th>{head}</tr></thead><tbody>{join(body)}</tbody></table>'
+    return figure(title, Html(f'<div class="scroll">{table}</div>'))
 
 
 @dataclass(frozen=True)
@@ -177,15 +208,22 @@ _STYLE = """
 :root{--ink:#1c2126;--soft:#67717c;--line:#dfe3e7;--paper:#fff;--card:#f7f8f9}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ec;--soft:#9aa5b0;--line:#363c43;--paper:#15181b;--card:#1e2226}}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);margin:0}
-main{max-width:1180px;margin:0 auto;padding:24px}
+main{box-sizing:border-box;max-width:1250px;margin:0 auto;padding:24px}
 h1{font-size:26px}h2{margin-top:36px;border-bottom:1px solid var(--line)}h3{font-size:14px;margin:0 0 6px}
 .lead{font-size:17px}.note{color:var(--soft)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:4px 12px 4px 0;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
 th{cursor:pointer;white-space:nowrap}td.number{text-align:right}
-figure{margin:12px 24px 12px 0;display:inline-block;vertical-align:top;max-width:100%}
+figure{margin:12px 12px 12px 0;display:inline-block;vertical-align:top;max-width:100%}
 figcaption{font-weight:600;margin-bottom:4px}svg{max-width:100%;font-size:12px}
 svg text{fill:var(--ink)}svg text.value{fill:var(--soft)}
+.tiles{display:flex;flex-wrap:wrap}.tiles figure{margin:6px 14px 6px 0}.tiles figcaption{font-weight:400;font-size:13px}
+.tiles img{width:128px}details{margin:12px 0}summary{cursor:pointer;font-weight:600}
+.matrix{font-size:12px}.matrix th{cursor:default;font-weight:400;padding:2px 8px;border:0;text-align:right}
+.matrix th.turned{height:112px;vertical-align:bottom;padding:2px;text-align:left}
+.matrix th.turned span{writing-mode:vertical-rl;transform:rotate(180deg)}
+.matrix td{padding:3px 6px;text-align:right;min-width:34px;border:1px solid var(--line)}
+.chip{display:inline-block;border-radius:14px;padding:4px 14px;margin:0 8px 0 0;color:#fff;font-weight:600}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(260px,1fr));gap:14px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:10px;overflow-wrap:anywhere}
 .card[hidden]{display:none}.card p{margin:6px 0 0;font-size:13px}
@@ -209,7 +247,7 @@ for (const gallery of document.querySelectorAll('.gallery')) {
   boxes.forEach(b => b.addEventListener('change', update));
   update();
 }
-for (const th of document.querySelectorAll('th')) th.addEventListener('click', () => {
+for (const th of document.querySelectorAll('table:not(.matrix) th')) th.addEventListener('click', () => {
   const body = th.closest('table').tBodies[0], n = th.cellIndex, down = th.dataset.down === '1';
   th.dataset.down = down ? '' : '1';
   const rows = [...body.rows].sort((a, b) => {

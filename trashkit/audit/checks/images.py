@@ -10,6 +10,7 @@ from trashkit.audit.photo_table import PhotoTable, Seen
 from trashkit.audit.registry import Hit, check
 from trashkit.finding import Severity
 
+
 def _in_state(photos: PhotoTable, state: str) -> Iterator[Hit]:
     for row, one in enumerate(photos.seen):
         if one.state == state:
@@ -208,12 +209,13 @@ def photo_leak(photos: PhotoTable) -> Iterator[Hit]:
         first = (same or rows)[0]
         name = against.file_names[first] or f"images[{first}]"
         what = "is the same photo as" if same else "shows nearly the same picture as"
-        yield Hit(row, f"{what} {name} of the other file", 1.0 if same else 0.5, related=same or rows, block="images")
+        score = 1.0 if same else 0.5
+        yield Hit(row, f"{what} {name} of the other file", score, "unsafe", same or rows, "images")
 
 
 @check("I012", "dark-photo", Severity.INFO, on="photos")
 def dark_photo(photos: PhotoTable) -> Iterator[Hit]:
-    """The photo is so dark that little can be seen: mean brightness below 30 of 255.
+    """The photo is so dark that little can be seen: 95 % of its pixels lie below level 60 of 255.
 
     Example: taken at night without flash.
 
@@ -221,13 +223,13 @@ def dark_photo(photos: PhotoTable) -> Iterator[Hit]:
     """
     limits = photos.table.settings
     for row, one in photos.decoded():
-        if one.brightness < limits.dark_photo and one.contrast >= limits.empty_photo:
-            yield Hit(row, f"mean brightness {one.brightness:.0f} of 255", 255 - one.brightness, block="images")
+        if one.highlights < limits.dark_photo and one.contrast >= limits.empty_photo:
+            yield Hit(row, f"95 % of it below level {one.highlights:.0f} of 255", 255 - one.highlights, block="images")
 
 
 @check("I013", "bright-photo", Severity.INFO, on="photos")
 def bright_photo(photos: PhotoTable) -> Iterator[Hit]:
-    """The photo is nearly white: mean brightness above 235 of 255.
+    """The photo is nearly white: 95 % of its pixels lie above level 225 of 255.
 
     Example: overexposed, or a small object on a white page.
 
@@ -235,13 +237,13 @@ def bright_photo(photos: PhotoTable) -> Iterator[Hit]:
     """
     limits = photos.table.settings
     for row, one in photos.decoded():
-        if one.brightness > limits.bright_photo and one.contrast >= limits.empty_photo:
-            yield Hit(row, f"mean brightness {one.brightness:.0f} of 255", one.brightness, block="images")
+        if one.shadows > limits.bright_photo and one.contrast >= limits.empty_photo:
+            yield Hit(row, f"95 % of it above level {one.shadows:.0f} of 255", one.shadows, block="images")
 
 
 @check("I014", "blurred-photo", Severity.INFO, on="photos")
 def blurred_photo(photos: PhotoTable) -> Iterator[Hit]:
-    """The photo has hardly any edges: variance of its Laplacian at 512 px below 15.
+    """The photo has hardly any edges: variance of its Laplacian at 512 px below 10.
 
     Source: Pech-Pacheco et al. 2000. Smooth subjects on smooth ground look the same to this measure.
 
