@@ -9,14 +9,17 @@ import typer
 from trashkit import __version__
 from trashkit.cli import (
     audit,
+    compare,
     data,
     demo,
     doctor,
     edits,
     ensemble,
     fix,
+    leaderboard,
     predict,
     recipes,
+    review,
     runs,
     score,
     split,
@@ -57,14 +60,17 @@ def root(
 DATA, MODEL, HELP = "Annotations", "Models and predictions", "Supporting cast"
 app.command("audit", rich_help_panel=DATA)(audit.audit)
 app.command("fix", rich_help_panel=DATA)(fix.fix)
+app.command("review", rich_help_panel=DATA)(review.review)
 app.add_typer(edits.app, name="edits", rich_help_panel=DATA)
 app.add_typer(split.app, name="split", rich_help_panel=DATA)
 app.add_typer(data.app, name="data", rich_help_panel=DATA)
 app.command("train", rich_help_panel=MODEL)(train.train)
 app.command("predict", rich_help_panel=MODEL)(predict.predict)
 app.command("score", rich_help_panel=MODEL)(score.score)
+app.command("compare", rich_help_panel=MODEL)(compare.compare)
 app.command("ensemble", rich_help_panel=MODEL)(ensemble.ensemble)
 app.add_typer(submit.app, name="submit", rich_help_panel=MODEL)
+app.add_typer(leaderboard.app, name="leaderboard", rich_help_panel=MODEL)
 app.command("runs", rich_help_panel=MODEL)(runs.runs)
 app.add_typer(recipes.app, name="recipes", rich_help_panel=MODEL)
 app.command("demo", rich_help_panel=HELP)(demo.demo)

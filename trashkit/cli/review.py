@@ -1,0 +1,172 @@
+"""``trashkit review``: look at findings, decide, and get an edit log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trashkit.cli.output import Overwrite, command, note, progress, show, warn
+from trashkit.errors import TrashkitError
+
+if TYPE_CHECKING:
+    from trashkit.coco import Coco
+    from trashkit.coco.edit import Edit
+    from trashkit.finding import Finding
+    from trashkit.review.room import Fix, Room
+
+
+def review(
+    annotations: Annotated[Path, typer.Argument(metavar="ANN.json", help="COCO annotation file. It is not changed.")],
+    images: Annotated[Path, typer.Option("--images", help="Folder of the photos.")],
+    edits: Annotated[
+        Path, typer.Option("--edits", metavar="LOG.jsonl", help="Edit log for the decisions; one that exists goes on.")
+    ],
+    findings: Annotated[
+        Path | None,
+        typer.Option("--findings", metavar="F.json", help="What `audit --json` printed; default: audit now."),
+    ] = None,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="Port of the App, on this machine alone.")
+    ] = 5151,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")] = True,
+    reviewer: Annotated[
+        str | None, typer.Option("--reviewer", help="Who decides, for the log; default: the user's name.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="trashkit.toml", help="Thresholds of the checks.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Review findings in the FiftyOne App; every decision lands in an edit log at once.
+
+    The App shows each finding with its proposed fix, before and after. Accept it, reject it, change the class, delete,
+    merge, mark an image as unusable, leave a note, or draw in the Annotate tab. Ctrl-C ends the review; the same
+    command goes on with it. `trashkit fix --edits` applies the log: what nobody decided on stays as it is.
+
+    Examples:
+
+      trashkit review ANN.json --images data --edits review.jsonl
+
+      trashkit review ANN.json --images data --edits review.jsonl --findings audit.json --port 5160 --no-browser
+
+      trashkit fix ANN.json --edits review.jsonl --out REVIEWED.json
+    """
+    from trashkit.coco import read
+
+    if not images.is_dir():
+        raise TrashkitError(f"{images} is no folder", hint="give the folder of the photos as --images")
+    coco = read(annotations)
+    room = _room(coco, annotations, images, edits, findings, reviewer, config)
+    _app(room, annotations, edits, port, browser)
+
+
+def _room(
+    coco: Coco,
+    annotations: Path,
+    images: Path,
+    log: Path,
+    findings_file: Path | None,
+    reviewer: str | None,
+    config: Path | None,
+) -> Room:
+    from trashkit.review.room import Room
+
+    found, fixes = _findings(coco, images, findings_file, config)
+    return Room(coco, found, fixes, log, reviewer=reviewer or _user(), images=images)
+
+
+def _user() -> str:
+    return os.environ.get("USER") or os.environ.get("USERNAME") or "reviewer"
+
+
+def _findings(
+    coco: Coco, images: Path, findings_file: Path | None, config: Path | None
+) -> tuple[list[Finding], dict[int, Fix]]:
+    """Findings, from the file or an audit made now, and their proposed fixes."""
+    from trashkit.audit import audit, read_settings
+    from trashkit.audit.settings import FILE_NAME
+    from trashkit.review.room_file import read_findings
+
+    settings = read_settings(config if config is not None else (Path(FILE_NAME) if Path(FILE_NAME).is_file() else None))
+    with progress() as report:
+        if findings_file is not None:
+            blocks = {block: coco.count(block) for block in coco.blocks()}
+            found: list[Finding] = read_findings(findings_file, blocks)
+        else:
+            found = audit(coco, settings=settings, images=images, progress=report).findings
+        return found, _fixes(coco, found, settings, report)
+
+
+def _fixes(coco: Coco, findings: Sequence[Finding], settings: Any, report: Any) -> dict[int, Fix]:
+    """The proposed fix of each finding that has one: alone, and together with the others of its row."""
+    from collections import Counter, defaultdict
+
+    from trashkit.audit.fix import propose
+    from trashkit.review.room import Fix
+
+    fixable = {n: finding for n, finding in enumerate(findings) if finding.fix is not None and finding.row is not None}
+    together: dict[tuple[str, int | None], list[Edit]] = defaultdict(list)
+    for edit in propose(coco, fixable.values(), unsafe=True, settings=settings):
+        together[edit.block, edit.row].append(edit)
+    crowd = Counter((finding.block, finding.row) for finding in fixable.values())
+    fixes: dict[int, Fix] = {}
+    for done, (n, finding) in enumerate(fixable.items()):
+        report("proposing fixes", done, len(fixable))
+        chain = tuple(together[finding.block, finding.row])
+        alone = chain
+        if crowd[finding.block, finding.row] > 1:
+            alone = tuple(propose(coco, [finding], unsafe=True, settings=settings))
+        if alone or chain:
+            fixes[n] = Fix(alone or chain, chain or alone)
+    return fixes
+
+
+def _app(room: Room, annotations: Path, log: Path, port: int, browser: bool) -> None:
+    from trashkit.review.app import free_port, open_review, prepare, serve
+
+    free_port(port)
+    home = _home()
+    prepare(home, os.environ.get("FIFTYONE_DATABASE_URI", ""))
+    with progress() as report:
+        opened = open_review(room, home, progress=report)
+    decided, number = room.progress()
+    note(
+        f"{'filled' if opened.built else 'found'} the App's data set in {opened.seconds:.1f} s: "
+        f"{len(room.images_rows)} images, {room.coco.count('annotations')} annotations, "
+        f"{number} findings ({decided} decided)"
+    )
+    hidden = len(room.findings) - number
+    if hidden:
+        note(f"{hidden} findings are about categories, the file or rows without image: `trashkit audit` lists them")
+
+    def ready(address: str) -> None:
+        note(f"review at {address} (Ctrl-C ends it); decisions go to {log}")
+
+    def told(edits: list[Edit], problems: list[str]) -> None:
+        if edits:
+            note(f"{len(edits)} edits from the Annotate tab")
+        for problem in problems:
+            warn(problem)
+
+    serve(room, opened, port=port, browser=browser, ready=ready, told=told)
+    decided, number = room.progress()
+    edits = room.standing().edits
+    sentence = f"{decided} of {number} findings decided, {len(edits)} edits in {log}"
+    show({"decided": decided, "findings": number, "edits": len(edits)}, human=[sentence], next=_next(annotations, log))
+
+
+def _home() -> Path:
+    """Where the review's database lies: the user's data folder."""
+    if os.environ.get("TRASHKIT_HOME"):
+        return Path(os.environ["TRASHKIT_HOME"]) / "review"
+    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(data) / "trashkit" / "review"
+
+
+def _next(annotations: Path, log: Path) -> str:
+    out = annotations.with_name(f"{annotations.stem}-reviewed.json").name
+    return command("fix", annotations, "--edits", log, "--out", out)

@@ -1,0 +1,180 @@
+"""Images with their annotations as the documents that FiftyOne's database holds, made from a room."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from trashkit.errors import TrashkitError
+from trashkit.finding import Finding
+from trashkit.photos import photo_path
+from trashkit.review.outlines import outline
+from trashkit.review.room import Room
+
+Document = dict[str, Any]
+
+ANNOTATIONS, PROPOSED, ORIGINAL = "annotations", "proposed", "original"
+"""Fields with outlines: as they stand, as the proposed fixes would have them, and as they were before this review."""
+
+_KINDS = {"image": 0, ANNOTATIONS: 1, PROPOSED: 2, ORIGINAL: 3, "added": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Ids of the database that say what they stand for: one review, a kind of thing, and its row.
+
+    drawn: ids that the App gave to labels drawn in it, by the id of the annotation that they became.
+    """
+
+    review: str
+    drawn: Mapping[str, str] = field(default_factory=dict)
+
+    def added(self, position: int, record: Any) -> str:
+        """The id of an added row's label: the App's own where it was drawn there."""
+        own = self.drawn.get(str(record.get("id"))) if isinstance(record, dict) else None
+        return own or self.of("added", position)
+
+    def of(self, kind: str, row: int) -> str:
+        """24 hexadecimal digits."""
+        return f"{hashlib.sha256(self.review.encode()).hexdigest()[:12]}{_KINDS[kind]:02x}{row:010x}"
+
+    def row(self, kind: str, value: Any) -> int | None:
+        """The row that an id stands for; None for ids of another kind, such as those the App made itself."""
+        text = str(value)
+        start = self.of(kind, 0)[:14]
+        return int(text[14:], 16) if text.startswith(start) and len(text) == 24 else None
+
+
+def photo_of(room: Room, image_row: int) -> str:
+    """Absolute path of an image's photo; its name in no folder where there is none that could be read."""
+    image = room.images_rows[image_row]
+    name = image.get("file_name") if isinstance(image, dict) else None
+    try:
+        return str(photo_path(room.images or Path(), name).resolve())  # type: ignore[arg-type]
+    except TrashkitError:
+        return f"/missing/{image_row}.jpg"
+
+
+def sample(room: Room, ids: Ids, image_row: int, *, now: datetime) -> Document:
+    """One image with everything that the App shows of it, without the keys that only the database knows.
+
+    Ids are texts under ``_id``; polylines come in file order, rows that the review adds after them.
+    """
+    image = room.images_rows[image_row]
+    standing = room.standing()
+    size = room.size(image_row)
+    mine = room.findings_of.get(("images", image_row), ())
+    annotations: list[Document] = []
+    proposed: list[Document] = []
+    original: list[Document] = []
+    all_findings = list(mine)
+    for row in room.annotations_of.get(image_row, ()):
+        about = room.findings_of.get((ANNOTATIONS, row), ())
+        all_findings += about
+        record, before = room.record(ANNOTATIONS, row), room.coco.record(ANNOTATIONS, row)
+        if record is not None:
+            annotations.append(_label(room, ids.of(ANNOTATIONS, row), record, row, about))
+        proposal = _proposal(room, row, about)
+        if proposal is not None and isinstance(record, dict):
+            proposed.append(_plain(room, ids.of(PROPOSED, row), {**record, **proposal}, row, size))
+        if standing.records.get((ANNOTATIONS, row), before) is not before:
+            original.append(_plain(room, ids.of(ORIGINAL, row), before, row, size))
+    for n, edit in enumerate(standing.added):
+        if edit.block == ANNOTATIONS and room.image_of(edit.after) == image_row:
+            annotations.append(_label(room, ids.added(n, edit.after), edit.after, None, ()))
+    decisions = standing.of.get(("images", image_row), ())
+    still_open = [n for n in all_findings if room.status(n) == "open"]
+    unusable = any(edit.kind == "unusable" for edit in decisions)
+    findings = [room.findings[n] for n in all_findings]
+    return {
+        "_id": ids.of("image", image_row),
+        "_media_type": "image",
+        "_rand": random.Random(image_row).random(),
+        "filepath": photo_of(room, image_row),
+        "tags": sorted({f"{f.code} {f.name}" for f in findings}) + ["unusable"] * unusable,
+        "metadata": {"_cls": "ImageMetadata", "width": size[0], "height": size[1]} if size else None,
+        "last_modified_at": now,
+        "row": image_row,
+        "image_id": str(image.get("id")),
+        "file_name": str(image.get("file_name")),
+        "findings": len(findings),
+        "open": len(still_open),
+        "severity": _severity(findings),
+        "worst": _worst(findings),
+        "codes": sorted({f.code for f in findings}),
+        "scores": {f.code: score for f, score in _scores(findings)},
+        "message": "; ".join(f"{room.findings[n].code}: {room.findings[n].message}" for n in mine),
+        "decision": "unusable" if unusable else ("open" if still_open else ("decided" if findings else "")),
+        "note": "; ".join(edit.note for edit in decisions if edit.note),
+        ANNOTATIONS: {"_cls": "Polylines", "polylines": annotations},
+        PROPOSED: {"_cls": "Polylines", "polylines": proposed},
+        ORIGINAL: {"_cls": "Polylines", "polylines": original},
+    }
+
+
+def _label(room: Room, key: str, record: Any, row: int | None, about: Sequence[int]) -> Document:
+    findings = [room.findings[n] for n in about]
+    status = {room.status(n) for n in about}
+    decisions = room.standing().of.get((ANNOTATIONS, row), ()) if row is not None else ()
+    return {
+        **_plain(room, key, record, row, room.size(room.image_of(record))),
+        "tags": sorted({f"{finding.code} {finding.name}" for finding in findings}),
+        "annotation_id": str(record.get("id")) if isinstance(record, dict) else "",
+        "codes": sorted({finding.code for finding in findings}),
+        "severity": _severity(findings),
+        "message": "; ".join(f"{finding.code}: {finding.message}" for finding in findings),
+        "fix": "proposed" if any(n in room.fixes for n in about) else "",
+        "decision": "added" if row is None else ", ".join(sorted(status)),
+        "note": "; ".join(edit.note for edit in decisions if edit.kind in ("note", "reject") and edit.note),
+    }
+
+
+def _plain(room: Room, key: str, record: Any, row: int | None, size: tuple[int, int] | None) -> Document:
+    shown = outline(record, size)
+    return {
+        "_id": key,
+        "_cls": "Polyline",
+        "attributes": {},
+        "tags": [],
+        "label": room.class_name(record),
+        "points": shown.rings,
+        "closed": True,
+        "filled": True,
+        "row": row,
+        "form": shown.form,
+    }
+
+
+def _proposal(room: Room, row: int, about: Iterable[int]) -> dict[str, Any] | None:
+    """The segmentation that the open fixes of a row lead to; None where they leave it as it is."""
+    open_fixes = [room.fixes[n] for n in about if n in room.fixes and room.status(n) == "open"]
+    for fix in open_fixes[:1]:
+        for edit in reversed(fix.together):
+            if edit.row == row and edit.after is not None and "segmentation" in edit.after:
+                return {"segmentation": edit.after["segmentation"]}
+    return None
+
+
+def _severity(findings: Iterable[Finding]) -> str:
+    worst = min((finding.severity for finding in findings), key=lambda severity: severity.rank, default=None)
+    return worst.value if worst else ""
+
+
+def _scores(findings: Iterable[Finding]) -> list[tuple[Finding, float]]:
+    """Each finding with its score, smallest first, so that the largest stays where codes repeat."""
+    return sorted(
+        ((finding, finding.score if finding.score is not None else 0.0) for finding in findings),
+        key=lambda pair: pair[1],
+    )
+
+
+def _worst(findings: list[Finding]) -> float:
+    """Larger is worse: the severity first, then how many findings there are."""
+    if not findings:
+        return 0.0
+    return 1000.0 * (3 - min(finding.severity.rank for finding in findings)) + min(len(findings), 999)

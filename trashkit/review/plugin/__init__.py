@@ -1,0 +1,1 @@
+"""The folder that FiftyOne looks for plugins in while a review runs."""
