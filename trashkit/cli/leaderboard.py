@@ -1,0 +1,328 @@
+"""``trashkit leaderboard``: every submission recorded, and what the record says about the score nobody shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trashkit.cli.groups import default_group
+from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, show, table, warn
+from trashkit.cli.submit import paint_order
+
+if TYPE_CHECKING:
+    from trashkit.leaderboard.ledger import Entry, Ledger
+
+app = typer.Typer(
+    cls=default_group("list"),
+    help="Record submissions with their scores and validation (list is the default), and estimate the hidden score.",
+    no_args_is_help=False,
+)
+
+LedgerFile = Annotated[Path, typer.Option("--ledger", help="Ledger to read, or to add to.")]
+LEDGER = Path("leaderboard.jsonl")
+Level = Annotated[float, typer.Option("--level", min=0.5, max=0.999, help="Level of the intervals.")]
+PublicShare = Annotated[
+    float, typer.Option("--public-share", min=0.05, max=0.95, help="Share of the test photos in the public half.")
+]
+SplitFile = Annotated[
+    Path | None,
+    typer.Option("--split", help="SPLIT.json: its test-likeness weighs the images, its folds are tried as subsets."),
+]
+
+
+@app.command()
+def add(
+    csv: Annotated[Path, typer.Argument(metavar="SUB.csv", help="Submission that was, or may be, uploaded.")],
+    public: Annotated[float | None, typer.Option("--public", help="Its score on the public half.")] = None,
+    private: Annotated[float | None, typer.Option("--private", help="Its score on the private half.")] = None,
+    run: Annotated[str, typer.Option("--run", help="Run it came from: a run folder, or any name.")] = "",
+    name: Annotated[str, typer.Option("--name", help="Short name; default: the name of the file.")] = "",
+    split: Annotated[Path | None, typer.Option("--split", help="SPLIT.json that the run was trained with.")] = None,
+    oof: Annotated[
+        Path | None,
+        typer.Option("--oof", help="Out-of-fold store, or run folder; default: those in --run, if there are any."),
+    ] = None,
+    truth: Annotated[Path | None, typer.Option("--truth", help="Annotations that --oof is scored against.")] = None,
+    size: Annotated[int, typer.Option("--size", min=1, help="Side in pixels of scoring and of the CSV.")] = 256,
+    order: Annotated[str, typer.Option("--order", help="Paint order: area, class, length or file.")] = "area",
+    ledger: LedgerFile = LEDGER,
+    classes: Classes = None,
+    json: Json = False,
+) -> None:
+    """Append a submission, or scores that came back later for one that is recorded.
+
+    Kept are the hashes of submission, run and split, what validation said (out-of-fold confusion of every image) and
+    the classes that the submission shows. A submission without --public is a candidate that the proxy ranks with the
+    others. The same submission with the same scores is refused.
+
+    Examples:
+
+      trashkit leaderboard add submission.csv --public 0.8209 --run runs/first --truth train.json --split split.json
+
+      trashkit leaderboard add submission.csv --private 0.7702
+
+      trashkit leaderboard add candidate.csv --run runs/other --oof runs/other --truth train.json
+    """
+    from datetime import UTC, datetime
+
+    from trashkit.errors import TrashkitError
+    from trashkit.files import sha256
+    from trashkit.leaderboard.ledger import Entry, append, read_ledger
+
+    wanted = paint_order(order)
+    if not csv.is_file():
+        raise TrashkitError(f"there is no file {csv}", hint="give the submission CSV")
+    digest, now = sha256(csv), datetime.now(UTC).isoformat(timespec="seconds")
+    old = read_ledger(ledger).find(digest)
+    entry = Entry(name or csv.stem, str(csv.absolute()), digest, now, public, private)
+    if old is None:
+        entry = _described(entry, csv, run, split, oof, truth, size, wanted, ledger, classes)
+    elif oof is not None or name:
+        note(f"{old.name} is recorded already: only new scores are added")
+    entry = append(ledger, entry)
+    scores = ", ".join(f"{side} {value:.4f}" for side in ("public", "private") if (value := getattr(entry, side)))
+    oof_score = "no validation" if entry.miou is None else f"out of fold {entry.miou:.4f}"
+    if entry.miou is None and old is None:
+        warn("without --oof and --truth the proxy cannot use this submission")
+    show(
+        entry.as_json(),
+        json=json,
+        human=f"{entry.name}: {scores or 'no score yet'}, {oof_score}",
+        wrote=ledger,
+        next=command("leaderboard", "proxy", *_ledger_option(ledger)),
+    )
+
+
+def _ledger_option(ledger: Path) -> list[object]:
+    return [] if ledger == LEDGER else ["--ledger", ledger]
+
+
+def _described(
+    entry: Entry,
+    csv: Path,
+    run: str,
+    split: Path | None,
+    oof: Path | None,
+    truth: Path | None,
+    size: int,
+    order: Any,
+    ledger: Path,
+    classes: str | None,
+) -> Entry:
+    """The entry with all that can be found out about the submission."""
+    from dataclasses import replace
+
+    from trashkit.coco import OFFICIAL_NAMES, read_dataset
+    from trashkit.errors import TrashkitError
+    from trashkit.evaluate import evaluate_parts, require_labels
+    from trashkit.files import sha256
+    from trashkit.leaderboard.evidence import evidence_of, predicted_pixels, write_evidence
+    from trashkit.predictions import open_predictions, out_of_fold
+    from trashkit.split.files import load_split
+    from trashkit.submission import Profile
+    from trashkit.submit import trace
+
+    if oof is not None and truth is None:
+        raise TrashkitError("--oof needs the annotations that it is scored against", hint="add --truth ANN.json")
+    if oof is None and truth is not None:
+        found = out_of_fold(Path(run)) if run and Path(run).is_dir() else []
+        if not found or found == [Path(run)]:
+            raise TrashkitError(
+                f"there are no out-of-fold probabilities in {run or 'no run'}", hint="add --oof STORE, or leave --truth"
+            )
+        oof = Path(run)
+    dataset = None if truth is None else read_dataset(truth, classes=classes)
+    names = OFFICIAL_NAMES if dataset is None else dataset.classes.names
+    profile = Profile(height=size, width=size, classes=len(names))
+    origin: dict[str, Any] = {}
+    if csv.with_name(csv.name + ".json").exists():
+        origin = trace(csv)
+    recorded_split = {}
+    if split is not None:
+        load_split(split)
+        recorded_split = {"path": str(split.absolute()), "sha256": sha256(split)}
+    with progress() as report:
+        pixels = predicted_pixels(csv, profile, progress=report)
+        validation: dict[str, Any] = {}
+        if oof is not None and dataset is not None:
+            require_labels(dataset)
+            parts = [open_predictions(path, dataset, classes=classes) for path in out_of_fold(oof)]
+            scored = evaluate_parts(parts, size=(size, size), order=order, partial=True, progress=report)
+            if scored.left_out:
+                warn(f"{scored.left_out} images of {truth} have no out-of-fold prediction")
+            ids = [dataset.image_by_row[row].id for row in scored.images]
+            validation = {
+                **write_evidence(evidence_of(scored, ids, pixels), ledger, entry.sha256[:16]),
+                "oof": str(oof.absolute()),
+                "truth": str(truth),
+                "truth_sha256": dataset.coco.sha256,
+                "size": size,
+            }
+    manifest = Path(run) / "manifest.json"
+    return replace(
+        entry,
+        images=len(pixels),
+        pixels=dict(zip(names, pixels.sum(axis=0).tolist(), strict=True)),
+        run={"name": run, **({"manifest_sha256": sha256(manifest)} if run and manifest.is_file() else {})},
+        split=recorded_split,
+        trace=origin,
+        validation=validation,
+    )
+
+
+def _read(ledger: Path) -> Ledger:
+    from trashkit.errors import TrashkitError
+    from trashkit.leaderboard.ledger import read_ledger
+
+    if not ledger.exists():
+        raise TrashkitError(
+            f"there is no ledger {ledger}", hint="trashkit leaderboard add SUB.csv --public SCORE begins one"
+        )
+    found = read_ledger(ledger)
+    if found.damaged:
+        lines = ", ".join(map(str, found.damaged))
+        warn(f"{ledger}: line {lines} is half written and was skipped; add that submission again")
+    return found
+
+
+@app.command("list")
+def list_entries(ledger: LedgerFile = LEDGER, json: Json = False) -> None:
+    """List the recorded submissions: validation, public and private score.
+
+    Examples:
+
+      trashkit leaderboard
+
+      trashkit leaderboard list --ledger old/leaderboard.jsonl --json
+    """
+    found = _read(ledger)
+    rows = [
+        (n, entry.name, entry.time[:10], entry.miou, _interval(entry), entry.public, entry.private,
+         entry.run.get("name", ""))
+        for n, entry in enumerate(found.entries, 1)
+    ]  # fmt: skip
+    columns = ["#", "submission", "added", "out of fold", "95 % interval", "public", "private", "run"]
+    show(
+        {"ledger": ledger, "submissions": [entry.as_json() for entry in found.entries], "damaged": found.damaged},
+        json=json,
+        human=table(columns, rows),
+        next=command("leaderboard", "proxy", *_ledger_option(ledger)),
+    )
+
+
+def _interval(entry: Entry) -> str:
+    ends = entry.validation.get("interval")
+    return f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else ""
+
+
+@app.command()
+def plot(
+    out: Annotated[Path, typer.Option("--html", "--out", help="Page to write.")] = Path("leaderboard.html"),
+    ledger: LedgerFile = LEDGER,
+    split: SplitFile = None,
+    public_share: PublicShare = 0.5,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Draw validation against public and private scores, and what the proxy says, as one HTML page.
+
+    Examples:
+
+      trashkit leaderboard plot --html leaderboard.html
+    """
+    from trashkit.files import write_text
+    from trashkit.leaderboard.page import ledger_page
+
+    found = _read(ledger)
+    lines: list[str] = []
+    if any(entry.validation.get("evidence") for entry in found.entries):
+        lines = _said(found, split, public_share)["says"]
+    write_text(out, ledger_page(found, lines), overwrite=overwrite)
+    show(
+        {"path": out, "submissions": len(found.entries)},
+        json=json,
+        human=f"{len(found.entries)} submissions",
+        wrote=out,
+        next=command("leaderboard", "proxy", *_ledger_option(ledger)),
+    )
+
+
+@app.command()
+def proxy(
+    ledger: LedgerFile = LEDGER,
+    split: SplitFile = None,
+    public_share: PublicShare = 0.5,
+    history: Annotated[
+        bool, typer.Option("--history/--no-history", help="Search a validation subset that follows the leaderboard.")
+    ] = True,
+    level: Level = 0.95,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of resampling and search.")] = 0,
+    json: Json = False,
+) -> None:
+    """Estimate the hidden score of every recorded submission, say how sure the order is, and which two to choose.
+
+    From out-of-fold confusion, weighted by test-likeness (--split) and by the class mix that the submissions show on
+    the test photos, calibrated by the public scores as far as they can be trusted. Below five submissions with public
+    score it says that it knows too little.
+
+    Examples:
+
+      trashkit leaderboard proxy
+
+      trashkit leaderboard proxy --split split.json --json
+    """
+    said = _said(_read(ledger), split, public_share, history=history, level=level, seed=seed)
+    shown = said["submissions"]
+    rows = [
+        (
+            row["name"],
+            row["out_of_fold"],
+            row["public"],
+            row.get("expected"),
+            f"{row['interval'][0]:.3f} to {row['interval'][1]:.3f}" if "interval" in row else "",
+            f"{row['ahead_of_next']:.0%}" if row.get("ahead_of_next") is not None else "",
+        )
+        for row in shown
+    ]
+    columns = ["submission", "out of fold", "public", "hidden, expected", f"{level:.0%} interval", "ahead of next"]
+    human: list[Any] = [table(columns, rows)]
+    if said["errors"]:
+        names = {
+            "proxy": "this estimate",
+            "plain_offset": "plain out-of-fold score and mean offset",
+            "plain": "plain out-of-fold score",
+            "mean": "mean of the others",
+        }
+        errors = [(names[key], value) for key, value in said["errors"].items()]
+        human.append(table(["public score of a left-out submission from", "mean error"], errors))
+    human += said["says"]
+    show(said, json=json, human=human, next=command("leaderboard", "plot", *_ledger_option(ledger)))
+
+
+def _said(
+    ledger: Ledger,
+    split: Path | None,
+    public_share: float,
+    *,
+    history: bool = True,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """All that the proxy says, JSON-ready, with what the split knows of the images."""
+    from trashkit.leaderboard.verdict import verdict
+    from trashkit.split.files import load_split
+
+    likeness: dict[Any, float] = {}
+    folds: list[Any] = []
+    if split is not None:
+        loaded = load_split(split)
+        pairs = (loaded.quality.get("test_likeness") or {}).get("weights", [])
+        likeness = {image_id: float(weight) for image_id, weight in pairs}
+        folds = [fold.val for fold in loaded.folds]
+        if not likeness:
+            note(f"{split} holds no test-likeness (trashkit split --test): images weigh the same")
+    return verdict(
+        ledger, likeness=likeness, folds=folds, public_share=public_share, history=history, level=level, seed=seed
+    )

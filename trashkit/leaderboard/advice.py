@@ -1,0 +1,71 @@
+"""What to do with the estimates: which two submissions to choose, and what not to read into the public half."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trashkit.leaderboard.history import Subset
+from trashkit.leaderboard.proxy import ENOUGH, Estimate, final_two, sureness
+from trashkit.leaderboard.standing import Standing
+
+
+def too_few(held: Standing) -> str:
+    """Why the ledger knows too little; empty where it knows enough."""
+    known = int(np.isfinite(held.public).sum())
+    if known >= ENOUGH:
+        return ""
+    return (
+        f"{known} of {len(held.entries)} submissions have validation and a public score: below {ENOUGH} that says too "
+        "little about the leaderboard, so there are no estimates of the hidden score; trust the out-of-fold score"
+    )
+
+
+def choice(held: Standing, found: Estimate) -> list[str]:
+    """The two to choose as final, in words."""
+    names = [entry.name for entry in held.entries]
+    first, second, gain = final_two(found)
+    if len(names) == 1:
+        return [f"choose {names[0]}: there is no other"]
+    return [
+        f"choose {names[first]} and {names[second]}: the better of the two is expected to score {gain:.4f} more than "
+        f"{names[first]} alone",
+        f"two neighbours in this order stand the right way with probability {sureness(found):.0%} on average",
+    ]
+
+
+def cautions(held: Standing, found: Estimate) -> list[str]:
+    """What the public half cannot say, in words."""
+    lines: list[str] = []
+    names = [entry.name for entry in held.entries]
+    if np.isfinite(held.public).sum() >= 2:
+        leader, best = int(np.nanargmax(held.public)), int(found.expected.argmax())
+        if leader != best:
+            lines.append(
+                f"{names[leader]} leads on the public half, but {names[best]} is expected to score higher on the "
+                f"hidden one (probability {found.better(best, leader):.0%}): do not choose by the public half"
+            )
+        lines.append(
+            f"luck of the public half alone moves two submissions against each other by {found.half_sd:.4f} (standard "
+            "deviation): smaller leads there mean little"
+        )
+    errors = found.errors
+    if errors and errors["proxy"] >= min(errors["plain_offset"], errors["mean"]):
+        better = "the plain out-of-fold score" if errors["plain_offset"] <= errors["mean"] else "the mean of the others"
+        lines.append(
+            f"on these submissions {better} predicts a left-out public score as well as the estimate does: there is "
+            "nothing in the ledger yet that validation alone does not say"
+        )
+    return lines
+
+
+def of_history(subset: Subset | None) -> str:
+    """What came of the search for a subset, in words; empty where none was made."""
+    if subset is None:
+        return ""
+    pairs = f"{subset.agreement:.0%} of their pairs right ({subset.plain_agreement:.0%})"
+    told = (
+        f"of {subset.tried} validation subsets the best follows the public scores within {subset.fit:.4f} (all images "
+        f"{subset.plain_fit:.4f}), but on submissions left out of the search within {subset.error:.4f} (all images "
+        f"{subset.plain_error:.4f}), ordering {pairs}"
+    )
+    return told + (f": {subset.what} are used" if subset.used else ": it is not used, all images are")

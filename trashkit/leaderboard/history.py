@@ -1,0 +1,138 @@
+"""A validation subset by history: are there folds or images on which the runs stand as on the leaderboard?
+
+With a few submissions there nearly always are, by luck alone: thousands of subsets, a handful of scores. So the search
+is done once for each submission without it, and judged by that submission; the subset is used only where it then
+predicts better than all images do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trashkit.leaderboard.proxy import Matrices
+from trashkit.scores import Floats
+
+ENOUGH = 5
+"""Submissions with public score below which nothing is searched."""
+CHUNKS = 24
+TRIED = 2000
+MARGIN = 0.9
+"""A subset must predict left-out submissions with at most this part of the plain score's error, and order them as well:
+errors of a handful of submissions differ by more than a tenth by luck."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """Result of `by_history`.
+
+    images: [N] bool, the subset on which the order of all submissions agrees best with the leaderboard. what: in words.
+    fit, plain_fit: error (mean absolute, after the mean offset) of the submissions that the search saw, for the subset
+    and for all images. error, plain_error: the same of left-out submissions. agreement, plain_agreement: share of pairs
+    with a left-out submission that stand as on the leaderboard. tried: number of subsets.
+    """
+
+    images: NDArray[np.bool_]
+    what: str
+    fit: float
+    plain_fit: float
+    error: float
+    plain_error: float
+    agreement: float
+    plain_agreement: float
+    tried: int
+
+    @property
+    def used(self) -> bool:
+        """Whether it beats all images where it counts, on submissions that it has not seen."""
+        return self.error <= MARGIN * self.plain_error and self.agreement >= self.plain_agreement
+
+
+def by_history(
+    matrices: Matrices, public: Floats, *, fold: NDArray[np.intp] | None = None, seed: int = 0, tried: int = TRIED
+) -> Subset | None:
+    """Search the subset of images whose mIoU follows the public scores best; None below `ENOUGH` of them.
+
+    matrices: [M, N, C, C] out of fold. public: [M], NaN where unknown. fold: [N] fold of each image; then all unions
+    of folds (up to ten) are tried first. `tried` unions of random chunks of images follow, each at least a fifth of
+    all images. Judged by the squared deviation of score and public score after the mean offset.
+    """
+    known = np.flatnonzero(np.isfinite(public))
+    if len(known) < ENOUGH:
+        return None
+    images = matrices.shape[1]
+    rng = np.random.default_rng(seed)
+    chunks = rng.permutation(images) % min(CHUNKS, images)
+    kinds = [(chunks, _random_unions(rng, int(chunks.max()) + 1, tried), "chunks of images")]
+    if fold is not None and 1 < fold.max() + 1 <= 10:
+        kinds.insert(0, (fold, _all_unions(int(fold.max()) + 1), "folds"))
+    scores = [_scores(matrices[known], group, chosen) for group, chosen, _ in kinds]
+    table = np.concatenate([_scores(matrices[known], np.zeros(images, np.intp), np.ones((1, 1))), *scores])
+    truth = public[known]
+    best, fit = _best(table, truth)
+    plain_fit = float(np.abs(_centred(truth - table[0])).mean())
+    error, agreement, plain_error, plain_agreement = _left_out(table, truth)
+    inside, what = np.ones(images, bool), "all images"
+    place = best - 1
+    for group, chosen, name in kinds:
+        if 0 <= place < len(chosen):
+            groups = np.flatnonzero(chosen[place])
+            inside = np.isin(group, groups)
+            what = f"{name} {', '.join(map(str, groups))}"
+        place -= len(chosen)
+    return Subset(inside, what, fit, plain_fit, error, plain_error, agreement, plain_agreement, len(table) - 1)
+
+
+def _all_unions(folds: int) -> Floats:
+    """Every union of folds but none and all: [2**K - 2, K] of 0 and 1."""
+    return np.array([[n >> k & 1 for k in range(folds)] for n in range(1, 2**folds - 1)], dtype=float)
+
+
+def _random_unions(rng: np.random.Generator, chunks: int, tried: int) -> Floats:
+    """Unions of random chunks, from a fifth of them to all but one: [tried, chunks] of 0 and 1."""
+    size = rng.integers(max(1, chunks // 5), max(2, chunks), tried)
+    order = rng.random((tried, chunks)).argsort(axis=1).argsort(axis=1)
+    return np.asarray(order < size[:, None], dtype=float)
+
+
+def _scores(matrices: Matrices, group: NDArray[np.intp], chosen: Floats) -> Floats:
+    """Pooled mIoU of every submission on every union of groups: [T, M]."""
+    models, _, classes, _ = matrices.shape
+    hits = np.diagonal(matrices, axis1=2, axis2=3).astype(np.float64)
+    union = matrices.sum(axis=2, dtype=np.float64) + matrices.sum(axis=3, dtype=np.float64) - hits
+    member = np.eye(int(group.max()) + 1)[group]
+    found = np.empty((len(chosen), models))
+    for model in range(models):
+        above, below = chosen @ (member.T @ hits[model]), chosen @ (member.T @ union[model])
+        value = np.divide(above, below, out=np.full((len(chosen), classes), np.nan), where=below > 0)
+        found[:, model] = np.nanmean(value, axis=1)
+    return found
+
+
+def _centred(values: Floats) -> Floats:
+    return np.asarray(values - values.mean(axis=-1, keepdims=True))
+
+
+def _best(table: Floats, truth: Floats) -> tuple[int, float]:
+    """Row of the subset (never row 0, all images) that follows the truth best, and its mean absolute error."""
+    off = _centred(truth - table)
+    row = 1 + int(np.square(off[1:]).sum(axis=1).argmin())
+    return row, float(np.abs(off[row]).mean())
+
+
+def _left_out(table: Floats, truth: Floats) -> tuple[float, float, float, float]:
+    """Error and agreement of the search, then of row 0, each submission left out in turn."""
+    count = len(truth)
+    errors, agreements = np.zeros((2, count)), np.zeros((2, count))
+    for left in range(count):
+        rest = np.arange(count) != left
+        row, _ = _best(table[:, rest], truth[rest])
+        for n, scores in enumerate((table[row], table[0])):
+            errors[n, left] = abs(scores[left] + (truth - scores)[rest].mean() - truth[left])
+            same = np.sign(scores[left] - scores[rest]) == np.sign(truth[left] - truth[rest])
+            agreements[n, left] = same.mean()
+    error, plain_error = errors.mean(axis=1)
+    agreement, plain_agreement = agreements.mean(axis=1)
+    return float(error), float(agreement), float(plain_error), float(plain_agreement)

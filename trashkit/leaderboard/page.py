@@ -1,0 +1,88 @@
+"""The ledger as one HTML page: validation against public and private scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from trashkit.leaderboard.ledger import Ledger
+from trashkit.report.html import Html, heading, page, paragraph, table
+
+Point = tuple[str, float, float]
+"""Name, x, y."""
+
+COLORS = {"public": "#2f7ed8", "private": "#e4572e"}
+_WIDE, _HIGH, _EDGE = 620, 420, 56
+
+
+def scatter(title: str, series: Mapping[str, Sequence[Point]], *, x: str, y: str) -> Html:
+    """Points with their names as tooltips, on equal axes, with the line on which both are equal."""
+    points = [point for values in series.values() for point in values]
+    if not points:
+        return Html(f"<figure><figcaption>{escape(title)}</figcaption><p>nothing to draw yet</p></figure>")
+    low = min(min(a, b) for _, a, b in points) - 0.01
+    high = max(max(a, b) for _, a, b in points) + 0.01
+
+    def across(value: float) -> float:
+        return _EDGE + (value - low) / (high - low) * (_WIDE - _EDGE - 10)
+
+    def up(value: float) -> float:
+        return _HIGH - 40 - (value - low) / (high - low) * (_HIGH - 60)
+
+    parts = [
+        f'<path d="M{_EDGE} 10V{_HIGH - 40}H{_WIDE}" fill="none" stroke="#999"/>',
+        f'<path d="M{across(low):.1f} {up(low):.1f}L{across(high):.1f} {up(high):.1f}" stroke="#bbb" '
+        'stroke-dasharray="4 4"/>',
+        f'<text x="{_EDGE}" y="{_HIGH - 22}" class="value">{low:.3f}</text>',
+        f'<text x="{_WIDE}" y="{_HIGH - 22}" text-anchor="end" class="value">{high:.3f} {escape(x)}</text>',
+        f'<text x="{_EDGE - 6}" y="{_HIGH - 42}" text-anchor="end" class="value">{low:.3f}</text>',
+        f'<text x="{_EDGE - 6}" y="20" text-anchor="end" class="value">{high:.3f}</text>',
+        f'<text x="{_EDGE + 8}" y="20" class="value">{escape(y)}</text>',
+    ]
+    for n, (name, values) in enumerate(series.items()):
+        color = COLORS.get(name, "#3a9d5d")
+        parts.append(f'<text x="{_WIDE - 8}" y="{_HIGH - 78 + 16 * n}" text-anchor="end" fill="{color}">{name}</text>')
+        for label, a, b in values:
+            told = escape(f"{label}: {a:.4f}, {name} {b:.4f}")
+            parts.append(
+                f'<circle cx="{across(a):.1f}" cy="{up(b):.1f}" r="5" fill="{color}" fill-opacity="0.75">'
+                f"<title>{told}</title></circle>"
+            )
+    svg = f'<svg viewBox="0 0 {_WIDE} {_HIGH}" width="{_WIDE}" height="{_HIGH}" role="img">{"".join(parts)}</svg>'
+    return Html(f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>")
+
+
+def ledger_page(ledger: Ledger, lines: Sequence[str]) -> str:
+    """The page: two charts, the table, and `lines`, what the proxy says."""
+    entries = ledger.entries
+    against = {
+        side: [
+            (entry.name, entry.miou, score)
+            for entry in entries
+            if entry.miou is not None and (score := getattr(entry, side)) is not None
+        ]
+        for side in ("public", "private")
+    }
+    both = [
+        (entry.name, entry.public, entry.private)
+        for entry in entries
+        if entry.public is not None and entry.private is not None
+    ]
+    rows = [
+        (n, entry.name, entry.time[:16].replace("T", " "), entry.miou, entry.public, entry.private,
+         str(entry.run.get("name", "")))
+        for n, entry in enumerate(entries, 1)
+    ]  # fmt: skip
+    pieces: list[object] = [
+        paragraph(f"{len(entries)} submissions. Points on the dashed line scored on both sides the same.", css="lead"),
+        scatter("Validation against leaderboard", against, x="out-of-fold mIoU", y="leaderboard mIoU"),
+    ]
+    if both:
+        pieces.append(scatter("Public against private half", {"private": both}, x="public", y="private"))
+    if lines:
+        pieces += [heading("What it says"), *(paragraph(line) for line in lines)]
+    pieces += [
+        heading("Submissions"),
+        table(["#", "submission", "added", "out of fold", "public", "private", "run"], rows),
+    ]
+    return page(f"Leaderboard {ledger.path.name}", pieces)

@@ -1,0 +1,101 @@
+"""All that a ledger says, in one JSON-ready value: estimates, their order, advice, and what came of the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trashkit.leaderboard.advice import cautions, choice, of_history, too_few
+from trashkit.leaderboard.history import Subset, by_history
+from trashkit.leaderboard.ledger import Ledger
+from trashkit.leaderboard.proxy import Estimate, estimate
+from trashkit.leaderboard.standing import ImageId, Standing, standing
+
+
+def verdict(
+    ledger: Ledger,
+    *,
+    likeness: Mapping[ImageId, float] | None = None,
+    folds: Sequence[Sequence[ImageId]] = (),
+    public_share: float = 0.5,
+    history: bool = True,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Judge the submissions of a ledger.
+
+    likeness: weights of validated images by id. folds: ids that each fold validates on, tried as subsets.
+    public_share: part of the test photos in the public half. history: whether subsets are searched.
+    Keys: ``enough`` (public scores), ``submissions`` (best first), ``calibration``, ``errors`` (of left-out public
+    scores), ``class_mix`` of the test photos, ``weighted_by_likeness``, ``history``, ``public_half_sd``, ``says``.
+    TrashkitError where no submission has validation evidence.
+    """
+    held = standing(ledger)
+    weights = held.weights(likeness or {})
+    subset = by_history(held.matrices, held.public, fold=held.fold(folds), seed=seed) if history else None
+    matrices = held.matrices
+    if subset is not None and subset.used:
+        matrices = matrices[:, subset.images]
+        weights = None if weights is None else weights[subset.images]
+    public_images = max(1, round(held.test_images * public_share))
+    found = estimate(
+        matrices,
+        public=held.public,
+        shown=held.shown,
+        weights=weights,
+        public_images=public_images,
+        private_images=max(1, held.test_images - public_images),
+        level=level,
+        seed=seed,
+    )
+    few = too_few(held)
+    says = [few] if few else [*choice(held, found), *cautions(held, found), of_history(subset)]
+    says += [f"left out: {name}, {why}" for name, why in held.left_out.items()]
+    line = found.calibration
+    order = np.argsort(-(found.plain if few else found.expected), kind="stable")
+    return {
+        "enough": not few,
+        "submissions": _rows(held, found, order.tolist(), known=not few),
+        "calibration": {
+            "submissions": line.count,
+            "offset": line.offset,
+            "trusted_offset": line.trusted,
+            "slope": line.slope,
+            "residual_sd": line.residual_sd,
+        },
+        "errors": {} if few else found.errors,
+        "class_mix": None if found.mix is None else dict(zip(held.names, found.mix.tolist(), strict=True)),
+        "weighted_by_likeness": weights is not None,
+        "history": _plain_history(subset),
+        "public_half_sd": found.half_sd,
+        "says": [told for told in says if told],
+    }
+
+
+def _rows(held: Standing, found: Estimate, order: list[int], *, known: bool) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for place, n in enumerate(order):
+        row: dict[str, Any] = {
+            "name": held.entries[n].name,
+            "out_of_fold": float(found.plain[n]),
+            "public": held.entries[n].public,
+            "private": held.entries[n].private,
+        }
+        if known:
+            after = order[place + 1] if place + 1 < len(order) else None
+            row |= {
+                "expected": float(found.expected[n]),
+                "interval": [float(found.low[n]), float(found.high[n])],
+                "ahead_of_next": None if after is None else found.better(n, after),
+            }
+        rows.append(row)
+    return rows
+
+
+def _plain_history(subset: Subset | None) -> dict[str, Any] | None:
+    if subset is None:
+        return None
+    keys = ("what", "fit", "plain_fit", "error", "plain_error", "agreement", "plain_agreement", "tried", "used")
+    return {**{key: getattr(subset, key) for key in keys}, "images": int(subset.images.sum())}
