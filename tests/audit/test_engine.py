@@ -199,6 +199,27 @@ def test_whole_images_at_another_scale_and_with_axes_swapped() -> None:
     assert found == {("G013", 0), ("G012", 1)}
 
 
+def test_polygons_at_another_scale_than_their_boxes() -> None:
+    coco = clean_file()
+    for one in coco["annotations"][:9]:
+        one["segmentation"] = [[v / 2 for v in ring] for ring in one["segmentation"]]
+        one["area"] /= 4
+    found = audit(Coco.of(coco), select=["G01"]).findings
+    assert [(f.code, f.row) for f in found] == [("G013", 0)]
+    assert found[0].score == pytest.approx(2, rel=0.02)
+
+
+def test_boxes_that_tell_what_is_wrong_with_polygons_are_not_made_to_agree() -> None:
+    from trashkit.audit.fix import fix
+
+    coco = clean_file()
+    for one in coco["annotations"][:9]:
+        ring = one["segmentation"][0]
+        ring[0::2], ring[1::2] = ring[1::2], ring[0::2]
+    assert fix(Coco.of(coco)).edits == []
+    assert set(codes(coco, select=["G01", "G023"])) == {"G010", "G014", "G023"}
+
+
 def test_settings_move_the_thresholds() -> None:
     coco = clean_file()
     coco["annotations"][0]["area"] *= 1.03

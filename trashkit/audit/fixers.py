@@ -108,7 +108,8 @@ def remeasure(bench: Workbench, finding: Finding) -> None:
     assert finding.row is not None
     record = bench.record("annotations", finding.row)
     name = "area" if finding.name == "area-mismatch" else "bbox"
-    if isinstance(record, dict):
+    misplaced = finding.image_id is not None and finding.image_id in bench.misplaced
+    if isinstance(record, dict) and not (name == "bbox" and misplaced):
         # half of what the check lets pass, so that it is silent afterwards whatever it is set to
         new = bench.measures(record, share=bench.settings.area_share / 2, off=bench.settings.bbox_edge / 2)
         bench.set(finding, {key: value for key, value in new.items() if key == name})
@@ -191,8 +192,9 @@ STAGES: tuple[dict[str, Fixer], ...] = (
 )
 """The fixer of each check that has one, by the check's name; a later stage sees what the earlier ones made."""
 
-MISPLACED = frozenset({"axes-swapped", "annotated-at-other-scale"})
-"""Checks whose findings say that an image and its annotations do not belong together: nothing is clipped there."""
+MISPLACED = frozenset({"axes-swapped", "annotated-at-other-scale", "x-and-y-exchanged"})
+"""Checks whose findings say that an image and its annotations do not belong together: nothing is clipped there,
+and boxes stay, since they tell what is wrong."""
 
 FIXERS: dict[str, Fixer] = {name: fixer for stage in STAGES for name, fixer in stage.items()}
 """All stages in one table."""

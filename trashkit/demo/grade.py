@@ -15,7 +15,7 @@ CODES: dict[str, tuple[str, ...]] = {
     "duplicate-photo": ("I009",),
     "test-leak": ("I011",),
     "other-scale": ("G013",),
-    "swapped-axes": ("G012",),
+    "swapped-axes": ("G012", "G014"),
     "dangling-license": ("S015",),
     "duplicate-annotation-id": ("S011",),
     "dangling-image": ("S013",),

@@ -18,6 +18,10 @@ FEW_PIXELS = 5.0
 """Up to here cutting off what lies outside is a safe fix: beyond it, the outline itself is in doubt."""
 
 
+_MANY = 0.4
+"""Share of an image's annotations that must be off before the whole image is."""
+
+
 def _ring_excess(shapes: Shapes) -> Floats:
     """[rings] how many pixels each ring reaches outside its image; 0 where the size is unknown."""
     owner = shapes.ring_owner
@@ -121,7 +125,8 @@ def _swap(coco: dict[str, Any]) -> None:
 def axes_swapped(shapes: Shapes) -> Iterator[Hit]:
     """All annotations of an image fit it only when x and y, or its width and height, change places.
 
-    Photos taken upright and turned by an EXIF tag do this, and writers that put rows before columns.
+    Photos taken upright and turned by an EXIF tag do this, and writers that put rows before columns. Where boxes say
+    that only the polygons are exchanged, it is G014.
 
     Example::
 
@@ -130,8 +135,9 @@ def axes_swapped(shapes: Shapes) -> Iterator[Hit]:
 
     Cure: correct width and height, as `trashkit fix --unsafe` does, after a look at the photo.
     """
+    exchanged = _exchanged(shapes)
     for row, members, (_, _, right, bottom, width, height) in _images(shapes):
-        if width != height and right <= height + 2 and bottom <= width + 2:
+        if row not in exchanged and width != height and right <= height + 2 and bottom <= width + 2:
             message = (
                 f"{len(members)} annotations reach to ({right:.0f}, {bottom:.0f}) in an image of {width:.0f}x"
                 f"{height:.0f} px: they fit with width and height swapped"
@@ -147,8 +153,9 @@ def _scale(coco: dict[str, Any]) -> None:
 def annotated_at_other_scale(shapes: Shapes) -> Iterator[Hit]:
     """The annotations of an image were drawn on a larger picture: they reach far beyond its size.
 
-    Half of them or more reach outside by over a tenth of the side. Score: the factor by which the annotations would
-    have to shrink at least.
+    At least two of them (or the only one), and 40 %, reach outside, the farthest by over a tenth of the side. Or all
+    polygons are larger or smaller than their boxes by the same factor. Score: that factor, or the one by which the
+    annotations would have to shrink at least.
 
     Example::
 
@@ -157,11 +164,12 @@ def annotated_at_other_scale(shapes: Shapes) -> Iterator[Hit]:
 
     Cure: find the size at which they were drawn and scale them, or correct width and height.
     """
+    named: set[int] = set()
     for row, members, (_, _, right, bottom, width, height) in _images(shapes):
         if width != height and right <= height + 2 and bottom <= width + 2:
             continue
-        far = shapes.box[members, 2:] > np.array([width, height]) * 1.1 + 2
-        if far.any(axis=1).mean() < 0.4:
+        outside = np.maximum(shapes.box[members, 2:] - (width, height), -shapes.box[members, :2]).max(axis=1)
+        if (outside > FEW_PIXELS).sum() < min(2, len(members)) or (outside > FEW_PIXELS).mean() < _MANY:
             continue
         factor = max(right / width, bottom / height)
         if math.isfinite(factor):
@@ -169,4 +177,64 @@ def annotated_at_other_scale(shapes: Shapes) -> Iterator[Hit]:
                 f"{len(members)} annotations reach to ({right:.5g}, {bottom:.5g}) in an image of {width:.0f}x"
                 f"{height:.0f} px: drawn on a picture at least {factor:.3g} times as large"
             )
+            named.add(row)
             yield Hit(row, message, float(factor), block="images")
+    for row, _, true, stated in _images_with_boxes(shapes):
+        if row in named:
+            continue
+        factor = float(np.median(true[:, 2:] / np.maximum(stated[:, 2:], 1e-9)))
+        if not 1 / 1.05 < factor < 1.05 and _agree(true, stated * factor) and not _agree(true, stated):
+            message = f"{len(true)} polygons are {factor:.3g} times as large as their boxes, and lie accordingly"
+            yield Hit(row, message, max(factor, 1 / factor), block="images")
+
+
+def _images_with_boxes(shapes: Shapes) -> Iterator[tuple[int, Ints, Floats, Floats]]:
+    """Images whose boxes are mostly off their polygons: row, annotations, and both boxes (left, top, width, height)."""
+    true = shapes.box.copy()
+    true[:, 2:] -= true[:, :2]
+    stated = shapes.table.bbox[shapes.rows]
+    usable = (shapes.image >= 0) & np.isfinite(true).all(axis=1) & np.isfinite(stated).all(axis=1)
+    off = usable & (np.abs(true - stated).max(axis=1) > FEW_PIXELS)
+    for image in np.unique(shapes.image[off]).tolist():
+        # annotations of a Shapes are ordered by image
+        first, last = np.searchsorted(shapes.image, (image, image + 1))
+        members = first + np.flatnonzero(usable[first:last])
+        if off[members].mean() >= _MANY:
+            yield image, members, true[members], stated[members]
+
+
+def _agree(one: Floats, other: Floats) -> bool:
+    """Whether boxes are the same but for rounding."""
+    close = (np.abs(one - other) <= 2 + 0.02 * np.abs(one)).all(axis=1)
+    return bool(close.mean() > 0.9)
+
+
+def _exchange(coco: dict[str, Any]) -> None:
+    for annotation in coco["annotations"][:9]:
+        ring = annotation["segmentation"][0]
+        ring[0::2], ring[1::2] = ring[1::2], ring[0::2]
+
+
+@check("G014", "x-and-y-exchanged", Severity.ERROR, broken=_exchange)
+def x_and_y_exchanged(shapes: Shapes) -> Iterator[Hit]:
+    """The polygons of an image fit their boxes only when x and y change places, whatever its width and height say.
+
+    Writers that put rows before columns do this. Score: how many annotations.
+
+    Example::
+
+        {"segmentation": [[20, 200, 20, 260, 90, 260]], "bbox": [200, 20, 60, 70]}
+
+    Cure: see in the photo whether polygons or boxes are right; export it again.
+    """
+    for row, count in _exchanged(shapes).items():
+        yield Hit(row, f"{count} polygons fit their boxes only with x and y exchanged", float(count), block="images")
+
+
+def _exchanged(shapes: Shapes) -> dict[int, int]:
+    """Images whose polygons fit their boxes only with x and y exchanged, and how many annotations they have."""
+    return {
+        row: len(members)
+        for row, members, true, stated in _images_with_boxes(shapes)
+        if _agree(true[:, [1, 0, 3, 2]], stated) and not _agree(true, stated)
+    }
