@@ -149,6 +149,17 @@ def test_images_are_never_matched_by_number_where_names_say_otherwise():
     assert found.edits == [] and found.renumbered == {"images": 3}
 
 
+def test_damaged_ids_are_no_reason_to_stop():
+    value = a_file()
+    value["categories"][0]["id"] = {}
+    value["images"][1]["id"] = None
+    value["annotations"][2]["image_id"] = []
+    old, new = Coco.of(value), Coco.of(a_file())
+    for exact in (False, True):
+        made = apply(old, diff(old, new, exact=exact).edits)
+        assert made.records("categories")[0]["id"] == 1 and made.records("images")[1]["id"] == 2
+
+
 ids = st.integers(1, 6)
 row = st.fixed_dictionaries(
     {"id": ids},

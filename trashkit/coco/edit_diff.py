@@ -197,7 +197,7 @@ def _with_old_ids(before: Sequence[Any], after: Sequence[Any], pairs: Pairs) -> 
         if not ids_in(own):
             renamed.append(record)
             continue
-        if row in pairs:
+        if row in pairs and ids_in(ids[pairs[row]]):
             wanted = ids[pairs[row]]
         elif own not in taken:
             wanted = own
