@@ -47,7 +47,7 @@ def test_all_folds_of_a_split_and_the_list_of_runs(drawn, quick, tmp_path):
         Path("runs/tiny/fold-0"),
         Path("runs/tiny/fold-1"),
     ]
-    assert "next: trashkit predict" in done.stderr
+    assert "next: trashkit score" in done.stderr
     assert list(open_store(tmp_path / "runs/tiny/oof").image_ids) == ids
     assert list(read_run(tmp_path / "runs/tiny/fold-1").manifest["identity"]["validation images"]) == ids[6:]
     assert not (tmp_path / ".runs.cache").exists()

@@ -210,6 +210,10 @@ def _show_runs(jobs: list[Job], runs: list[Run], dataset: Dataset, images: Path,
     if len(runs) == 1 and runs[0].scores:
         iou = runs[0].scores["iou"]
         human.append(table(["class", "IoU"], [[name, value] for name, value in iou.items()]))
-    photo = (jobs[0].val or jobs[0].train)[0]
-    next_ = command("predict", runs[0].path, images / photo.file_name, "--overlay", runs[0].path / "overlays")
+    joined = [out / job.recipe / "oof" for job in jobs if len(jobs) > 1 and (out / job.recipe / "oof").exists()]
+    if joined:
+        next_ = command("score", joined[0], "--truth", dataset.coco.path)
+    else:
+        photo = (jobs[0].val or jobs[0].train)[0]
+        next_ = command("predict", runs[0].path, images / photo.file_name, "--overlay", runs[0].path / "overlays")
     show({"runs": result}, json=json, human=human, wrote=out, next=next_)
