@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trashkit.coco import Coco
     from trashkit.coco.edit import Edit
     from trashkit.finding import Finding
+    from trashkit.review.app import Opened
     from trashkit.review.room import Fix, Room
 
 
@@ -126,13 +127,27 @@ def _fixes(coco: Coco, findings: Sequence[Finding], settings: Any, report: Any) 
 
 
 def _app(room: Room, annotations: Path, log: Path, port: int, browser: bool) -> None:
-    from trashkit.review.app import free_port, open_review, prepare, serve
+    from trashkit.review.app import free_port, open_review, serve
+    from trashkit.review.database import fiftyone_ready
 
     free_port(port)
     home = _home()
-    prepare(home, os.environ.get("FIFTYONE_DATABASE_URI", ""))
-    with progress() as report:
-        opened = open_review(room, home, progress=report)
+    with fiftyone_ready(home, os.environ.get("FIFTYONE_DATABASE_URI", "")):
+        with progress() as report:
+            opened = open_review(room, home, progress=report)
+        _say_opened(room, opened)
+
+        def ready(address: str) -> None:
+            note(f"review at {address} (Ctrl-C ends it); decisions go to {log}")
+
+        serve(room, opened, port=port, browser=browser, ready=ready, told=_taken_over)
+    decided, number = room.progress()
+    edits = len(room.standing().edits)
+    sentence = f"{decided} of {number} findings decided, {edits} edits in {log}"
+    show({"decided": decided, "findings": number, "edits": edits}, human=[sentence], next=_next(annotations, log))
+
+
+def _say_opened(room: Room, opened: Opened) -> None:
     decided, number = room.progress()
     note(
         f"{'filled' if opened.built else 'found'} the App's data set in {opened.seconds:.1f} s: "
@@ -143,20 +158,12 @@ def _app(room: Room, annotations: Path, log: Path, port: int, browser: bool) -> 
     if hidden:
         note(f"{hidden} findings are about categories, the file or rows without image: `trashkit audit` lists them")
 
-    def ready(address: str) -> None:
-        note(f"review at {address} (Ctrl-C ends it); decisions go to {log}")
 
-    def told(edits: list[Edit], problems: list[str]) -> None:
-        if edits:
-            note(f"{len(edits)} edits from the Annotate tab")
-        for problem in problems:
-            warn(problem)
-
-    serve(room, opened, port=port, browser=browser, ready=ready, told=told)
-    decided, number = room.progress()
-    edits = room.standing().edits
-    sentence = f"{decided} of {number} findings decided, {len(edits)} edits in {log}"
-    show({"decided": decided, "findings": number, "edits": len(edits)}, human=[sentence], next=_next(annotations, log))
+def _taken_over(edits: Sequence[Edit], problems: Sequence[str]) -> None:
+    if edits:
+        note(f"{len(edits)} edits from the Annotate tab")
+    for problem in problems:
+        warn(problem)
 
 
 def _home() -> Path:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import sys
 import time
 import urllib.request
 import webbrowser
@@ -19,10 +17,12 @@ from typing import Any
 from trashkit.coco.edit import Edit
 from trashkit.errors import TrashkitError
 from trashkit.progress import Progress, silent
+from trashkit.review.database import ADDRESS
 from trashkit.review.room import Room
 from trashkit.review.room_file import save_room
 
-ADDRESS = "127.0.0.1"
+VIEW = "all-findings-worst-first"
+"""The saved view that is open at first, as addresses write it."""
 LOOKING_EVERY = 2.0
 """Seconds between looks at what the Annotate tab has saved."""
 
@@ -36,55 +36,15 @@ class Opened:
     seconds: float
 
 
-def prepare(home: Path, database_uri: str = "") -> None:
-    """Point FiftyOne at trashkit's own database folder and plugin, before it is imported; telemetry off.
-
-    home: the folder for the database. database_uri: a MongoDB of one's own instead.
-    Raises TrashkitError where FiftyOne or its mongod is missing.
-    """
-    os.environ["FIFTYONE_DO_NOT_TRACK"] = "1"
-    os.environ["FIFTYONE_PLUGINS_DIR"] = str(Path(__file__).parent / "plugin")
-    os.environ["FIFTYONE_DEFAULT_APP_ADDRESS"] = ADDRESS
-    os.environ["FIFTYONE_SHOW_PROGRESS_BARS"] = "false"
-    os.environ["FIFTYONE_LOGGING_LEVEL"] = "ERROR"
-    os.environ["FIFTYONE_DATABASE_VALIDATION"] = "false"
-    if database_uri:
-        os.environ["FIFTYONE_DATABASE_URI"] = database_uri
-    else:
-        os.environ["FIFTYONE_DATABASE_DIR"] = str(home / "mongodb")
-    already = "fiftyone" in sys.modules
-    try:
-        import fiftyone as fo
-    except ImportError as error:
-        raise TrashkitError(
-            f"the review App needs FiftyOne ({error})",
-            hint="pip install 'trashkit[review]', or write a page to decide on with --html FILE",
-        ) from error
-    if already:
-        fo.config.plugins_dir = os.environ["FIFTYONE_PLUGINS_DIR"]
-
-
 def open_review(room: Room, home: Path, *, progress: Progress = silent) -> Opened:
-    """The data set of a room, filled or found again, and the room on disk for the App's server. After `prepare`.
+    """The data set of a room, filled or found again, and the room on disk for the App's server.
 
-    Raises TrashkitError where the database does not start.
+    Needs `trashkit.review.database.fiftyone_ready`, as does `serve`.
     """
     start = time.monotonic()
-    try:
-        from trashkit.review.board import name_of, open_board
+    from trashkit.review.board import name_of, open_board
 
-        dataset, built = open_board(room, progress=progress)
-    except TrashkitError:
-        raise
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("fiftyone", "pymongo", "builtins", "mongoengine"):
-            raise
-        if isinstance(error, AssertionError | TypeError | KeyError | AttributeError | NameError | IndexError):
-            raise
-        raise TrashkitError(
-            f"FiftyOne's database does not start: {' '.join(str(error).split()) or type(error).__name__}",
-            hint="trashkit doctor says what is missing; or write a page to decide on with --html FILE",
-        ) from error
+    dataset, built = open_board(room, progress=progress)
     path = home / "rooms" / f"{name_of(room)}.json"
     save_room(room, path)
     dataset.info["room"] = str(path.resolve())
@@ -125,7 +85,7 @@ def serve(
         service = ServerService(port, address=ADDRESS, do_not_track=True)
         try:
             _answers(port)
-            address = f"http://localhost:{port}/datasets/{opened.dataset.name}?workspace=review"
+            address = f"http://localhost:{port}/datasets/{opened.dataset.name}?view={VIEW}&workspace=review"
             ready(address)
             if browser:
                 webbrowser.open(address)

@@ -148,7 +148,7 @@ def summary(desk: Desk) -> str:
         return text + "\n\nThere is nothing to decide."
     finding, status = desk.room.findings[desk.current], desk.room.status(desk.current)
     at = desk.room.order.index(desk.current) + 1 if desk.current in desk.room.order else 0
-    lines = [f"{text} · finding {at}: **{status}**", f"### {finding.code} {finding.name} ({finding.severity.value})"]
+    lines = [f"{text} · finding {at}: **{status}**", f"**{finding.code} {finding.name}** ({finding.severity.value})"]
     lines.append(finding.message)
     where = [finding.file_name or "", f"{finding.block}[{finding.row}]"]
     if finding.block == ANNOTATIONS and finding.row is not None:

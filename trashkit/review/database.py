@@ -1,0 +1,166 @@
+"""FiftyOne set up for a review: trashkit's own mongod and plugin, telemetry off, before FiftyOne is imported.
+
+FiftyOne connects to its database the moment it is imported, and to whatever mongod another FiftyOne of the same user
+has started. A mongod of its own keeps a review away from the user's other data sets.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from trashkit.errors import TrashkitError
+
+ADDRESS = "127.0.0.1"
+PLUGINS = Path(__file__).parent / "plugin"
+STARTING = 60.0
+"""Seconds that mongod gets to answer."""
+_HTML = "or write a page to decide on with --html FILE"
+
+
+@contextmanager
+def fiftyone_ready(home: Path, database_uri: str = "") -> Iterator[None]:
+    """FiftyOne can be imported inside this block, and only there.
+
+    home: the folder for the database; reviews that run at the same time share it. database_uri: a MongoDB of one's own
+    instead. Raises TrashkitError where FiftyOne or its mongod is missing or does not start.
+    """
+    spec = find_spec("fiftyone")
+    if spec is None or not spec.submodule_search_locations:
+        raise TrashkitError("the review App needs FiftyOne", hint=f"pip install 'trashkit[review]', {_HTML}")
+    settings = {
+        "FIFTYONE_DO_NOT_TRACK": "1",
+        "FIFTYONE_PLUGINS_DIR": str(PLUGINS),
+        "FIFTYONE_DEFAULT_APP_ADDRESS": ADDRESS,
+        "FIFTYONE_SHOW_PROGRESS_BARS": "false",
+        "FIFTYONE_LOGGING_LEVEL": "ERROR",
+        "FIFTYONE_DATABASE_VALIDATION": "false",
+    }
+    with _environment(settings):
+        yield from _connected(home, database_uri, Path(next(iter(spec.submodule_search_locations))))
+
+
+@contextmanager
+def _environment(settings: dict[str, str]) -> Iterator[None]:
+    """Settings that FiftyOne and its server find in the environment, put back afterwards."""
+    before = dict(os.environ)
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _connected(home: Path, database_uri: str, package: Path) -> Iterator[None]:
+    if database_uri:
+        _import_with(database_uri)
+        yield
+        return
+    mongod = package / "db" / "bin" / "mongod"
+    if not mongod.is_file():
+        raise TrashkitError(
+            f"FiftyOne's mongod is not at {mongod}", hint=f"trashkit doctor says what to install, {_HTML}"
+        )
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "in-use").open("w") as users:
+        with _alone(home):
+            fcntl.flock(users, fcntl.LOCK_SH)
+            port = _running(home) or _start(mongod, home)
+        try:
+            _import_with(f"mongodb://{ADDRESS}:{port}")
+            yield
+        finally:
+            with _alone(home):
+                _stop_unless_used(home, users.fileno())
+
+
+def _import_with(uri: str) -> None:
+    os.environ["FIFTYONE_DATABASE_URI"] = uri
+    already = "fiftyone" in sys.modules
+    try:
+        import fiftyone as fo
+    except Exception as error:  # FiftyOne raises errors of many kinds where its database does not answer
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise TrashkitError(f"FiftyOne does not start: {told}", hint=f"trashkit doctor says why, {_HTML}") from error
+    if already and fo.config.database_uri != uri:
+        raise TrashkitError("FiftyOne is connected to another database already", hint="start a process of its own")
+    fo.config.plugins_dir = str(PLUGINS)
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    with (home / "starting").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _running(home: Path) -> int | None:
+    """The port of a mongod that answers; None where there is none."""
+    try:
+        pid, port = (int(word) for word in (home / "mongod").read_text().split())
+        os.kill(pid, 0)
+    except (OSError, ValueError):
+        return None
+    return port if _answers(port) else None
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection((ADDRESS, port), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def _start(mongod: Path, home: Path) -> int:
+    data, log = home / "mongodb", home / "mongod.log"
+    data.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
+    with socket.socket() as free:
+        free.bind((ADDRESS, 0))
+        port: int = free.getsockname()[1]
+    words = [mongod, "--dbpath", data, "--logpath", log, "--port", port, "--bind_ip", ADDRESS, "--nounixsocket"]
+    # In a session of its own, so that Ctrl-C in the terminal does not take the database away before the review ends.
+    process = subprocess.Popen(
+        [str(word) for word in words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    end = time.monotonic() + STARTING
+    while not _answers(port):
+        if process.poll() is not None or time.monotonic() > end:
+            process.kill()
+            lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+            raise TrashkitError(
+                f"mongod does not start ({lines[-1][:200] if lines else 'it writes no log'})",
+                hint=f"look into {log}, or set FIFTYONE_DATABASE_URI to a MongoDB of your own",
+            )
+        time.sleep(0.1)
+    (home / "mongod").write_text(f"{process.pid} {port}")
+    return port
+
+
+def _stop_unless_used(home: Path, users: int) -> None:
+    """End mongod if no other review holds its lock; what it holds is on disk."""
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return
+    try:
+        pid = int((home / "mongod").read_text().split()[0])
+        os.kill(pid, signal.SIGTERM)
+        (home / "mongod").unlink()
+        for _ in range(100):  # it writes what it still holds
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return
+            time.sleep(0.1)
+    except (OSError, ValueError):
+        return
