@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from trashkit import photos
 from trashkit.coco import ClassMap
 from trashkit.errors import TrashkitError
 from trashkit.files import replacing
+from trashkit.masks import resize_nearest
 from trashkit.nn.models import Segmenter
 from trashkit.nn.predict import Pixels, predict_photo
 from trashkit.progress import Progress, silent
@@ -108,8 +110,8 @@ def _draw(photo: Pixels, label_map: Pixels, classes: ClassMap, path: Path, longe
     scale = longest / max(photo.shape[:2])
     if scale < 1:
         size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
-        photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
-        label_map = cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST)
+        photo = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
+        label_map = resize_nearest(label_map, (size[1], size[0]))
     picture = with_legend(overlay(photo, label_map, classes), classes, shares)
     if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92]):
         raise TrashkitError(f"{path} could not be written", hint="check the disk")
