@@ -112,26 +112,37 @@ def _placed(part: Bools, box: tuple[slice, slice], size: Sequence[int]) -> Bools
 
 def _fill_between(bench: Workbench, shapes: dict[int, Annotation], labels: Labels, size: Literal[3, 5]) -> None:
     """Background that a mode filter fills, given to an annotation of the class beside it."""
-    filled = despeckle(labels, size)
-    changed = filled != labels
+    window = _window(labels, size)
+    seen = labels[window]
+    filled = despeckle(seen, size)
+    changed = filled != seen
     gains: dict[int, Bools] = {}
-    masks: dict[int, Bools] = {}
     for value in np.unique(filled[changed]).tolist():
-        for row, annotation in shapes.items():
-            if annotation.class_index == value and row not in masks:
-                masks[row] = mask(_shape(bench, annotation), *labels.shape)
-        candidates = {row: masks[row] for row, annotation in shapes.items() if annotation.class_index == value}
+        masks = {
+            row: mask(_shape(bench, annotation), *labels.shape)[window]
+            for row, annotation in shapes.items()
+            if annotation.class_index == value
+        }
         part = np.asarray(changed & (filled == value), np.uint8)
         count, regions, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
         for number in range(1, count):
             left, top, wide, high = (int(v) for v in stats[number][:4])
             crop = slice(max(top - size, 0), top + high + size), slice(max(left - size, 0), left + wide + size)
             region = regions[crop] == number
-            home = _neighbour(candidates, crop, region, size)
+            home = _neighbour(masks, crop, region, size)
             if home is not None:
-                gains.setdefault(home, np.zeros(labels.shape, bool))[crop] |= region
+                gains.setdefault(home, np.zeros(seen.shape, bool))[crop] |= region
     for row, gained in sorted(gains.items()):
-        _grow(bench, shapes[row], gained, "despeckle")
+        _grow(bench, shapes[row], _placed(gained, window, labels.shape), "despeckle")
+
+
+def _window(labels: Labels, margin: int) -> tuple[slice, slice]:
+    """The part of a label map that is not background, and a margin of background around it."""
+    left, top, wide, high = cv2.boundingRect(np.asarray(labels != 0, np.uint8))
+    return (
+        slice(max(top - margin, 0), top + high + margin),
+        slice(max(left - margin, 0), left + wide + margin),
+    )
 
 
 def _neighbour(masks: dict[int, Bools], crop: tuple[slice, slice], region: Bools, size: int) -> int | None:
@@ -178,6 +189,7 @@ def _painted(bench: Workbench, dataset: Dataset, image_row: int, before: Labels)
 def _counts(labels: Labels, classes: int) -> npt.NDArray[np.int64]:
     """Pixels, parts and holes of each class, int64 [classes, 3]."""
     counts = np.zeros((classes, 3), np.int64)
+    labels = labels[_window(labels, 1)]  # a margin joins what is outside, so that it is no hole
     for value in np.unique(labels).tolist():
         if 0 < value < classes:
             one = np.asarray(labels == value, np.uint8)
