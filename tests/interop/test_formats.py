@@ -1,0 +1,293 @@
+"""Every format: what is written and read again gives the same label maps; damaged files are refused by name."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from trashkit.coco import Coco, Dataset, read_dataset
+from trashkit.errors import TrashkitError
+from trashkit.interop.formats import READERS, WRITERS, export, import_annotations
+from trashkit.masks import dataset_label_map, rle_from_mask
+
+KINDS = sorted(WRITERS)
+NAMES = ["General trash", "종이", 'Glass & "jar" <1>', "Plastic bag"]
+FILES = ["batch_1/0002.jpg", "batch_2/0002.jpg", "사진 3.JPG"]
+
+
+def value_of(sizes: list[tuple[int, int]], shapes: list[tuple[int, int, Any, float | None]]) -> dict[str, Any]:
+    """A COCO value. sizes: (height, width) per image. shapes: (image, category, segmentation, area or None)."""
+    return {
+        "images": [
+            {"id": 10 + n, "file_name": FILES[n], "width": width, "height": height}
+            for n, (height, width) in enumerate(sizes)
+        ],
+        "categories": [{"id": n, "name": name} for n, name in enumerate(NAMES, start=1)],
+        "annotations": [
+            {
+                "id": n,
+                "image_id": 10 + image,
+                "category_id": category,
+                "segmentation": segmentation,
+                **({} if area is None else {"area": area}),
+            }
+            for n, (image, category, segmentation, area) in enumerate(shapes, start=100)
+        ],
+    }
+
+
+def dataset_of(value: dict[str, Any]) -> Dataset:
+    return read_dataset(Coco.of(value))
+
+
+def write_photos(folder: Path, dataset: Dataset) -> Path:
+    for image in dataset.images:
+        path = folder / image.file_name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photo = np.full((image.height, image.width, 3), 10 * image.row, np.uint8)
+        path.write_bytes(cv2.imencode(".jpg", photo)[1].tobytes())
+    return folder
+
+
+def ring_with_hole(height: int, width: int) -> Any:
+    covered = np.zeros((height, width), np.uint8)
+    covered[1:-1, 1:-1] = 1
+    covered[3:-3, 3:-3] = 0
+    covered[5:-5, 5:-5] = 1
+    return rle_from_mask(covered)
+
+
+def label_maps(dataset: Dataset, names: tuple[str, ...]) -> list[NDArray[np.uint8]]:
+    """Label maps in the class order of `names`, by the tail of the file name that all formats keep."""
+    index = {name: n for n, name in enumerate(names)}
+    lookup = np.array([index[name] for name in dataset.classes.names], np.uint8)
+    order = sorted(dataset.images, key=lambda image: plain(image.file_name))
+    return [lookup[dataset_label_map(dataset, image.row)] for image in order]
+
+
+def plain(file_name: str) -> str:
+    """What is the same in the file names of all layouts: no part, no folder, no Cityscapes ending."""
+    return file_name.replace("__", "/").split("/", 1)[-1] if file_name.startswith("train/") else file_name
+
+
+def small() -> Dataset:
+    """Three images: overlaps against the area order, holes, parts, one empty."""
+    square = [[2.0, 2.0, 14.5, 2.25, 14.0, 15.5, 2.0, 14.0]]
+    parts = [[1.0, 1.0, 6.0, 1.0, 6.0, 6.0], [10.0, 10.0, 18.0, 10.0, 18.0, 17.0, 10.0, 17.0]]
+    return dataset_of(
+        value_of(
+            [(20, 24), (21, 19), (16, 16)],
+            [
+                (0, 1, square, 1.0),
+                (0, 2, [[0, 0, 9, 0, 9, 9, 0, 9]], 50.0),
+                (0, 3, ring_with_hole(20, 24), 900.0),
+                (1, 4, parts, None),
+                (1, 2, [[11.0, 11.0, 14.0, 11.0, 14.0, 14.0]], None),
+            ],
+        )
+    )
+
+
+def round_trip(kind: str, dataset: Dataset, folder: Path) -> Dataset:
+    photos = write_photos(folder / "photos", dataset)
+    export(kind, dataset, folder / kind, images=photos)
+    source = folder / kind / "train.json" if kind == "coco" else folder / kind
+    import_annotations(kind, source, folder / "back.json")
+    return read_dataset(folder / "back.json")
+
+
+def test_every_format_is_read_and_written() -> None:
+    assert set(READERS) == set(WRITERS)
+
+
+@st.composite
+def datasets(draw: st.DrawFn) -> Dataset:
+    """Up to two images with up to five annotations: polygons of several rings beyond the border, masks with holes."""
+    sizes = [(draw(st.integers(3, 24)), draw(st.integers(3, 24))) for _ in range(draw(st.integers(1, 2)))]
+    shapes: list[tuple[int, int, Any, float | None]] = []
+    for image, (height, width) in enumerate(sizes):
+        for _ in range(draw(st.integers(0, 5))):
+            if draw(st.booleans()):
+                coordinate = st.floats(-2, max(height, width) + 2).map(lambda value: round(value, 3))
+                ring = st.lists(coordinate, min_size=6, max_size=14).map(lambda flat: flat[: len(flat) // 2 * 2])
+                segmentation: Any = draw(st.lists(ring, min_size=1, max_size=3))
+            else:
+                rng = np.random.default_rng(draw(st.integers(0, 1000)))
+                segmentation = rle_from_mask(rng.random((height, width)) < draw(st.sampled_from([0.3, 0.8])))
+            area = draw(st.one_of(st.none(), st.floats(0, 100)))
+            shapes.append((image, draw(st.integers(1, 4)), segmentation, area))
+    return dataset_of(value_of(sizes, shapes))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(dataset=datasets())
+@settings(max_examples=25, deadline=None)
+def test_write_then_read_gives_the_same_label_maps(kind: str, dataset: Dataset) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        back = round_trip(kind, dataset, Path(folder))
+        names = dataset.classes.names
+        assert len(back) == len(dataset)
+        for wanted, found in zip(label_maps(dataset, names), label_maps(back, names), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("kind", ["yolo", "labelme", "cvat", "label-studio", "coco"])
+def test_outlines_stay_as_they_are_where_nothing_overlaps(kind: str, tmp_path: Path) -> None:
+    ring = [2.125, 2.0, 14.5, 2.25, 14.0, 15.5, 2.0, 14.0]
+    back = round_trip(kind, dataset_of(value_of([(20, 24)], [(0, 2, [ring], None)])), tmp_path)
+    assert [annotation.segmentation for annotation in back.annotations] == [[ring]]
+
+
+@pytest.mark.parametrize("kind", ["labelme", "cvat", "label-studio", "yolo"])
+def test_holes_and_parts_stay_one_annotation(kind: str, tmp_path: Path) -> None:
+    data = small()
+    two = data.subset([1])
+    covered = np.zeros((20, 20), np.uint8)
+    covered[2:16, 2:16], covered[5:9, 5:9], covered[11:13, 11:13] = 1, 0, 0
+    holed = dataset_of(value_of([(20, 20)], [(0, 1, rle_from_mask(covered), None)]))
+    assert len(round_trip(kind, holed, tmp_path / "a").annotations) == 1
+    assert len(round_trip(kind, two, tmp_path / "b").annotations) == len(two.annotations)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_splits_become_the_parts_of_the_format(kind: str, tmp_path: Path) -> None:
+    data = small()
+    photos = write_photos(tmp_path / "photos", data)
+    made = export(kind, data, tmp_path / "out", images=photos, parts={"train": [10, 12], "val": [11]})
+    assert made.images == {"train": 2, "val": 1}
+    if kind == "coco":
+        assert len(read_dataset(tmp_path / "out/val.json")) == 1
+        return
+    import_annotations(kind, tmp_path / "out", tmp_path / "back.json")
+    back = read_dataset(tmp_path / "back.json")
+    found = sorted(dataset_label_map(back, image.row).shape for image in back.images)
+    assert found == [(16, 16), (20, 24), (21, 19)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_failures_leave_nothing_behind(kind: str, tmp_path: Path) -> None:
+    data = small()
+    photos = write_photos(tmp_path / "photos", data)
+    (photos / "batch_2/0002.jpg").unlink()
+    with pytest.raises(TrashkitError, match=r"0002\.jpg does not exist"):
+        export(kind, data, tmp_path / "out", images=photos)
+    (tmp_path / "theirs").mkdir()
+    with pytest.raises(TrashkitError):
+        import_annotations(kind, tmp_path / "theirs", tmp_path / "back.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "theirs"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_files_are_refused_by_name_and_never_crash(kind: str, tmp_path: Path) -> None:
+    data = small()
+    export(kind, data, tmp_path / "sound", images=write_photos(tmp_path / "photos", data))
+    rng = random.Random(kind)
+    labels = [
+        path
+        for path in sorted((tmp_path / "sound").rglob("*"))
+        if path.suffix in (".json", ".jsonl", ".xml", ".txt", ".yaml", ".png") and "labelmap" not in path.name
+    ]
+    refused = 0
+    for trial in range(25):
+        broken = tmp_path / f"broken-{trial}"
+        shutil.copytree(tmp_path / "sound", broken)
+        path = broken / rng.choice(labels).relative_to(tmp_path / "sound")
+        content = bytearray(path.read_bytes())
+        for _ in range(rng.randint(1, 6)):
+            place = rng.randrange(len(content)) if content else 0
+            content[place : place + rng.randint(0, 4)] = rng.randbytes(rng.randint(0, 4))
+        path.write_bytes(content[: rng.choice([len(content), rng.randrange(len(content) + 1)])])
+        try:
+            import_annotations(kind, broken / "train.json" if kind == "coco" else broken, tmp_path / "back.json")
+            (tmp_path / "back.json").unlink()
+        except TrashkitError as error:
+            refused += 1
+            assert error.message
+            assert "\n" not in error.message
+            assert not (tmp_path / "back.json").exists()
+        shutil.rmtree(broken)
+    assert refused
+
+
+def test_photos_with_exif_are_written_as_they_were_annotated(tmp_path: Path) -> None:
+    data = dataset_of(value_of([(20, 24)], [(0, 1, [[0, 0, 9, 0, 9, 9]], None)]))
+    path = write_photos(tmp_path / "photos", data) / "batch_1/0002.jpg"
+    from PIL import Image
+
+    stored = Image.new("RGB", (20, 24), (200, 0, 0))
+    stored.paste((0, 0, 200), (0, 0, 20, 6))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored.save(path, exif=exif, quality=95)
+    made = export("yolo", data, tmp_path / "out", images=tmp_path / "photos")
+    assert any("EXIF" in line for line in made.notes)
+    out = tmp_path / "out/images/train/batch_1/0002.jpg"
+    with Image.open(out) as written:
+        assert written.size == (24, 20)
+        assert not written.getexif().get(0x0112)
+        assert written.convert("RGB").getpixel((22, 10))[2] > 150  # turned clockwise: what was on top is right
+
+
+def test_links_share_the_photo(tmp_path: Path) -> None:
+    data = small()
+    photos = write_photos(tmp_path / "photos", data)
+    export("yolo", data, tmp_path / "out", images=photos, photos="link")
+    assert (tmp_path / "out/images/train/batch_1/0002.jpg").samefile(photos / "batch_1/0002.jpg")
+
+
+def test_classes_are_mapped_and_files_merged(tmp_path: Path) -> None:
+    data = small()
+    theirs = {
+        "images": [{"id": 10, "file_name": "other.jpg", "width": 8, "height": 8}],
+        "categories": [{"id": 0, "name": "Bottle"}, {"id": 7, "name": "Unlabeled litter"}],
+        "annotations": [
+            {"id": 1, "image_id": 10, "category_id": n, "segmentation": [[0, 0, 4, 0, 4, 4]], "mine": "kept"}
+            for n in (0, 7)
+        ],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(value_of([(20, 24)], [(0, 2, [[0, 0, 9, 0, 9, 9]], 1.0)])))
+    (tmp_path / "b.json").write_text(json.dumps(theirs))
+    (tmp_path / "map.json").write_text(json.dumps({"Bottle": "종이", "Unlabeled litter": "Unknown"}))
+    made = import_annotations(
+        "coco", tmp_path / "b.json", tmp_path / "m.json", classes=tmp_path / "map.json", into=tmp_path / "a.json"
+    )
+    assert made.images == 2
+    assert made.per_class["종이"] == 2
+    merged = read_dataset(tmp_path / "m.json")
+    assert merged.classes.names[:3] == ("Background", "General trash", "종이")
+    assert sorted({annotation.class_index for annotation in merged.annotations}) == [0, 2]
+    assert '"mine": "kept"' in (tmp_path / "m.json").read_text()
+    with pytest.raises(TrashkitError, match="has an image named"):
+        import_annotations("coco", tmp_path / "a.json", tmp_path / "n.json", into=tmp_path / "a.json")
+    assert len(data)
+
+
+def test_coco_comes_in_verbatim(tmp_path: Path) -> None:
+    from trashkit.coco import write
+
+    write(Coco.of(value_of([(20, 24)], [(0, 2, [[0, 0, 9, 0, 9, 9]], 1.0)])), tmp_path / "a.json")
+    import_annotations("coco", tmp_path / "a.json", tmp_path / "b.json")
+    assert (tmp_path / "b.json").read_bytes() == (tmp_path / "a.json").read_bytes()
+
+
+def test_large_photos_are_no_matter(tmp_path: Path) -> None:
+    """A ring with a hole on 1500x2000: joined rings are exact far from the origin too."""
+    covered = np.zeros((1500, 2000), np.uint8)
+    cv2.circle(covered, (1207, 801), 500, 1, -1)
+    cv2.circle(covered, (1250, 850), 170, 0, -1)
+    cv2.circle(covered, (1000, 650), 70, 0, -1)
+    data = dataset_of(value_of([(1500, 2000)], [(0, 1, rle_from_mask(covered), None)]))
+    back = round_trip("yolo", data, tmp_path)
+    assert len(back.annotations) == 1
+    np.testing.assert_array_equal(dataset_label_map(back, 0), covered)

@@ -1,0 +1,251 @@
+"""Predictions of models trained elsewhere, made a store, so that they join ensembles, pseudo-labels and audits.
+
+One file per image: a PNG label map (as mmsegmentation's ``IoUMetric`` writes them), or an ``.npy`` or ``.npz`` with a
+label map [H, W] of whole numbers or with probabilities or logits [C, H, W] or [H, W, C]. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trashkit.coco import Dataset, Image
+from trashkit.errors import TrashkitError
+from trashkit.interop.folders import files_in, read_json
+from trashkit.interop.label_png import read_label_png
+from trashkit.masks import resize_nearest
+from trashkit.progress import Progress, silent
+from trashkit.store import StoreType, create_store, resample
+
+MAX_BYTES = 4 << 30
+"""Arrays larger than this are refused before they are read: 4 GiB is 100 classes at 3000x3500 pixels as float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionsRead:
+    """Result of `import_predictions`. kinds: how many files held label maps, probabilities or logits."""
+
+    path: Path
+    images: int
+    kinds: dict[str, int]
+    unused: tuple[str, ...]
+
+
+def import_predictions(
+    source: Path,
+    dataset: Dataset,
+    out: Path,
+    *,
+    names: Path | None = None,
+    classes: Sequence[str] | None = None,
+    logits: bool = False,
+    size: tuple[int, int] = (256, 256),
+    dtype: StoreType = "uint8",
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> PredictionsRead:
+    """Make a store of the images of `dataset` from a folder of predictions.
+
+    A prediction is found by the image's file name: same path, the path with "__" for slashes, or the base name where no
+    other image has it; `names` (JSON, ``{"name of the prediction": "file_name"}``, as the mmsegmentation export writes
+    it) decides before these. classes: the model's class names in its own order, the data's by default.
+    logits: arrays of three dimensions are logits. size: (height, width) of the store; label maps are sampled with
+    ``cv2.INTER_NEAREST``, and become certain probabilities. Raises TrashkitError for images without prediction (naming
+    the first), for files that cannot be read, and for arrays that are not what is said.
+    """
+    paths, unused = _find(source, dataset, _stems(names if names is not None else _beside(source)))
+    model_classes = tuple(classes) if classes is not None else dataset.classes.names
+    listing = [(path.relative_to(source).as_posix(), path.stat().st_size) for path in paths]
+    manifest = {
+        "made_by": "data import predictions",
+        "source": str(source.absolute()),
+        "files_sha256": hashlib.sha256(json.dumps(listing).encode()).hexdigest(),
+        "data_sha256": dataset.coco.sha256,
+        "logits": logits,
+    }
+    # The first file is read before anything is written, so that a wrong folder leaves nothing behind.
+    _read(paths[0], dataset.images[0], len(model_classes), logits, size)
+    writer = create_store(
+        out,
+        image_ids=[image.id for image in dataset.images],
+        file_names=[image.file_name for image in dataset.images],
+        native_sizes=[(image.height, image.width) for image in dataset.images],
+        classes=model_classes,
+        size=size,
+        dtype=dtype,
+        manifest=manifest,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    done, kinds = writer.done, dict.fromkeys(("label maps", "probabilities", "logits"), 0)
+    with writer:
+        for row, (path, image) in enumerate(zip(paths, dataset.images, strict=True)):
+            if not done[row]:
+                kind, probabilities = _read(path, image, len(model_classes), logits, size)
+                kinds[kind] += 1
+                writer.write(row, probabilities)
+            progress("importing predictions", row + 1, len(paths))
+    return PredictionsRead(out, len(paths), {kind: count for kind, count in kinds.items() if count}, unused)
+
+
+def _beside(source: Path) -> Path | None:
+    path = source / "names.json"
+    return path if path.is_file() else None
+
+
+def _stems(path: Path | None) -> dict[str, str]:
+    """Name of the prediction by file name."""
+    if path is None:
+        return {}
+    value = read_json(path)
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):
+        raise TrashkitError(f"{path} is no map of names", hint='write {"name of the prediction": "file_name", ...}')
+    return {file_name: stem for stem, file_name in value.items()}
+
+
+def _find(source: Path, dataset: Dataset, stems: Mapping[str, str]) -> tuple[list[Path], tuple[str, ...]]:
+    """The prediction of each image, and the files that belong to none."""
+    files: dict[str, PurePosixPath] = {}
+    for path in files_in(source, [".png", ".npy", ".npz"]):
+        stem = path.with_suffix("").as_posix()
+        if stem in files:
+            raise TrashkitError(f"{source} holds both {files[stem]} and {path}", hint="keep one prediction per image")
+        files[stem] = path
+    bases: dict[str, int] = {}
+    for image in dataset.images:
+        base = PurePosixPath(image.file_name).stem
+        bases[base] = bases.get(base, 0) + 1
+    found: list[Path] = []
+    missing: list[str] = []
+    used: set[str] = set()
+    for image in dataset.images:
+        plain = PurePosixPath(image.file_name).with_suffix("")
+        candidates = [stems.get(image.file_name), plain.as_posix(), plain.as_posix().replace("/", "__")]
+        candidates.append(plain.name if bases[plain.name] == 1 else None)
+        chosen = [name for name in candidates if name is not None and name in files]
+        if not chosen:
+            missing.append(image.file_name)
+            continue
+        stem = chosen[0]
+        if stem in used:
+            raise TrashkitError(f"{source / files[stem]} would serve two images", hint="give --name-map names.json")
+        used.add(stem)
+        found.append(source / files[stem])
+    if missing:
+        raise TrashkitError(
+            f"{source} lacks predictions of {len(missing)} of {len(dataset)} images, first {missing[0]}",
+            hint="name each file after its image, or give --name-map names.json",
+        )
+    return found, tuple(path.as_posix() for stem, path in files.items() if stem not in used)
+
+
+def _read(path: Path, image: Image, count: int, logits: bool, size: tuple[int, int]) -> tuple[str, NDArray[np.float32]]:
+    """What the file holds, and probabilities float32 [C, H, W] at `size`."""
+    array: NDArray[Any] = read_label_png(path) if path.suffix.lower() == ".png" else _load(path)
+    if array.ndim == 3 and 1 in (array.shape[0], array.shape[-1]) and count > 1:
+        array = array[0] if array.shape[0] == 1 else array[..., 0]
+    if array.ndim == 2:
+        return "label maps", _certain(array, path, image, count, size)
+    if array.ndim == 4 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim != 3 or count not in (array.shape[0], array.shape[-1]):
+        raise TrashkitError(
+            f"{path} has the shape {list(array.shape)}, wanted are [H, W], [{count}, H, W] or [H, W, {count}]",
+            hint="name the model's classes with --names if it has others than the data",
+        )
+    if array.shape[0] != count:
+        array = np.moveaxis(array, -1, 0)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise TrashkitError(f"{path} holds {array.dtype}, not floating-point numbers", hint="save float16 or float32")
+    _same_shape(array.shape[1:], path, image, size)
+    values = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise TrashkitError(f"{path} holds NaN or infinity", hint="predict this image again")
+    if logits:
+        # Resampled before the softmax, as networks are; then each pixel sums to 1.
+        values = resample(values, size)
+        values = np.exp(values - values.max(axis=0))
+        return "logits", values / values.sum(axis=0)
+    total = values.sum(axis=0)
+    if values.min() < -1e-3 or abs(total - 1).max() > 0.02:
+        raise TrashkitError(
+            f"{path} holds no probabilities: they do not sum to 1", hint="add --logits if they are logits"
+        )
+    values = resample(np.clip(values, 0, None) / total, size)
+    return "probabilities", values
+
+
+def _same_shape(shape: tuple[int, ...], path: Path, image: Image, size: tuple[int, int]) -> None:
+    """TrashkitError unless a prediction has about the image's proportions, so that nothing turned comes in unseen."""
+    height, width = shape
+    wanted = image.width / image.height
+    square = height == width or tuple(shape) == tuple(size)
+    if not square and not math.isclose(width / height, wanted, rel_tol=0.05):
+        raise TrashkitError(
+            f"{path} is {width}x{height}, its image {image.file_name} {image.width}x{image.height}",
+            hint="check that it is the prediction of this image, and not turned",
+        )
+
+
+def _certain(array: NDArray[Any], path: Path, image: Image, count: int, size: tuple[int, int]) -> NDArray[np.float32]:
+    """A label map as probabilities of 0 and 1."""
+    if not np.issubdtype(array.dtype, np.integer) and array.dtype != np.bool_:
+        raise TrashkitError(f"{path} is a label map of {array.dtype}", hint="save class indices as uint8")
+    if array.size == 0:
+        raise TrashkitError(f"{path} is empty", hint="predict this image again")
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= count:
+        raise TrashkitError(
+            f"{path} has the class {low if low < 0 else high}, the classes are 0 to {count - 1}",
+            hint="name the model's classes with --names if it has others than the data",
+        )
+    _same_shape(array.shape, path, image, size)
+    labels = resize_nearest(array.astype(np.uint8), size)
+    return np.asarray(labels[None] == np.arange(count, dtype=np.uint8)[:, None, None], np.float32)
+
+
+def _load(path: Path) -> NDArray[Any]:
+    """The one array of an .npy or .npz file; TrashkitError where it holds objects, several arrays, or is damaged."""
+    try:
+        if path.suffix.lower() == ".npy":
+            # A memory map fails where the file is shorter than its header says, before anything is allocated.
+            mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            if mapped.nbytes > MAX_BYTES:
+                raise TrashkitError(f"{path} is too large", hint="save it as float16, or at a smaller size")
+            return mapped
+        return _load_npz(path)
+    except TrashkitError:
+        raise
+    except Exception as error:  # numpy and zipfile have many errors for damaged and hostile files
+        text = " ".join(str(error).split())[:150]
+        raise TrashkitError(f"{path} cannot be read: {text}", hint="save a plain array with numpy.save") from error
+
+
+def _load_npz(path: Path) -> NDArray[Any]:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if len(members) != 1:
+            held = ", ".join(member.filename for member in members[:5])
+            raise TrashkitError(f"{path} holds {len(members)} arrays ({held})", hint="save one array in each file")
+        # The sizes in the archive's own list bound what is unpacked: a small file may claim a huge array.
+        if members[0].file_size > MAX_BYTES:
+            raise TrashkitError(f"{path} is too large", hint="save it as float16, or at a smaller size")
+        with archive.open(members[0]) as file:
+            version = np.lib.format.read_magic(file)
+            reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = reader(file)
+            if math.prod(shape) * dtype.itemsize > members[0].file_size or dtype.hasobject:
+                raise TrashkitError(f"{path} is damaged or holds objects", hint="save a plain array with numpy.save")
+        with archive.open(members[0]) as file:
+            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
