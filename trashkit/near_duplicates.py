@@ -65,19 +65,23 @@ class Look:
 
 
 def look(photo: Photo) -> Look:
-    """Features of an RGB uint8 [H, W, 3] photo of any size. Sides below 32 pixels have none.
+    """Features of an RGB uint8 [H, W, 3] photo of any size; none where a side is below 32 pixels at LONGEST.
 
     Source: ORB, Rublee et al. 2011; smaller patches than its default, since photos are small here.
     """
     small = shrink(photo, LONGEST)
     grid = np.asarray(cv2.resize(small, (CELLS, CELLS), interpolation=cv2.INTER_AREA), np.uint8)
+    none = Look(grid, np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8))
+    if min(small.shape[:2]) < 32:
+        return none
     # A detector is cheap to make and not safe to share between threads.
     detector = cv2.ORB.create(FEATURES, 1.2, 5, edgeThreshold=12, patchSize=25, fastThreshold=8)
     found: Any
     bits: Any  # None where nothing is found, which OpenCV's annotations do not say
     found, bits = detector.detectAndCompute(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), None)
-    points = np.array([point.pt for point in found], np.float32).reshape(-1, 2)
-    return Look(grid, points, np.zeros((0, 32), np.uint8) if bits is None else bits)
+    if bits is None:
+        return none
+    return Look(grid, np.array([point.pt for point in found], np.float32).reshape(-1, 2), bits)
 
 
 def descriptors(grids: Cells, crop: int = 0) -> Floats:

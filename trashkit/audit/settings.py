@@ -70,6 +70,8 @@ class Settings:
     """A photo with a shorter side than this is small."""
     usual_size: float = 0.9
     """Other sizes are odd where at least this share of the photos has one size."""
+    predicted_probability: float = 0.3
+    """A label error that predictions show is reported from this probability."""
     parts: tuple[tuple[str, str], ...] = (
         ("*cap*", "*bottle*"),
         ("*lid*", "*"),

@@ -97,9 +97,9 @@ def lines(title: object, series: Mapping[str, Sequence[tuple[float, float]]], *,
     wide, high = (x1 - x0) or 1.0, (y1 - y0) or 1.0
     parts = [
         f'<text x="48" y="14" class="value">{y1:.3g}</text><text x="48" y="212" class="value">{y0:.3g}</text>',
-        f'<text x="60" y="236" class="value">{x0:g}</text>',
-        f'<text x="560" y="236" text-anchor="end" class="value">{x1:g} {escape(x)}</text>',
-        f'<text x="10" y="112" class="value">{escape(y)}</text>',
+        f'<text x="60" y="236" class="value">{x0:.4g}</text>',
+        f'<text x="560" y="236" text-anchor="end" class="value">{x1:.4g} {escape(x)}</text>',
+        f'<text x="66" y="20" class="value">{escape(y)}</text>',
         '<path d="M60 8V212H560" fill="none" stroke="#999"/>',
     ]
     for n, (name, values) in enumerate(series.items()):
@@ -108,7 +108,7 @@ def lines(title: object, series: Mapping[str, Sequence[tuple[float, float]]], *,
             f"{60 + 500 * (a - x0) / wide:.1f},{212 - 204 * (b - y0) / high:.1f}" for a, b in values if not isnan(b)
         )
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
-        parts.append(f'<text x="552" y="{26 + 15 * n}" text-anchor="end" fill="{color}">{escape(name)}</text>')
+        parts.append(f'<text x="552" y="{26 + 15 * n}" text-anchor="end" style="fill:{color}">{escape(name)}</text>')
     svg = f'<svg viewBox="0 0 580 240" width="580" height="240" role="img">{"".join(parts)}</svg>'
     return Html(f"<figure><figcaption>{safe(title)}</figcaption>{svg}</figure>")
 
