@@ -189,7 +189,7 @@ def _try_url(client: _Client, item: Wanted, url: str, part: Path) -> tuple[str, 
             return "dead", str(error)
         except urllib.error.HTTPError as error:
             reason, mark = _refused(client, error, part, mark)
-            if error.code in GONE:
+            if error.code in GONE or error.code < 400:  # a redirect to something else than a web page
                 return "dead", reason
         except TrashkitError as error:
             reason, mark = error.message.replace(part.name, item.target.name), ""

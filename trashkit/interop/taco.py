@@ -66,10 +66,16 @@ def download(
     Raises TrashkitError where the annotations cannot be had or `out` is from something else. Photos whose link is dead
     or that could not be had this time are in the result.
     """
+    fresh = not out.exists()
     _prepare(out, {"source": source, "size": size, "limit": limit}, resume=resume, overwrite=overwrite)
-    coco = _annotations(out, source, manners or Manners())
-    rows = _rows(coco, limit)
-    names = {row: photo_path(out / "images", record["file_name"]) for row, record in rows.items()}
+    try:
+        coco = _annotations(out, source, manners or Manners())
+        rows = _rows(coco, limit)
+        names = {row: photo_path(out / "images", record["file_name"]) for row, record in rows.items()}
+    except TrashkitError:
+        if fresh:
+            shutil.rmtree(out)
+        raise
     check = _verifier({names[row]: record for row, record in rows.items()}, size)
     wanted = [
         Wanted(tuple(r[key] for key in _URLS[size] if isinstance(r.get(key), str) and r[key]), names[row])
