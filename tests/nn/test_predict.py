@@ -1,0 +1,175 @@
+"""Prediction into stores and onto photos."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from typer.testing import CliRunner
+
+from trashkit import masks
+from trashkit.cli.app import app
+from trashkit.coco import read_dataset
+from trashkit.nn.models import load_run_model
+from trashkit.nn.predict import predict_dataset, predict_photo, sampling
+from trashkit.store import open_store
+
+
+def run(*words: object):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def trained(drawn: Path, quick, tmp_path_factory) -> Path:
+    """A run of one epoch on all drawn photos."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    options = [word for assignment in [*quick, "epochs=2"] for word in ("--set", assignment)]
+    done = run(
+        "train", "--data", drawn, "--images", drawn.parent, "--all-data", "--device", "cpu", "--out", out, *options
+    )
+    assert done.exit_code == 0, done.output
+    return out
+
+
+@given(native=st.integers(1, 700), target=st.integers(1, 300), source=st.integers(1, 200))
+def test_sampling_reads_what_nearest_takes_of_an_enlarged_row(native: int, target: int, source: int) -> None:
+    weights = sampling(native, target, source)
+    assert weights.shape == (target, source)
+    assert np.allclose(weights.sum(axis=1), 1, atol=1e-5)
+    row = np.random.default_rng(0).random((1, source)).astype(np.float32)
+    enlarged = cv2.resize(row, (native, 1), interpolation=cv2.INTER_LINEAR)
+    wanted = enlarged[0, np.floor(np.arange(target) * (native / target)).astype(int)]
+    assert np.allclose(weights @ row[0], wanted, atol=2e-3)
+
+
+def test_a_store_holds_every_image_and_the_model_s_own_answer(trained: Path, drawn: Path, tmp_path: Path) -> None:
+    done = run("predict", trained, "--data", drawn, "--images", drawn.parent, "--out", tmp_path / "store", "--size", 96,
+               "--json")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["images"] == 12
+    store = open_store(tmp_path / "store")
+    assert store.done.all() and store.size == (96, 96)
+    dataset = read_dataset(drawn)
+    model = load_run_model(trained)
+    photo = np.asarray(Image.open(drawn.parent / dataset.images[3].file_name).convert("RGB"))
+    label_map, confidence = predict_photo([model], photo)
+    assert (store.label_map(3) == label_map).mean() > 0.999  # 96 px is the native size: the same pixels are read
+    assert confidence.min() >= 1 / len(store.classes) - 1e-6 and confidence.max() <= 1 + 1e-6
+
+
+def test_mean_of_two_models_and_views(trained: Path, drawn: Path, tmp_path: Path) -> None:
+    dataset = read_dataset(drawn).subset([0, 1, 2])
+    model = load_run_model(trained)
+    for name, models in (("one", [model]), ("two", [model, model])):
+        predict_dataset(models, dataset, drawn.parent, tmp_path / name, size=(32, 32), tta="flip", dtype="float16")
+    one, two = open_store(tmp_path / "one"), open_store(tmp_path / "two")
+    for row in range(3):
+        assert np.allclose(one.read(row), two.read(row), atol=2e-3)
+    mirrored = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (1, 3, 64, 64), dtype=np.uint8))
+    from trashkit.nn.predict import mean_probabilities
+
+    there = mean_probabilities(model, mirrored, tta="flip")
+    back = mean_probabilities(model, mirrored.flip(-1), tta="flip").flip(-1)
+    assert torch.allclose(there, back, atol=1e-5)
+
+
+def test_an_interrupted_prediction_goes_on_and_ends_the_same(
+    trained: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, model = read_dataset(drawn), load_run_model(trained)
+
+    def predict(name: str, *, resume: bool = False, stop_at: int = 99) -> None:
+        def progress(what: str, done: int, total: int) -> None:
+            if done >= stop_at:
+                raise KeyboardInterrupt
+
+        predict_dataset([model], dataset, drawn.parent, tmp_path / name, size=(32, 32), batch_size=4, resume=resume,
+                        progress=progress)  # fmt: skip
+
+    predict("whole")
+    with pytest.raises(KeyboardInterrupt):
+        predict("stopped", stop_at=4)
+    assert 0 < open_store(tmp_path / "stopped").done.sum() < 12
+    predict("stopped", resume=True)
+    whole, stopped = open_store(tmp_path / "whole"), open_store(tmp_path / "stopped")
+    for row in range(12):
+        assert (whole.read(row) == stopped.read(row)).all()
+
+
+def test_photos_for_people(trained: Path, drawn: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    source = np.asarray(Image.open(next((drawn.parent / "photos").glob("*.png"))).convert("RGB"))
+    large = Image.fromarray(cv2.resize(source, (4000, 3000)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    large.save(photos / "phone.jpg", exif=exif)
+    large.convert("L").resize((300, 200)).save(photos / "grey.png")
+    large.convert("CMYK").resize((200, 300)).save(photos / "print.jpg")
+    done = run("predict", trained, photos, "--overlay", tmp_path / "seen", "--json")
+    assert done.exit_code == 0, done.output
+    content = json.loads((tmp_path / "seen/annotations.json").read_text(encoding="utf-8"))
+    sizes = {image["file_name"]: (image["width"], image["height"]) for image in content["images"]}
+    assert sizes == {"phone.jpg": (3000, 4000), "grey.png": (300, 200), "print.jpg": (200, 300)}
+    assert {path.name for path in (tmp_path / "seen").glob("*.jpg")} == {
+        f"{n}.overlay.jpg" for n in ("phone", "grey", "print")
+    }
+    dataset = read_dataset(tmp_path / "seen/annotations.json")
+    assert dataset.annotations, "a network that colours nothing shows nothing"
+    for annotation in dataset.annotations:
+        image = dataset.images[annotation.image_row]
+        assert masks.pixel_area(annotation.segmentation, image.height, image.width) == annotation.area
+    with Image.open(tmp_path / "seen/phone.overlay.jpg") as overlay:
+        assert max(overlay.size) < 2500
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "text", "outside"])
+def test_a_bad_photo_is_named(trained: Path, drawn: Path, tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(drawn.parent, folder)
+    content = json.loads((folder / "ann.json").read_text())
+    name = content["images"][5]["file_name"]
+    photo = folder / name
+    if damage == "missing":
+        photo.unlink()
+    elif damage == "outside":
+        content["images"][5]["file_name"] = "../../etc/passwd"
+        name = "../../etc/passwd"
+        (folder / "ann.json").write_text(json.dumps(content))
+    else:
+        whole = photo.read_bytes()
+        photo.write_bytes({"empty": b"", "truncated": whole[: len(whole) // 2], "text": b"<html>"}[damage])
+    done = run("predict", trained, "--data", folder / "ann.json", "--images", folder, "--out", tmp_path / "store")
+    assert done.exit_code == 2
+    assert name in done.stderr and "Traceback" not in done.stderr
+    if damage != "truncated":  # only decoding shows that; what was predicted until then can be gone on with
+        assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["RUN", "--data", "ANN", "--images", "DIR"], "--out"),
+        (["RUN", "PHOTO"], "--overlay"),
+        (["PHOTO", "--overlay", "OUT"], "no run"),
+        (["RUN", "--overlay", "OUT"], "no photo"),
+        (["RUN", "nothing.jpg", "--overlay", "OUT"], "does not exist"),
+        (["RUN", "PHOTO", "--overlay", "OUT", "--tta", "flop"], "flip"),
+        (["RUN", "--data", "ANN", "--images", "DIR", "--out", "OUT", "--dtype", "int4"], "uint8"),
+    ],
+)
+def test_what_is_typed_wrong_is_said(trained: Path, drawn: Path, tmp_path: Path, words: list[str], part: str) -> None:
+    photo = next((drawn.parent / "photos").glob("*.png"))
+    meant = {"RUN": trained, "ANN": drawn, "DIR": drawn.parent, "PHOTO": photo, "OUT": tmp_path / "out"}
+    done = run("predict", *(meant.get(word, word) for word in words))
+    assert done.exit_code == 2
+    assert part in done.stderr
+    assert not (tmp_path / "out").exists()
