@@ -213,3 +213,11 @@ def test_folds_are_scored_as_one(tmp_path: Path) -> None:
     with pytest.raises(TrashkitError, match=r"both predict 1\.jpg"):
         evaluate_parts([*parts, parts[0]], size=SIZE)
     assert out_of_fold(tmp_path / "s") == [tmp_path / "s"]
+
+
+def test_a_joined_store_stands_for_those_of_its_folds(tmp_path: Path) -> None:
+    for name in ("run/tiny/fold-0/oof", "run/tiny/fold-1/oof", "run/tiny/oof", "run/other/fold-0/oof"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "zarr.json").write_text("{}")
+    assert out_of_fold(tmp_path / "run") == [tmp_path / "run/other/fold-0/oof", tmp_path / "run/tiny/oof"]
+    assert out_of_fold(tmp_path / "run/tiny/fold-1") == [tmp_path / "run/tiny/fold-1/oof"]

@@ -200,10 +200,14 @@ def open_predictions(
 
 
 def out_of_fold(path: Path) -> list[Path]:
-    """The out-of-fold stores in a run folder, or in the runs below it, by path; [path] where there is none."""
+    """The out-of-fold stores in a run folder, or in the runs below it, by path; [path] where there is none.
+
+    A store that joins all folds of a recipe stands for those of its folds.
+    """
     if not path.is_dir() or is_store(path):
         return [path]
-    return sorted(found.parent for found in path.glob("**/oof/zarr.json")) or [path]
+    stores = {found.parent for found in path.glob("**/oof/zarr.json")}
+    return sorted(store for store in stores if store.parent.parent / "oof" not in stores) or [path]
 
 
 def _looks_like_json(path: Path) -> bool:
