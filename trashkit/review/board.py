@@ -185,7 +185,7 @@ def _touched(room: Room) -> set[int]:
 
 
 def refresh(dataset: Any, room: Room, image_rows: Iterable[int]) -> None:
-    """Write images anew as the log has them now."""
+    """Write images anew as the log has them now; what the App saved before must have been taken over."""
     rows = sorted(set(image_rows))
     if not rows:
         return
@@ -200,12 +200,19 @@ def refresh(dataset: Any, room: Room, image_rows: Iterable[int]) -> None:
         document = _stored(dataset, sample(room, ids, row, now=now))
         changes.append(ReplaceOne({"_id": key}, {**document, "created_at": created.get(key, now)}))
     dataset._bulk_write(changes, ids=[str(key) for key in keys])
-    _remember(dataset, room)
+    _remember(dataset, room, looked=now)
 
 
-def _remember(dataset: Any, room: Room, drawn: Mapping[str, str] | None = None) -> None:
-    """Keep which images the log touches, and the App's own ids; another process may have written them meanwhile."""
+def _remember(
+    dataset: Any, room: Room, *, drawn: Mapping[str, str] | None = None, looked: datetime | None = None
+) -> None:
+    """Keep which images the log touches, the App's own ids, and up to when its changes were taken over.
+
+    Another process may have written them meanwhile.
+    """
     dataset.reload()
+    if looked is not None:
+        dataset.info["looked"] = looked
     dataset.info["touched"] = sorted(_touched(room))
     dataset.info["drawn"] = {**dataset.info.get("drawn", {}), **(drawn or {})}
     dataset.save()
@@ -237,7 +244,7 @@ def take_over(dataset: Any, room: Room, since: datetime) -> tuple[list[Edit], li
             problems += one.problems
             rows += [row] if one.edits else []
         if rows:
-            _remember(dataset, room, drawn)
+            _remember(dataset, room, drawn=drawn)
             _restate(dataset, room, rows)
         newest = max(document["last_modified_at"] for document in found)
     # The newest image is looked at again next time: it may be saved twice within one tick of the database's clock.

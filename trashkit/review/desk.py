@@ -101,9 +101,7 @@ class Desk:
     def _take_over(self) -> None:
         """What the Annotate tab saved a moment ago comes first, or writing the images anew would lose it."""
         self.dataset.reload()
-        _, _, looked = take_over(self.dataset, self.room, self.dataset.info["looked"])
-        self.dataset.info["looked"] = looked
-        self.dataset.save()
+        take_over(self.dataset, self.room, self.dataset.info["looked"])
 
     def _images(self, edits: Iterable[Edit]) -> set[int]:
         found: set[int] = set()

@@ -1,0 +1,57 @@
+"""What the review's tests share: rooms, and a FiftyOne with a database of its own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trashkit.cli.review import _findings
+from trashkit.coco import read
+from trashkit.review.room import Room
+
+ROOT = Path(__file__).resolve().parents[2]
+SYNTH = ROOT / "data" / "synth"
+
+MakeRoom = Callable[..., Room]
+
+
+@pytest.fixture(scope="session")
+def make_room() -> MakeRoom:
+    """A room of an annotation file (the embedded one) with all findings and fixes."""
+
+    known: dict[Path, Any] = {}
+
+    def make(log: Path, annotations: Path = SYNTH / "train.json", images: Path = SYNTH / "images") -> Room:
+        coco = read(annotations)
+        if annotations not in known:
+            known[annotations] = _findings(coco, images, None, None)
+        findings, fixes = known[annotations]
+        return Room(coco, findings, fixes, log, reviewer="ann", images=images)
+
+    return make
+
+
+@pytest.fixture
+def room(make_room: MakeRoom, tmp_path: Path) -> Room:
+    return make_room(tmp_path / "log.jsonl")
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a database that FiftyOne is connected to; skips loudly without FiftyOne or its mongod."""
+    spec = find_spec("fiftyone")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("FiftyOne is not installed: the review App was not tried")
+    if not (Path(spec.submodule_search_locations[0]) / "db" / "bin" / "mongod").is_file():
+        pytest.skip("FiftyOne's mongod is missing (see `trashkit doctor`): the review App was not tried")
+    from trashkit.review.database import fiftyone_ready
+
+    folder = tmp_path_factory.mktemp("review")
+    with fiftyone_ready(folder):
+        yield folder
+    shutil.rmtree(folder, ignore_errors=True)
