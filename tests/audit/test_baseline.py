@@ -88,7 +88,7 @@ def test_what_is_no_baseline_is_refused(text: str, tmp_path: Path) -> None:
 
 def test_waivers_accept_what_they_name_and_say_when_they_accept_nothing() -> None:
     findings = audit(Coco.of(broken())).findings
-    waivers = [
+    waivers: list[dict[str, object]] = [
         {"code": "G022", "annotation_id": 5, "reason": "measured otherwise"},
         {"code": "G023", "file_name": "photo_9*", "reason": "not there"},
         {"code": "G023", "file_name": "photo_*.jpg", "image_id": 2, "reason": "as drawn"},

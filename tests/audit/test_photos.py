@@ -47,7 +47,7 @@ def found(coco: dict[str, Any], folder: Path, **more: Any) -> list[Finding]:
     return audit(Coco.of(coco), images=folder, select=["I"], **more).findings
 
 
-def save(folder: Path, seed: int = 0, turn: int = 1, size: tuple[int, int] = (SIDE, SIDE), **options: Any) -> None:
+def save(folder: Path, seed: int = 0, turn: int = 1, size: tuple[int, int] = (SIDE, SIDE), **options: Any) -> Any:
     exif = Image.Exif()
     exif[0x0112] = turn
     Image.fromarray(picture(seed, *size)).save(folder / "0.png", exif=exif, **options)

@@ -121,6 +121,7 @@ def _look_at(folder: Path, name: str | None, size: tuple[int, int] | None) -> Se
         return Seen("truncated" if "truncated" in error.message else "unreadable", error.message, info)
     small = photos.shrink(photo, LONGEST)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    middle, spread = cv2.meanStdDev(grey)
     darker = np.cumsum(cv2.calcHist([grey], [0], None, [256], [0, 256])[:, 0]) / grey.size
     tiny = photos.shrink(small, 64).astype(np.int16)
     return Seen(
@@ -129,12 +130,12 @@ def _look_at(folder: Path, name: str | None, size: tuple[int, int] | None) -> Se
         info,
         hashlib.blake2b(np.ascontiguousarray(photo).data, digest_size=16).digest() + str(photo.shape).encode(),
         near_duplicates.look(small),
-        float(grey.mean()),
-        float(grey.std()),
+        float(middle[0, 0]),
+        float(spread[0, 0]),
         float(np.searchsorted(darker, 0.05)),
         float(np.searchsorted(darker, 0.95)),
         float(np.percentile(np.abs(tiny - tiny.mean(axis=2, keepdims=True)).max(axis=2), 99)),
-        float(cv2.Laplacian(grey, cv2.CV_32F).var()),
+        float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_32F))[1][0, 0]) ** 2,
     )
 
 
