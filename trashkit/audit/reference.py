@@ -9,6 +9,7 @@ FAMILIES = {
     "G": "Geometry: rings, masks, areas and boxes",
     "L": "Labels: annotations against each other and against their class",
     "I": "Images: the photos themselves, with `--images`",
+    "P": "Predictions: what a model sees and annotators did not, with `--predictions`",
 }
 
 
