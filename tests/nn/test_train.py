@@ -93,7 +93,8 @@ def test_interrupted_and_resumed_is_the_same_run(drawn, quick, whole, tmp_path, 
 
 def test_killed_and_resumed_is_the_same_run(drawn, quick, whole, tmp_path):
     command = [sys.executable, str(SCRIPT), str(drawn), str(tmp_path / "run"), *quick, "kill=8"]
-    done = subprocess.run(command, timeout=250, capture_output=True, check=False)
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, timeout=250, env=environment, capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
     assert len(read_metrics(tmp_path / "run")) == 2
     assert_same_run(start(drawn, tmp_path / "run", quick, resume=True).path, whole)
@@ -190,7 +191,7 @@ def test_two_processes_end_with_the_same_weights(drawn, quick, tmp_path):
         "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0",
         str(SCRIPT), str(drawn), str(tmp_path / "run"), *quick, "epochs=2", "data.batch_size=2",
     ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, timeout=280, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     for name in ("model", "average"):

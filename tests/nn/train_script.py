@@ -39,7 +39,7 @@ def main() -> None:
 
     training.make_learner = remember
     training.train(
-        config, data, out, about={}, cache=out.parent / "cache", device="cpu", resume=True, progress=progress
+        config, data, out, about={}, cache=out.parent / "cache", device="auto", resume=True, progress=progress
     )
     if learners:
         rank = os.environ.get("RANK", "0")

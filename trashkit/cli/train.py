@@ -13,6 +13,8 @@ from trashkit.cli.output import Classes, Json, Overwrite, Resume, command, note,
 from trashkit.errors import TrashkitError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trashkit.coco import Dataset
     from trashkit.config import TrainConfig
     from trashkit.nn.folds import Job, Plan
@@ -83,11 +85,15 @@ def train(
 
     from trashkit.nn.folds import is_main_process, look_ahead, plan_jobs, train_jobs
 
-    recipes = _recipes(recipe, assignments, device)
-    folds = _folds(dataset, split, fold, all_data=all_data, seed=next(iter(recipes.values())).seed)
+    say = note if is_main_process(device) else _nothing
+    recipes = _recipes(recipe, assignments, device, say)
+    seed_of_all = next(iter(recipes.values())).seed
+    folds = _folds(dataset, split, fold, all_data=all_data, seed=seed_of_all, say=say)
     jobs = plan_jobs(recipes, folds, dataset, out)
     if dry_run:
-        _show_plans(look_ahead(jobs, dataset, images, device=device), json=json)
+        plans = look_ahead(jobs, dataset, images, device=device)
+        if is_main_process(device):
+            _show_plans(plans, json=json)
         return
     about = {"kind": "train", "command": shlex.join(["trashkit", *sys.argv[1:]])}
     with progress() as report:
@@ -95,11 +101,13 @@ def train(
             jobs, dataset, images, out, about=about, device=device, resume=resume, overwrite=overwrite,
             say=note, progress=report,
         )  # fmt: skip
-    if is_main_process():
+    if is_main_process(device):
         _show_runs(jobs, runs, dataset, images, out, json=json)
 
 
-def _recipes(chosen: list[str] | None, assignments: list[str], device: str) -> dict[str, TrainConfig]:
+def _recipes(
+    chosen: list[str] | None, assignments: list[str], device: str, say: Callable[[str], None]
+) -> dict[str, TrainConfig]:
     """Settings by recipe name."""
     from trashkit.config import read_recipe, resolve
     from trashkit.nn.choices import names
@@ -108,7 +116,7 @@ def _recipes(chosen: list[str] | None, assignments: list[str], device: str) -> d
     if not chosen:
         gpu = device != "cpu" and any(found.name.startswith("cuda") for found in torch_report().devices)
         chosen = ["fpn-efficientnetv2-l" if gpu else "cpu-small"]
-        _say(f"recipe {chosen[0]}: {'there is a GPU' if gpu else 'made for a CPU'}; see `trashkit recipes list`")
+        say(f"recipe {chosen[0]}: {'there is a GPU' if gpu else 'made for a CPU'}; see `trashkit recipes list`")
     found: dict[str, TrainConfig] = {}
     choices = names()
     for name in chosen:
@@ -119,25 +127,24 @@ def _recipes(chosen: list[str] | None, assignments: list[str], device: str) -> d
     return found
 
 
-def _say(message: str) -> None:
-    from trashkit.nn.folds import is_main_process
-
-    if is_main_process():
-        note(message)
+def _nothing(_: str) -> None:
+    """What the other processes of a distributed training say."""
 
 
-def _folds(dataset: Dataset, split: Path | None, fold: str | None, *, all_data: bool, seed: int) -> Folds:
+def _folds(
+    dataset: Dataset, split: Path | None, fold: str | None, *, all_data: bool, seed: int, say: Callable[[str], None]
+) -> Folds:
     """Fold number -> image ids to train on and to validate on."""
     every = [image.id for image in dataset.images]
     if all_data:
         return {None: (every, [])}
     if split is None:
-        return _holdout(dataset, seed)
+        return _holdout(dataset, seed, say)
     from trashkit.split.files import read_split
 
     folds = read_split(split, dataset).folds
     if fold is None and len(folds) > 1:
-        _say(f"fold 0 of {len(folds)}: no --fold was given; --fold all trains them all")
+        say(f"fold 0 of {len(folds)}: no --fold was given; --fold all trains them all")
     numbers = range(len(folds)) if fold == "all" else [_fold_number(fold or "0", len(folds), split)]
     return {number: (list(folds[number].train), list(folds[number].val)) for number in numbers}
 
@@ -148,14 +155,14 @@ def _fold_number(text: str, count: int, split: Path) -> int:
     return int(text)
 
 
-def _holdout(dataset: Dataset, seed: int) -> Folds:
+def _holdout(dataset: Dataset, seed: int, say: Callable[[str], None]) -> Folds:
     from trashkit.split.make import make_split
 
     made = make_split(dataset, holdout=HOLDOUT, seed=seed, trials=HOLDOUT_TRIALS)
     if any(found.interrupted for found in made.found):
         raise KeyboardInterrupt
     held = made.split.folds[0]
-    _say(
+    say(
         f"validation {len(held.val)} of {len(dataset)} images: no --split was given, so {HOLDOUT:.0%} are held out, "
         f"stratified, with seed {seed}"
     )

@@ -16,7 +16,7 @@ from trashkit.config import TrainConfig
 from trashkit.errors import TrashkitError
 from trashkit.nn.cache import content_hash
 from trashkit.nn.choices import Choice, automatic
-from trashkit.nn.learner import start_accelerator
+from trashkit.nn.learner import on_cpu, start_accelerator
 from trashkit.nn.models import parameter_count
 from trashkit.nn.predict import check_photos
 from trashkit.nn.record import TrainData, run_spec
@@ -218,6 +218,6 @@ def join_stores(
             writer.write(row, np.mean(values, axis=0, dtype=np.float32))
 
 
-def is_main_process() -> bool:
-    """Whether this process is the one that speaks, of those that train together."""
-    return bool(PartialState().is_main_process)
+def is_main_process(device: str = "auto") -> bool:
+    """Whether this process is the one that speaks, of those that train together on ``auto`` or ``cpu``."""
+    return bool(PartialState(cpu=on_cpu(device)).is_main_process)

@@ -21,6 +21,12 @@ from trashkit.nn.schedule import factor
 from trashkit.run import CHECKPOINTS, write_metrics
 
 
+def on_cpu(device: str) -> bool:
+    """Whether ``auto`` or ``cpu`` means the CPU here. accelerate must be told, or it does not join CPU processes."""
+    found = torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available()
+    return device == "cpu" or not found
+
+
 def start_accelerator(device: str, amp: str) -> Accelerator:
     """The engine: finds the devices and the other processes. device: ``auto`` or ``cpu``."""
     precision = {"off": "no", "auto": "no"}.get(amp, amp)
@@ -29,7 +35,7 @@ def start_accelerator(device: str, amp: str) -> Accelerator:
         AcceleratorState._reset_state()  # it is one per process, and the next run may want another precision
     # Some encoders have heads that segmentation does not use.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(cpu=device == "cpu", mixed_precision=precision, kwargs_handlers=[unused])
+    return Accelerator(cpu=on_cpu(device), mixed_precision=precision, kwargs_handlers=[unused])
 
 
 @dataclass(frozen=True)
