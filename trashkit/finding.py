@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -34,6 +34,8 @@ class Finding:
     fix: whether a proposed fix exists and of which kind.
     related: rows of the same block that belong to the finding (the other one of a pair), at most 20 of them;
     `related_count` is how many there are in all.
+    proposal: the fix itself where the row does not say it, as plain values: {"delete": True}, {"set": {field: value}},
+    {"add": [annotations without id]}; None where the fix follows from the row.
     """
 
     code: str
@@ -49,3 +51,4 @@ class Finding:
     fix: FixKind | None = None
     related: tuple[int, ...] = ()
     related_count: int = 0
+    proposal: Any = field(default=None, hash=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ def audit(
     settings: Settings | None = None,
     images: Path | None = None,
     against: Coco | None = None,
+    predictions: Sequence[Path] = (),
     select: Iterable[str] = (),
     ignore: Iterable[str] = (),
     workers: int | None = None,
@@ -70,8 +71,10 @@ def audit(
     """Findings about a COCO file, sound or damaged.
 
     images: the folder of its photos; without it the checks on photos are left out. against: another file, such as the
-    test set, for leaks between the two. select, ignore: codes, beginnings of codes, or names. workers: processes; None
-    for one per CPU core, fewer for small files. The same input gives the same findings in the same order.
+    test set, for leaks between the two. predictions: stores of probabilities that cover the images together; without
+    them the checks on predictions are left out. select, ignore: codes, beginnings of codes, or names. workers:
+    processes; None for one per CPU core, fewer for small files. The same input gives the same findings in the same
+    order.
 
     Never raises for what the file holds; TrashkitError for codes that do not exist and folders that are none.
     """
@@ -98,14 +101,23 @@ def audit(
         photos = photo_table(table, images, progress)
         for check in on_photos:
             hits[check.code].extend(check.function(photos))
+    on_predictions = [check for check in running if check.on == "predictions"]
+    if predictions and on_predictions:
+        from trashkit.audit.predicted_table import predicted_table
+
+        predicted = predicted_table(coco, predictions, settings or Settings(), progress)
+        for check in on_predictions:
+            hits[check.code].extend(check.function(predicted))
     findings = [finding for check in running for finding in _findings(table, check, hits[check.code])]
-    ran = [check.code for check in running if check.on != "photos" or images is not None]
+    given = {"photos": images is not None, "predictions": bool(predictions)}
+    ran = [check.code for check in running if given.get(check.on, True)]
     size = {block: coco.count(block) for block in ("images", "annotations", "categories")}
     return AuditResult(findings, {**size, **counts(findings), "checks": ran})
 
 
 def _findings(table: Table, check: Check, hits: list[Hit]) -> Iterable[Finding]:
-    hits.sort(key=lambda hit: (hit.block, -1 if hit.row is None else hit.row))
+    if check.on != "predictions":  # these come worst first
+        hits.sort(key=lambda hit: (hit.block, -1 if hit.row is None else hit.row))
     for hit in hits:
         annotation_id = image_id = file_name = None
         if hit.row is not None and hit.block == "annotations":
@@ -129,4 +141,5 @@ def _findings(table: Table, check: Check, hits: list[Hit]) -> Iterable[Finding]:
             hit.fix,
             tuple(hit.related[:RELATED_CAP]),
             len(hit.related),
+            hit.proposal,
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from trashkit.audit.label_fixes import take_proposal
 from trashkit.audit.repair import (
     SAFE_OUTSIDE,
     clip_rings,
@@ -189,6 +190,14 @@ STAGES: tuple[dict[str, Fixer], ...] = (
     {"near-duplicate-annotation": remove_double},
     {"missing-measure": measure, "field-not-finite": measure, "wrong-type": measure},
     {"area-mismatch": remeasure, "bbox-mismatch": remeasure},
+    {
+        "wrong-class": take_proposal,
+        "shifted-outline": take_proposal,
+        "coarse-outline-seen": take_proposal,
+        "merged-objects": take_proposal,
+        "missing-object": take_proposal,
+        "no-object": take_proposal,
+    },
 )
 """The fixer of each check that has one, by the check's name; a later stage sees what the earlier ones made."""
 

@@ -13,13 +13,14 @@ from typing import Any, Literal, NamedTuple
 from trashkit.errors import TrashkitError
 from trashkit.finding import FixKind, Severity
 
-View = Literal["file", "shapes", "measures", "photos"]
+View = Literal["file", "shapes", "measures", "photos", "predictions"]
 """What a check looks at, which is its one argument:
 
 file: `trashkit.audit.table.Table`, the columns of the whole file; once per file.
 shapes: `trashkit.audit.shapes.Shapes`, rings and polygons of some images; once per chunk, in several processes.
 measures: `trashkit.audit.table.Table` with `table.measures`, what the shapes were measured to be; once per file.
 photos: `trashkit.audit.photo_table.PhotoTable`, what one decode of each photo showed; only with a folder of photos.
+predictions: `trashkit.audit.predicted_table.PredictedTable`, label errors that predictions show; only with these.
 """
 
 RELATED_CAP = 20
@@ -30,7 +31,8 @@ class Hit(NamedTuple):
     """What a check yields: the row of the source file it is about, and what to say.
 
     row: None where it is about the block or the file as a whole. related: rows of the same block, as many as there
-    are; the finding lists the first RELATED_CAP. The engine adds code, name, severity, ids and file name.
+    are; the finding lists the first RELATED_CAP. proposal: see `trashkit.finding.Finding`. The engine adds code, name,
+    severity, ids and file name.
     """
 
     row: int | None
@@ -39,6 +41,7 @@ class Hit(NamedTuple):
     fix: FixKind | None = None
     related: Sequence[int] = ()
     block: str = "annotations"
+    proposal: Any = None
 
 
 CheckFunction = Callable[[Any], Iterable[Hit]]

@@ -42,6 +42,12 @@ def audit(
     against: Annotated[
         Path | None, typer.Option("--against", metavar="TEST.json", help="Another file: finds what is in both.")
     ] = None,
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--predictions", metavar="STORE", help="Out-of-fold predictions, or the run that has them: label errors."
+        ),
+    ] = None,
     select: Annotated[
         list[str] | None,
         typer.Option("--select", metavar="CODES", help="Only these checks: G003, G or invalid-ring; commas between."),
@@ -87,6 +93,8 @@ def audit(
 
       trashkit audit data/train.json --against data/test.json --select S,L --fail-on warning
 
+      trashkit audit data/train.json --predictions runs/folds --select P --fail-on never
+
       trashkit audit data/train.json --baseline known.json --write-baseline
 
       trashkit audit --explain G003
@@ -114,6 +122,7 @@ def audit(
             settings=settings,
             images=images,
             against=other,
+            predictions=_stores(predictions),
             select=_codes(select),
             ignore=_codes(ignore),
             workers=workers,
@@ -131,6 +140,15 @@ def audit(
 
 def _codes(options: list[str] | None) -> list[str]:
     return [code for option in options or () for code in option.split(",") if code.strip()]
+
+
+def _stores(given: list[Path] | None) -> list[Path]:
+    """Stores named by option, a run folder standing for its out-of-fold stores."""
+    if not given:
+        return []
+    from trashkit.predictions import out_of_fold
+
+    return [path for one in given for path in out_of_fold(one)]
 
 
 def _settings_file(config: Path | None) -> Path | None:

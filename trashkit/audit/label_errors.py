@@ -1,0 +1,226 @@
+"""Label errors that predictions show: which annotations are likely wrong, and how; where annotations are missing.
+
+Each annotation is measured beside the out-of-fold prediction of its image (`label_scene`). What the measures of an
+error look like is learned from the file itself: annotations are made wrong on purpose, one way at a time
+(`label_plant`), and measured beside the same predictions. An additive logistic model per kind of error tells these from
+the annotations as they stand, and the share of each kind is then fitted to the file (`label_odds`), which makes the
+score a probability. Images are read one after the other.
+
+Image-level softmin, and the idea of ranking by out-of-fold probabilities: V. Lad and J. Mueller, "Estimating label
+quality and errors in semantic segmentation data via any model", 2023; C. Northcutt et al., "Confident learning", 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from trashkit import masks
+from trashkit.audit import label_plant
+from trashkit.audit.label_odds import log_odds, posteriors
+from trashkit.audit.label_pictures import Gallery, Picture, open_gallery
+from trashkit.audit.label_regions import REGION_FEATURES, Region, missing_regions
+from trashkit.audit.label_scene import FEATURES, Floats, Scene, best_other, measure, softmin, usual_ratios, with_usual
+from trashkit.audit.label_splits import Split, split_objects
+from trashkit.coco import Coco
+from trashkit.progress import Progress, silent
+from trashkit.store import Probabilities
+
+KINDS = ("wrong-class", "no-object", "shifted-outline", "coarse-outline", "merged-objects")
+"""Kinds of error of an annotation, in the order of the columns of `LabelErrors.probability`."""
+
+PLANTED = 500
+"""How many annotations are made wrong in each way at most: enough for the models, however large the file."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A region that may be an object without annotation."""
+
+    picture: int
+    region: Region
+    probability: float
+
+
+@dataclass(frozen=True)
+class LabelErrors:
+    """What predictions say about the annotations of a file.
+
+    rows: int [n], rows of the annotations that were judged; picture: int [n], the position of their image in `gallery`.
+    probability: float64 [n, len(KINDS)], how likely each is wrong in each way; `other`: int [n], the class that the
+    prediction prefers. missing: regions without annotation. splits: pairs of annotations that may be one object.
+    quality: float64 [pictures], softmin of the probabilities of the given labels, low where labels are likely wrong.
+    shares: estimated share of annotations with each kind of error (for "missing-object": of candidate regions).
+    """
+
+    gallery: Gallery
+    rows: np.ndarray
+    picture: np.ndarray
+    probability: Floats
+    other: np.ndarray
+    missing: tuple[Missing, ...]
+    splits: tuple[Split, ...]
+    quality: Floats
+    shares: dict[str, float]
+
+    def image_scores(self) -> Floats:
+        """How likely each picture has any error, float64 [pictures], taking errors as independent of each other."""
+        log = np.zeros(len(self.gallery.pictures))
+        right = np.clip(1 - self.probability.sum(axis=1), 1e-12, 1)
+        np.add.at(log, self.picture, np.log(right))
+        for one in self.missing:
+            log[one.picture] += np.log(max(1 - one.probability, 1e-12))
+        return np.asarray(1 - np.exp(log))
+
+
+@dataclass
+class _Rows:
+    """Features gathered image by image, with the class of each row and its picture."""
+
+    features: list[Floats] = field(default_factory=list)
+    classes: list[np.ndarray] = field(default_factory=list)
+    picture: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, features: Floats, classes: np.ndarray, picture: int) -> None:
+        self.features.append(features)
+        self.classes.append(classes)
+        self.picture.append(np.full(len(features), picture))
+
+    def joined(self, width: int) -> tuple[Floats, np.ndarray, np.ndarray]:
+        if not self.features:
+            return np.zeros((0, width)), np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return np.concatenate(self.features), np.concatenate(self.classes), np.concatenate(self.picture)
+
+
+def find_label_errors(
+    coco: Coco,
+    stores: Sequence[Probabilities],
+    *,
+    order: masks.PaintOrder = "area",
+    classes: str | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> LabelErrors:
+    """Judge all annotations of a file, sound or damaged, by stores that cover its images together.
+
+    The stores should hold out-of-fold predictions: see `label_seen`. order, classes: as the models were trained with.
+    The same input and seed give the same result. One image is in memory at a time, besides a few hundred bytes for
+    each annotation and candidate region. Raises TrashkitError as `open_gallery` does.
+    """
+    gallery = open_gallery(coco, stores, classes)
+    sample = _sample(gallery, seed)
+    present = np.unique([a.class_index for a in gallery.dataset.annotations])
+    real, planted = _Rows(), {kind: _Rows() for kind in KINDS}
+    regions, planted_regions = _Rows(), _Rows()
+    candidates: list[tuple[int, Region]] = []
+    splits: list[Split] = []
+    quality = np.zeros(len(gallery.pictures))
+    other: list[np.ndarray] = []
+    for n, picture in enumerate(gallery.pictures):
+        scene = gallery.scene(picture, order)
+        quality[n] = softmin(np.take_along_axis(scene.probabilities, scene.given()[None].astype(np.int64), 0))
+        measured = measure(scene)
+        real.add(measured.features, scene.classes, n)
+        other.append(best_other(measured.means, scene.classes)[1])
+        splits += split_objects(scene, [a.row for a in picture.annotations], n)
+        for region in missing_regions(scene):
+            candidates.append((n, region))
+            regions.add(region.features[None], np.array([region.class_index]), n)
+        if n in sample:
+            rng = np.random.default_rng([seed, picture.image.row])
+            _plant(rng, scene, n, present, planted)
+            _drop(rng, scene, n, planted_regions)
+        progress("looking for label errors", n + 1, len(gallery.pictures))
+    rows = np.array([a.row for picture in gallery.pictures for a in picture.annotations], np.int64)
+    probability, shares = _judge(real, planted, len(gallery.dataset.classes))
+    missing, share = _judge_regions(candidates, regions, planted_regions)
+    _, _, at = real.joined(len(FEATURES))
+    return LabelErrors(
+        gallery,
+        rows,
+        at,
+        probability,
+        np.concatenate(other) if other else np.zeros(0, np.int64),
+        tuple(missing),
+        tuple(splits),
+        quality,
+        {**shares, "missing-object": share},
+    )
+
+
+def _sample(gallery: Gallery, seed: int) -> set[int]:
+    """Positions of the pictures whose annotations are made wrong: about half of each one's, PLANTED in all."""
+    chosen: set[int] = set()
+    count = 0
+    for n in np.random.default_rng(seed).permutation(len(gallery.pictures)).tolist():
+        if count >= 2 * PLANTED:
+            break
+        chosen.add(n)
+        count += len(gallery.pictures[n].annotations)
+    return chosen
+
+
+Plant = Callable[[np.random.Generator, Scene], label_plant.Planted]
+
+
+def _plant(rng: np.random.Generator, scene: Scene, n: int, present: np.ndarray, planted: dict[str, _Rows]) -> None:
+    plants: dict[str, Plant] = {
+        "wrong-class": lambda rng, scene: label_plant.wrong_class(rng, scene, present),
+        "no-object": label_plant.nothing_there,
+        "shifted-outline": label_plant.moved,
+        "coarse-outline": label_plant.coarse,
+        "merged-objects": label_plant.merged,
+    }
+    for kind, plant in plants.items():
+        wrong, which = plant(rng, scene)
+        if which:
+            planted[kind].add(measure(wrong, which).features[which], wrong.classes[which], n)
+
+
+def _drop(rng: np.random.Generator, scene: Scene, n: int, planted: _Rows) -> None:
+    """Regions that show once annotations are taken away."""
+    left, which = label_plant.dropped(rng, scene)
+    if not which:
+        return
+    gone = (left.owner < 0) & (scene.owner >= 0)
+    for region in missing_regions(left):
+        pixels = region.pixels(gone.shape)
+        if gone[pixels].mean() > 0.5:
+            planted.add(region.features[None], np.array([region.class_index]), n)
+
+
+def _judge(real: _Rows, planted: dict[str, _Rows], classes: int) -> tuple[Floats, dict[str, float]]:
+    features, given, at = real.joined(len(FEATURES))
+    usual = usual_ratios(features, given, classes)
+    features = with_usual(features, usual, given)
+    seen = ~np.isnan(features[:, 0])
+    probability = np.zeros((len(features), len(KINDS)))
+    odds = []
+    for kind in KINDS:
+        wrong, theirs, origin = planted[kind].joined(len(FEATURES))
+        kept = ~np.isnan(wrong[:, 0])
+        wrong = with_usual(wrong, usual, theirs)[kept]
+        odds.append(log_odds(features[seen], wrong, at[seen], origin[kept]))
+    if not seen.any():
+        return probability, dict.fromkeys(KINDS, 0.0)
+    probability[seen], share = posteriors(odds)
+    return probability, dict(zip(KINDS, share.tolist(), strict=True))
+
+
+def _judge_regions(
+    candidates: Sequence[tuple[int, Region]], real: _Rows, planted: _Rows
+) -> tuple[list[Missing], float]:
+    if not candidates:
+        return [], 0.0
+    features, _, at = real.joined(len(REGION_FEATURES))
+    wrong, _, origin = planted.joined(len(REGION_FEATURES))
+    probability, share = posteriors([log_odds(features, wrong, at, origin)])
+    found = [Missing(n, region, float(p)) for (n, region), p in zip(candidates, probability[:, 0], strict=True)]
+    return found, float(share[0])
+
+
+def picture_of(errors: LabelErrors, n: int) -> Picture:
+    """The picture at a position."""
+    return errors.gallery.pictures[n]

@@ -1,0 +1,165 @@
+"""Annotations made wrong on purpose, each in one way: what the scores of label errors are calibrated on.
+
+The predictions are out of fold, so changing an image's annotations changes nothing about them: an annotation that is
+made wrong here looks, beside the prediction, just as it would had an annotator made the mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from trashkit.audit.label_scene import Owners, Scene, boxes
+
+Mask = NDArray[np.uint8]
+Planted = tuple[Scene, list[int]]
+"""A scene with wrong annotations, and which of its annotations these are."""
+
+
+def some(rng: np.random.Generator, scene: Scene, share: float = 0.5) -> list[int]:
+    """About `share` of the annotations that are seen, at least one of them."""
+    seen = np.flatnonzero(scene.areas())
+    if not len(seen):
+        return []
+    chosen = seen[rng.random(len(seen)) < share]
+    return [int(k) for k in (chosen if len(chosen) else rng.permutation(seen)[:1])]
+
+
+def wrong_class(rng: np.random.Generator, scene: Scene, present: NDArray[np.int64]) -> Planted:
+    """Annotations take another of the classes that are `present` in the data set."""
+    classes = scene.classes.copy()
+    chosen = some(rng, scene)
+    done = []
+    for k in chosen:
+        others = present[present != classes[k]]
+        if len(others):
+            classes[k] = rng.choice(others)
+            done.append(k)
+    return scene.changed(scene.owner, classes=classes), done
+
+
+def dropped(rng: np.random.Generator, scene: Scene) -> Planted:
+    """Annotations are taken away."""
+    chosen = some(rng, scene)
+    owner = scene.owner.copy()
+    gone = np.zeros(scene.count + 1, bool)
+    gone[chosen] = True
+    owner[gone[owner]] = -1
+    return scene.changed(owner), chosen
+
+
+def moved(rng: np.random.Generator, scene: Scene) -> Planted:
+    """Outlines lie beside their objects, by 8 to 30 % of the longer side of their box."""
+
+    def move(mask: Mask) -> Mask:
+        ys, xs = np.nonzero(mask)
+        turn = rng.uniform(0, 2 * np.pi)
+        by = rng.uniform(0.08, 0.3) * max(np.ptp(ys) + 1, np.ptp(xs) + 1)
+        return shifted(mask, round(by * np.sin(turn)), round(by * np.cos(turn)))
+
+    return _redrawn(rng, scene, move, None)
+
+
+def coarse(rng: np.random.Generator, scene: Scene) -> Planted:
+    """Outlines have a handful of corners: simplified, sometimes after taking the convex hull."""
+
+    corners_left = [0]
+
+    def simplify(mask: Mask) -> Mask:
+        contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        outline = max(contours, key=cv2.contourArea)
+        if rng.random() < 0.6:
+            outline = cv2.convexHull(outline)
+        _, _, wide, high = cv2.boundingRect(outline)
+        corners = cv2.approxPolyDP(outline, rng.uniform(0.04, 0.15) * max(wide, high), True)
+        drawn = np.zeros_like(mask)
+        if len(corners) >= 3:
+            cv2.fillPoly(drawn, [corners], 1)
+        corners_left[0] = len(corners)
+        return drawn
+
+    return _redrawn(rng, scene, simplify, lambda: corners_left[0])
+
+
+def nothing_there(rng: np.random.Generator, scene: Scene) -> Planted:
+    """Annotations lie where nothing was annotated: mirrored and moved elsewhere, onto free ground for the most part."""
+    height, width = scene.owner.shape
+    free = scene.owner < 0
+
+    def lose(mask: Mask) -> Mask:
+        mask = mask[:, ::-1] if rng.random() < 0.5 else mask
+        for _ in range(8):
+            there = shifted(np.ascontiguousarray(mask), *_anywhere(rng, mask, height, width))
+            if there.sum() and free[there > 0].mean() > 0.85:
+                return np.asarray(there * free, np.uint8)
+        return np.zeros_like(mask)
+
+    return _redrawn(rng, scene, lose, None)
+
+
+def _anywhere(rng: np.random.Generator, mask: Mask, height: int, width: int) -> tuple[int, int]:
+    ys, xs = np.nonzero(mask)
+    down = int(rng.integers(-int(ys.min()), height - int(ys.max())))
+    return down, int(rng.integers(-int(xs.min()), width - int(xs.max())))
+
+
+def merged(rng: np.random.Generator, scene: Scene) -> Planted:
+    """Annotations swallow their nearest neighbour, under the class of the larger."""
+    area = scene.areas()
+    seen = [int(k) for k in np.flatnonzero(area)]
+    if len(seen) < 2:
+        return scene, []
+    places = boxes(scene.owner, scene.count)
+    centres = np.array([((t + b) / 2, (left + right) / 2) for t, b, left, right in places])
+    owner, corners = scene.owner.copy(), scene.corners.copy()
+    left, done = set(seen), []
+    for k in rng.permutation(seen)[: max(1, len(seen) // 3)]:
+        mates = [m for m in left if m != k]
+        if k not in left or not mates:
+            continue
+        mate = min(mates, key=lambda m: float(np.hypot(*(centres[m] - centres[k]))))
+        large, small = (int(k), mate) if area[k] >= area[mate] else (mate, int(k))
+        owner[owner == small] = large
+        share = area[[large, small]] / (area[large] + area[small])
+        corners[large] = np.log(np.sum(np.exp(scene.corners[[large, small]]) * np.sqrt(share)))
+        left -= {large, small}
+        done.append(large)
+    return scene.changed(owner, corners=corners), done
+
+
+def _redrawn(
+    rng: np.random.Generator, scene: Scene, draw: Callable[[Mask], Mask], count: Callable[[], int] | None
+) -> Planted:
+    """Some annotations drawn anew by `draw`, above all others; those that come out too small stay as they were."""
+    owner: Owners = scene.owner.copy()
+    corners = scene.corners.copy()
+    done = []
+    for k in some(rng, scene):
+        mask = (scene.owner == k).astype(np.uint8)
+        if mask.sum() < 12:
+            continue
+        new = draw(mask)
+        if new.sum() < 8:
+            continue
+        owner[owner == k] = -1
+        owner[new > 0] = k
+        if count is not None and np.isfinite(corners[k]):
+            corners[k] = np.log(count() / np.sqrt(mask.sum() * scene.zoom))
+        done.append(k)
+    made = scene.changed(owner, corners=corners)
+    alive = made.areas()
+    return made, [k for k in done if alive[k]]
+
+
+def shifted(mask: Mask, down: int, right: int) -> Mask:
+    """A mask moved by whole pixels; what leaves the image is lost, nothing comes in."""
+    height, width = mask.shape
+    out = np.zeros_like(mask)
+    top, left = max(down, 0), max(right, 0)
+    high, wide = height - abs(down), width - abs(right)
+    if high > 0 and wide > 0:
+        out[top : top + high, left : left + wide] = mask[top - down : top - down + high, left - right :][:, :wide]
+    return out

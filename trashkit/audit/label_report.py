@@ -1,0 +1,216 @@
+"""Label errors as hits of checks, each with the edit that would mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from trashkit import masks
+from trashkit.audit.label_errors import KINDS, LabelErrors, Missing
+from trashkit.audit.label_pictures import Picture
+from trashkit.audit.label_scene import REACH, surroundings
+from trashkit.audit.registry import Hit
+from trashkit.audit.repair import area_of, box_of
+
+Proposal = dict[str, Any]
+"""What would mend a finding, as plain values: ``delete`` (True), ``set`` (fields of the row), ``add`` (annotations)."""
+
+
+def annotation_hits(errors: LabelErrors, kind: str, least: float) -> Iterator[Hit]:
+    """Hits about annotations whose most likely error is `kind`, with a probability of at least `least`, worst first."""
+    column = KINDS.index(kind)
+    score = errors.probability[:, column]
+    chosen = np.flatnonzero((score >= least) & (errors.probability.argmax(axis=1) == column))
+    for n in chosen[np.argsort(-score[chosen], kind="stable")].tolist():
+        message, proposal = _DESCRIBE[kind](errors, n)
+        message += f" (probability {score[n]:.2f})"
+        fix = "unsafe" if proposal else None
+        yield Hit(int(errors.rows[n]), message, float(score[n]), fix, (), "annotations", proposal)  # type: ignore[arg-type]
+
+
+def missing_hits(errors: LabelErrors, least: float) -> Iterator[Hit]:
+    """Hits about images with a region that is likely an object without annotation, worst first."""
+    for one in sorted(errors.missing, key=lambda one: -one.probability):
+        if one.probability < least:
+            return
+        picture = errors.gallery.pictures[one.picture]
+        name = errors.gallery.dataset.classes.names[one.region.class_index]
+        added = _added(errors, one)
+        share = one.region.mask.sum() / np.prod(picture.store.size)
+        place = _place(one, picture)
+        message = f"{name} without annotation {place}, {share:.1%} of the image (probability {one.probability:.2f})"
+        proposal = {"add": [added]} if added else None
+        fix = "unsafe" if proposal else None
+        yield Hit(picture.image.row, message, one.probability, fix, (), "images", proposal)  # type: ignore[arg-type]
+
+
+def _place(one: Missing, picture: Picture) -> str:
+    high, wide = one.region.mask.shape
+    height, width = picture.store.size
+    x, y = (one.region.left + wide / 2) / width, (one.region.top + high / 2) / height
+    return f"around x {x * picture.image.width:.0f}, y {y * picture.image.height:.0f}"
+
+
+def split_hits(errors: LabelErrors, least: float) -> Iterator[Hit]:
+    """Hits about pairs of annotations that may be one object, worst first."""
+    for one in sorted(errors.splits, key=lambda one: -one.score):
+        if one.score >= least:
+            yield Hit(one.row, "shares a long border with an annotation of its class", one.score, None, (one.mate,))
+
+
+def quality_hits(errors: LabelErrors, deviations: float = 3.0) -> Iterator[Hit]:
+    """Hits about images whose softmin lies far below what is usual in the file, worst first."""
+    quality = np.clip(errors.quality, 1e-6, 1 - 1e-6)
+    logit = np.log(quality / (1 - quality))
+    middle = np.median(logit)
+    spread = max(1.4826 * float(np.median(np.abs(logit - middle))), 0.3)
+    for n in np.argsort(logit, kind="stable").tolist():
+        if (middle - logit[n]) / spread <= deviations:
+            return
+        row = errors.gallery.pictures[n].image.row
+        message = f"labels and prediction agree badly: softmin {quality[n]:.3f}, usual is {_sigmoid(middle):.3f}"
+        yield Hit(row, message, float(1 - quality[n]), None, (), "images")
+
+
+def _sigmoid(x: float) -> float:
+    return float(1 / (1 + np.exp(-x)))
+
+
+# --- what an annotation's error is, and its cure ---------------------------------------------------------------------
+
+
+def _category(errors: LabelErrors, class_index: int) -> Any:
+    """The first category of a class, None where no category stands for it."""
+    of = errors.gallery.dataset.classes.index_of
+    return next((category for category, index in of.items() if index == class_index), None)
+
+
+def _names(errors: LabelErrors, n: int) -> tuple[str, str]:
+    names = errors.gallery.dataset.classes.names
+    return names[_annotation(errors, n).class_index], names[int(errors.other[n])]
+
+
+def _annotation(errors: LabelErrors, n: int) -> Any:
+    row = int(errors.rows[n])
+    picture = errors.gallery.pictures[int(errors.picture[n])]
+    return next(a for a in picture.annotations if a.row == row)
+
+
+def _wrong_class(errors: LabelErrors, n: int) -> tuple[str, Proposal | None]:
+    given, other = _names(errors, n)
+    category = _category(errors, int(errors.other[n]))
+    return f"{given} looks like {other}", None if category is None else {"set": {"category_id": category}}
+
+
+def _no_object(errors: LabelErrors, n: int) -> tuple[str, Proposal | None]:
+    return f"{_names(errors, n)[0]} where nothing is seen", {"delete": True}
+
+
+def _outline(errors: LabelErrors, n: int, what: str) -> tuple[str, Proposal | None]:
+    shape = _predicted_outline(errors, n)
+    return what, None if shape is None else {"set": {"segmentation": shape}}
+
+
+def _shifted(errors: LabelErrors, n: int) -> tuple[str, Proposal | None]:
+    return _outline(errors, n, f"the outline of {_names(errors, n)[0]} lies beside the object")
+
+
+def _coarse(errors: LabelErrors, n: int) -> tuple[str, Proposal | None]:
+    return _outline(errors, n, f"the outline of {_names(errors, n)[0]} is coarser than the object")
+
+
+def _merged(errors: LabelErrors, n: int) -> tuple[str, Proposal | None]:
+    """Rings in which another class than the annotation's is seen become annotations of their own."""
+    annotation = _annotation(errors, n)
+    message = f"{_names(errors, n)[0]} covers several objects"
+    rings = annotation.segmentation
+    if isinstance(rings, dict) or len(rings) < 2:
+        return message, None
+    picture = errors.gallery.pictures[int(errors.picture[n])]
+    scene = errors.gallery.scene(picture)
+    size = (picture.image.height, picture.image.width)
+    by_class: dict[int, list[Any]] = {}
+    for ring in rings:
+        inside = masks.resize_nearest(masks.mask([ring], *size).astype(np.uint8), picture.store.size) > 0
+        seen = scene.probabilities[1:, inside].mean(axis=1) if inside.any() else None
+        c = annotation.class_index if seen is None else int(seen.argmax()) + 1
+        by_class.setdefault(c, []).append(ring)
+    kept = by_class.pop(annotation.class_index, None)
+    if kept is None or not by_class:
+        return message, None
+    added = [
+        record
+        for c, part in sorted(by_class.items())
+        if (record := _record(picture, _category(errors, c), part)) is not None
+    ]
+    return message, {"set": {"segmentation": kept}, "add": added} if added else None
+
+
+_DESCRIBE = {
+    "wrong-class": _wrong_class,
+    "no-object": _no_object,
+    "shifted-outline": _shifted,
+    "coarse-outline": _coarse,
+    "merged-objects": _merged,
+}
+
+
+def _predicted_outline(errors: LabelErrors, n: int) -> Any:
+    """What the prediction makes of an annotation's outline; None where it sees nothing of about its size."""
+    picture = errors.gallery.pictures[int(errors.picture[n])]
+    annotation = _annotation(errors, n)
+    scene = errors.gallery.scene(picture)
+    k = picture.annotations.index(annotation)
+    nearest, distance = surroundings(scene.owner)
+    mine = scene.owner == k
+    reach = max(REACH * float(np.sqrt(mine.sum())), 2.0)
+    near = mine | ((nearest == k) & (distance <= reach))
+    others = np.delete(np.arange(len(scene.probabilities)), annotation.class_index)
+    seen = near & (scene.probabilities[annotation.class_index] > scene.probabilities[others].max(axis=0))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(seen.astype(np.uint8), connectivity=8)
+    stats[0, cv2.CC_STAT_AREA] = 0
+    seen = labels == int(stats[:, cv2.CC_STAT_AREA].argmax())
+    if not 0.4 <= seen.sum() / max(mine.sum(), 1) <= 2.5 or (seen & mine).sum() < 0.3 * mine.sum():
+        return None
+    return _enlarged(seen.astype(np.uint8), picture)
+
+
+def _enlarged(region: NDArray[np.uint8], picture: Picture) -> Any:
+    """A region of the store as a segmentation at native size, its steps smoothed; None where nothing is left."""
+    size = (picture.image.width, picture.image.height)
+    smooth = cv2.resize(region.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) >= 0.5
+    shapes = masks.polygons_from_label_map(smooth.astype(np.uint8), 1)
+    if not shapes:
+        return None
+    if len(shapes) == 1:
+        return shapes[0]
+    if all(isinstance(shape, list) for shape in shapes):
+        return [ring for shape in shapes for ring in shape]
+    return masks.rle_from_mask(smooth)
+
+
+def _added(errors: LabelErrors, one: Missing) -> dict[str, Any] | None:
+    picture = errors.gallery.pictures[one.picture]
+    category = _category(errors, one.region.class_index)
+    shape = _enlarged(one.region.pixels(picture.store.size).astype(np.uint8), picture)
+    return None if shape is None else _record(picture, category, shape)
+
+
+def _record(picture: Picture, category: Any, shape: Any) -> dict[str, Any] | None:
+    """An annotation without id; None where no category stands for its class."""
+    size = (picture.image.height, picture.image.width)
+    area, box = area_of(shape, *size), box_of(shape, *size)
+    if category is None or area is None or box is None:
+        return None
+    return {
+        "image_id": picture.image.id,
+        "category_id": category,
+        "segmentation": shape,
+        "area": round(float(area), 2),
+        "bbox": [round(float(value), 2) for value in box],
+        "iscrowd": 0,
+    }
