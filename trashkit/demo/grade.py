@@ -25,6 +25,8 @@ CODES: dict[str, tuple[str, ...]] = {
     "ring-outside": ("G011",),
     "wrong-area": ("G022",),
     "null-area": ("S006", "S007"),
+    "nan-area": ("S001", "S008"),
+    "unused-category": ("S021",),
     "wrong-bbox": ("G023",),
     "empty-segmentation": ("G001",),
     "odd-coordinates": ("G002",),
