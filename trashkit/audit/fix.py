@@ -68,6 +68,7 @@ def fix(
     decisions: Sequence[Edit] = (),
     images: Path | None = None,
     against: Coco | None = None,
+    predictions: Sequence[Path] = (),
     workers: int | None = None,
     progress: Progress = silent,
 ) -> FixResult:
@@ -76,8 +77,9 @@ def fix(
     select, ignore: codes, beginnings of codes or names of checks. decisions: edits of kind reject leave the row they
     name alone, for the check whose code or name is their reason. images, against: the folder of photos and another file
     (the test set), as `audit` takes them: with `unsafe`, images whose photo is missing, damaged or leaked are deleted
-    with all that refers to them. Audits again after fixing, until nothing is left that
-    a fix would change, so fixing the result changes nothing.
+    with all that refers to them. predictions: stores whose label errors are mended too, with `unsafe`; once, since they
+    speak of the file as it came. Audits again after fixing, until nothing is left that a fix would change, so fixing
+    the result changes nothing.
     """
     wanted = [check for check in chosen(select, ignore) if check.name in FIXERS]
     if not any(check.on != "photos" or images is not None for check in wanted):
@@ -93,6 +95,7 @@ def fix(
             settings=settings,
             images=images,
             against=against,
+            predictions=predictions,
             select=[check.code for check in wanted if check.on != "photos" or images is not None] + guards,
             workers=workers,
             progress=progress,
@@ -106,7 +109,8 @@ def fix(
         _cure(bench, findings)
         if len(bench.edits) == edits:
             break
-        edits, images = len(bench.edits), None  # photos stay as they are: one look is enough
+        # Photos and predictions stay as they are: one look is enough.
+        edits, images, predictions = len(bench.edits), None, ()
         fixed = apply(coco, bench.edits)
     return FixResult(fixed, bench.edits, len(bench.kept_back), len(rejected))
 

@@ -38,6 +38,12 @@ def fix(
         Path | None,
         typer.Option("--against", metavar="TEST.json", help="Another file; --unsafe takes out what leaked into it."),
     ] = None,
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--predictions", metavar="STORE", help="Out-of-fold predictions; --unsafe mends label errors they show."
+        ),
+    ] = None,
     edits: Annotated[
         Path | None,
         typer.Option("--edits", metavar="LOG.jsonl", help="Apply this edit log (of a review, say) and nothing else."),
@@ -85,6 +91,8 @@ def fix(
 
       trashkit fix ANN.json --out FIXED.json --unsafe --images PHOTOS --against TEST.json
 
+      trashkit fix ANN.json --predictions runs/folds --unsafe --select P001 --diff
+
       trashkit fix ANN.json --out REVIEWED.json --edits review.jsonl
 
       trashkit fix ANN.json --out FILLED.json --despeckle 3 --fill-holes 25 --write-edits despeckle.jsonl
@@ -116,6 +124,7 @@ def fix(
             ignore=_codes(ignore or []),
             images=images,
             against=read(against) if against is not None else None,
+            predictions=_stores(predictions),
         )
     summary = {"edits": len(made), **summary}
     if diff:
@@ -161,6 +170,14 @@ def _fix(
             **options,
         )
     return result.coco, result.edits, {"kept_back": result.kept_back, "rejected": result.rejected}
+
+
+def _stores(given: list[Path] | None) -> list[Path]:
+    if not given:
+        return []
+    from trashkit.predictions import out_of_fold
+
+    return [path for one in given for path in out_of_fold(one)]
 
 
 def _codes(options: Sequence[str]) -> list[str]:
