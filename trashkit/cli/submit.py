@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,15 @@ SHOWN = 20
 Data = Annotated[Path, typer.Option("--data", help="COCO file that lists the images, such as test.json.")]
 Sample = Annotated[Path | None, typer.Option("--sample", help="Sample submission whose header is taken.")]
 Size = Annotated[int, typer.Option("--size", min=1, help="Side of the submission's label maps in pixels.")]
+ProfileName = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME|FILE",
+        help="Form of the submission: recycle (the default), kaggle-rle, png, cityscapes, ade20k, coco-results, or a "
+        "TOML or JSON file; instead of --sample and --size.",
+    ),
+]
 Out = Annotated[Path, typer.Option("--out", help="File to write.")]
 
 app = typer.Typer(
@@ -38,6 +48,7 @@ def make(
     out: Out,
     sample: Sample = None,
     size: Size = 256,
+    form: ProfileName = None,
     train: Annotated[
         Path | None, typer.Option("--train", help="Training annotations, to compare the class mix.")
     ] = None,
@@ -57,12 +68,18 @@ def make(
       trashkit submit runs/first/test --data test.json --out submission.csv
 
       trashkit submit mean --data test.json --out mean.csv --sample sample_submission.csv --against submission.csv
+
+      trashkit submit mean --data test.json --out predicted --profile png
     """
     from trashkit.coco import read_dataset
     from trashkit.store import open_store
     from trashkit.submit import check
     from trashkit.submit import make as make_submission
 
+    if form is not None:
+        _refuse_with_form(sample, train, against)
+        _make_form(store, data, out, form, classes, overwrite=overwrite, json=json)
+        return
     dataset, profile = _form(data, sample, size, classes)
     training = read_dataset(train, classes=classes) if train else None
     with progress() as report:
@@ -86,6 +103,7 @@ def check(
     data: Data,
     sample: Sample = None,
     size: Size = 256,
+    form: ProfileName = None,
     train: Annotated[
         Path | None, typer.Option("--train", help="Training annotations, to compare the class mix.")
     ] = None,
@@ -105,14 +123,23 @@ def check(
       trashkit submit check submission.csv --data test.json
 
       trashkit submit check submission.csv --data test.json --train train.json --against earlier.csv --json
+
+      trashkit submit check runs.csv --data test.json --profile kaggle-rle
     """
     from trashkit.coco import read_dataset
     from trashkit.submit import check as check_submission
+    from trashkit.submit import check_form, read_form
 
-    dataset, profile = _form(data, sample, size, classes)
-    training = read_dataset(train, classes=classes) if train else None
-    with progress() as report:
-        checked = check_submission(csv, dataset, profile=profile, train=training, against=against, progress=report)
+    if form is not None:
+        _refuse_with_form(sample, train, against)
+        dataset = read_dataset(data, classes=classes, labels=False)
+        with progress() as report:
+            checked = check_form(csv, dataset, read_form(form), progress=report)
+    else:
+        dataset, profile = _form(data, sample, size, classes)
+        training = read_dataset(train, classes=classes) if train else None
+        with progress() as report:
+            checked = check_submission(csv, dataset, profile=profile, train=training, against=against, progress=report)
     human: list[Any] = [f"{csv}: {checked.rows} rows for {checked.images} images"]
     if checked.failures:
         human += [f"{len(checked.failures)} failures", _problems(checked.failures)]
@@ -294,6 +321,31 @@ def trace(
     show(origin, json=json, human=table(["", str(csv)], rows))
 
 
+def _refuse_with_form(sample: Path | None, train: Path | None, against: Path | None) -> None:
+    if sample or train or against:
+        raise TrashkitError(
+            "--sample, --train and --against are for the competition's CSV", hint="leave them out with --profile"
+        )
+
+
+def _make_form(
+    store: Path, data: Path, out: Path, form: str, classes: str | None, *, overwrite: bool, json: bool
+) -> None:
+    """``submit make --profile``."""
+    from trashkit.coco import read_dataset
+    from trashkit.store import open_store
+    from trashkit.submit import make_form, read_form
+
+    dataset = read_dataset(data, classes=classes, labels=False)
+    with progress() as report:
+        made = make_form(open_store(store), dataset, out, read_form(form), overwrite=overwrite, progress=report)
+    result = {"path": out, "rows": made.rows, "sha256": made.sha256, "resampled": made.resampled}
+    what = "files" if out.is_dir() else "rows"
+    following = command("submit", "check", out, "--data", data, "--profile", form)
+    human = [f"{made.rows} {what}, checked: nothing fails", *_warnings(made.report)]
+    show({**result, **_plain(made.report, out)}, json=json, human=human, wrote=out, next=following)
+
+
 def numbers(text: str | None) -> list[float] | None:
     """Numbers from an option such as ``--weights 2,1,0.5``; TrashkitError for anything else."""
     if text is None:
@@ -327,19 +379,9 @@ def _plain(report: Report, path: Path) -> dict[str, Any]:
         "ok": report.ok,
         "rows": report.rows,
         "images": report.images,
-        "failures": [_record(problem) for problem in report.failures],
-        "warnings": [_record(problem) for problem in report.warnings],
+        "failures": [asdict(problem) for problem in report.failures],
+        "warnings": [asdict(problem) for problem in report.warnings],
         "shares": shares,
-    }
-
-
-def _record(problem: Problem) -> dict[str, Any]:
-    return {
-        "code": problem.code,
-        "line": problem.line,
-        "file_name": problem.file_name,
-        "message": problem.message,
-        "cure": problem.cure,
     }
 
 

@@ -3,18 +3,24 @@
 from trashkit.submit.check import Problem, Report, check, profile_of
 from trashkit.submit.compare import Difference, diff, vote
 from trashkit.submit.exchange import from_coco, to_coco
-from trashkit.submit.make import Made, make, trace
+from trashkit.submit.forms import FORMS, Form, read_form
+from trashkit.submit.make import Made, check_form, make, make_form, trace
 
 __all__ = [
+    "FORMS",
     "Difference",
+    "Form",
     "Made",
     "Problem",
     "Report",
     "check",
+    "check_form",
     "diff",
     "from_coco",
     "make",
+    "make_form",
     "profile_of",
+    "read_form",
     "to_coco",
     "trace",
     "vote",
