@@ -114,6 +114,7 @@ def _data_set(
 ) -> None:
     from trashkit.coco import read_dataset
     from trashkit.files import refuse_existing, sha256
+    from trashkit.nn.folds import is_main_process
     from trashkit.nn.models import load_run_model
     from trashkit.nn.predict import device, predict_dataset
     from trashkit.nn.tta import views
@@ -121,7 +122,9 @@ def _data_set(
     if dtype not in ("uint8", "float16"):
         raise TrashkitError(f'there is no dtype "{dtype}"', hint="choose --dtype from: uint8, float16")
     views(tta)
-    refuse_existing(out, overwrite=overwrite or resume)
+    main = is_main_process()
+    if main:  # of several processes one makes the store, and the others find it
+        refuse_existing(out, overwrite=overwrite or resume)
     dataset = read_dataset(data, labels=False)
     models = [load_run_model(run.path, device()) for run in runs]
     with progress() as report:
@@ -140,6 +143,8 @@ def _data_set(
             overwrite=overwrite,
             progress=report,
         )
+    if not main:
+        return
     result = {
         "store": out,
         "runs": [run.path for run in runs],

@@ -63,3 +63,11 @@ def torch_report() -> TorchReport:
     if torch.backends.mps.is_available():
         devices.append(Device("mps", "Apple GPU", None, None, False))
     return TorchReport(torch.__version__, build, torch.get_num_threads(), tuple(devices), problem)
+
+
+def on_cpu(device: str) -> bool:
+    """Whether ``auto`` or ``cpu`` means the CPU here. accelerate must be told, or it does not join CPU processes."""
+    import torch
+
+    found = torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available()
+    return device == "cpu" or not found

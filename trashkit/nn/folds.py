@@ -16,7 +16,8 @@ from trashkit.config import TrainConfig
 from trashkit.errors import TrashkitError
 from trashkit.nn.cache import content_hash
 from trashkit.nn.choices import Choice, automatic
-from trashkit.nn.learner import on_cpu, start_accelerator
+from trashkit.nn.devices import on_cpu
+from trashkit.nn.learner import start_accelerator
 from trashkit.nn.models import parameter_count
 from trashkit.nn.predict import check_photos
 from trashkit.nn.record import TrainData, run_spec

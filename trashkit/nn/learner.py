@@ -15,16 +15,11 @@ from torch import nn
 
 from trashkit.config import TrainConfig
 from trashkit.nn.checkpoint import save_state, save_weights
+from trashkit.nn.devices import on_cpu
 from trashkit.nn.models import Segmenter, encoder_parameters
 from trashkit.nn.optimise import MovingAverage, make_optimiser, parameter_groups
 from trashkit.nn.schedule import factor
 from trashkit.run import CHECKPOINTS, write_metrics
-
-
-def on_cpu(device: str) -> bool:
-    """Whether ``auto`` or ``cpu`` means the CPU here. accelerate must be told, or it does not join CPU processes."""
-    found = torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available()
-    return device == "cpu" or not found
 
 
 def start_accelerator(device: str, amp: str) -> Accelerator:

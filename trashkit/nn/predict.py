@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from trashkit import photos
 from trashkit.coco import Dataset, Image
 from trashkit.errors import TrashkitError
+from trashkit.nn.devices import on_cpu
 from trashkit.nn.models import Segmenter
 from trashkit.nn.resize import resize_photo
 from trashkit.nn.tta import views
@@ -67,7 +68,7 @@ def mean_probabilities(model: Segmenter, batch: torch.Tensor, *, tta: str = "non
 
 def device() -> torch.device:
     """The device that this process predicts on: its GPU under torchrun or accelerate, else the best there is."""
-    chosen: torch.device = PartialState().device
+    chosen: torch.device = PartialState(cpu=on_cpu("auto")).device
     return chosen
 
 
@@ -150,7 +151,7 @@ def predict_dataset(
     views(tta)
     images = dataset.images
     check_photos(images, folder)
-    state = PartialState()
+    state = PartialState(cpu=on_cpu("auto"))
     settings = {
         **(manifest or {}),
         "tta": tta,
