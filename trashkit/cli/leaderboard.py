@@ -148,7 +148,7 @@ def _described(
         validation: dict[str, Any] = {}
         if oof is not None and dataset is not None:
             require_labels(dataset)
-            parts = [open_predictions(path, dataset, classes=classes) for path in out_of_fold(oof)]
+            parts = [open_predictions(path, dataset, profile=profile, classes=classes) for path in out_of_fold(oof)]
             scored = evaluate_parts(parts, size=(size, size), order=order, partial=True, progress=report)
             if scored.left_out:
                 warn(f"{scored.left_out} images of {truth} have no out-of-fold prediction")

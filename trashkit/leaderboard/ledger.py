@@ -89,7 +89,8 @@ def read_ledger(path: Path) -> Ledger:
             damaged.append(number)
             continue
         _take(value, entries, f"{path}, line {number}")
-    if damaged and not entries:
+    begun = any(lines[number - 1].startswith(b'{"format"') for number in damaged)
+    if damaged and not entries and not begun:
         raise TrashkitError(f"{path} is no ledger", hint="give the --ledger that trashkit leaderboard add wrote")
     return Ledger(path, tuple(entries), tuple(damaged))
 

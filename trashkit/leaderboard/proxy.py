@@ -4,7 +4,8 @@ Five steps, each of which can be looked at in the result:
 
 1. Out-of-fold confusion of all images, weighted by how test-like each photo is (weights are given).
 2. Its rows scaled to the class mix that the submissions themselves show on the test photos (`class_mix`).
-3. Class by class, skill told from luck; a public score is one more, noisy, measurement of it (`shrink`).
+3. Scored as sets of images like the hidden half; class by class, skill told from luck (`shrink`), where a public
+   score is one more, noisy, measurement.
 4. Offset and slope between estimate and public score, taken over only as far as the public half's own luck allows.
 5. What remains unknown, as draws: intervals, how sure the order is, which two to choose.
 
@@ -31,6 +32,8 @@ Matrices = Floats | NDArray[np.float32]
 ENOUGH = 5
 """Below this many submissions with a public score the ledger knows too little."""
 RESAMPLES = 200
+SMALLER = 4
+"""Sets on which submissions are told apart are this much smaller than the hidden half."""
 _BLOCK = 20
 
 
@@ -96,40 +99,39 @@ def estimate(
         mix = class_mix(pooled, shown)
         factors = row_factors(pooled, mix)
         pooled = pooled * factors[:, None]
-    resampled = _resampled(matrices, weight, factors, resamples, seed)
-    values, resampled, counted = _counted(_iou(pooled), _iou(resampled))
-    noise = noise_covariance(resampled)
-    average = np.full(values.shape[1], 1 / values.shape[1])
-    own = float(average @ noise @ average)
-    common = float(np.var(resampled.mean(axis=(1, 2))))
+    half = min(images, private_images)
+    large, counted = _counted(_iou(pooled), _scaled(matrices, weight, factors, [half, resamples, seed]))
+    small, _ = _counted(_iou(pooled), _scaled(matrices, weight, factors, [max(1, half // SMALLER), resamples, seed]))
+    values, noise = _ordered(large, small, images, half)
+    # Variances of one submission's mIoU on all validated images: its own, and what is common to all.
+    own = _mean_variance(noise_covariance(large)) * half / images
+    common = float(np.var(large.mean(axis=(1, 2)))) * half / images
     skill = _skill(values, noise, None, np.inf)
     proxy = (skill.mean + skill.skill).mean(axis=1)
-    to_public, to_private = images / public_images, images / private_images
-    errors = leave_one_out(proxy, plain, scores, own * to_public, common)
-    calibration = calibrate(proxy, scores, own_variance=own * to_public, common_variance=common, scale=to_public)
-    told = _skill(values, noise, calibration.surprise(proxy, scores), own * to_public + calibration.excess)
+    on_public, on_private = images / public_images, images / private_images
+    line = calibrate(proxy, scores, own_variance=own * on_public, common_variance=common, scale=on_public)
+    told = _skill(values, noise, line.surprise(proxy, scores), own * on_public + line.excess)
     expected = (told.mean + told.skill).mean(axis=1)
-    expected = calibration.hidden(expected, float(expected.mean()))
-    remaining = float(average @ told.covariance @ average) + own * to_private + calibration.excess
-    spread = common * to_private + calibration.offset_variance
-    draws = _draws(expected, resampled, remaining, spread, seed)
+    expected = line.hidden(expected, float(expected.mean()))
+    single = _mean_variance(told.covariance) + own * on_private + line.excess
+    draws = _draws(expected, large, single, common * on_private + line.offset_variance, seed)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    per_class = np.full((len(values), len(counted)), np.nan)
+    per_class = np.full((len(values), matrices.shape[2]), np.nan)
     per_class[:, counted] = told.mean + told.skill
     return Estimate(
-        plain,
-        _mean_iou(pooled),
-        proxy,
-        expected,
-        low,
-        high,
-        mix,
-        factors,
-        per_class,
-        draws,
-        calibration,
-        errors,
-        float(np.sqrt(2 * own * to_public)),
+        plain=plain,
+        weighted=_mean_iou(pooled),
+        proxy=proxy,
+        expected=expected,
+        low=low,
+        high=high,
+        mix=mix,
+        factors=factors,
+        per_class=per_class,
+        draws=draws,
+        calibration=line,
+        errors=leave_one_out(proxy, plain, scores, own * on_public, common),
+        half_sd=float(np.sqrt(2 * own * on_public)),
     )
 
 
@@ -167,21 +169,40 @@ def _pooled(matrices: Matrices, times: Floats) -> Floats:
     return found
 
 
-def _resampled(matrices: Matrices, weight: Floats, factors: Floats | None, resamples: int, seed: int) -> Floats:
+def _scaled(matrices: Matrices, weight: Floats, factors: Floats | None, draw: Sequence[int]) -> Floats:
+    """IoU [R, M, C] of sets of images drawn with replacement, the same for all submissions.
+
+    draw: images in a set, number of sets, seed.
+    """
+    size, resamples, seed = draw
     images = matrices.shape[1]
-    times = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), resamples) * weight
+    times = np.random.default_rng(seed).multinomial(size, np.full(images, 1 / images), resamples) * weight
     parts = [_pooled(matrices, times[start : start + _BLOCK]) for start in range(0, resamples, _BLOCK)]
-    found = np.concatenate(parts)
-    return found if factors is None else found * factors[:, None]
+    return np.concatenate([_iou(part if factors is None else part * factors[:, None]) for part in parts])
 
 
-def _counted(values: Floats, resampled: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
-    """Classes that some model has an IoU of, without NaN: where a resample or a model lacks one, the mean stands in."""
+def _ordered(large: Floats, small: Floats, images: int, half: int) -> tuple[Floats, Floats]:
+    """IoUs [M, C] with the level of large sets and the differences of small ones, and the noise in them [C, C].
+
+    A pooled IoU hangs on the largest objects of its set, and how a model fared on those tells little of how it will
+    fare on others. Over small sets every image counts more evenly, so submissions are told apart better, but all score
+    lower; the differences are therefore brought to the size they have in large sets.
+    """
+    level, fine = large.mean(axis=0), small.mean(axis=0)
+    apart = fine - fine.mean(axis=0)
+    spread, fine_spread = (float(v.mean(axis=1).std()) for v in (level, fine))
+    scale = spread / fine_spread if fine_spread > 0 else 1.0
+    noise = noise_covariance(small) * scale**2 * max(1, half // SMALLER) / images
+    return level.mean(axis=0) + scale * apart, noise
+
+
+def _counted(values: Floats, resampled: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """Classes that some submission has an IoU of, without NaN: where a resample lacks one, the whole's IoU stands in,
+    and where a submission lacks it altogether, the mean of the others."""
     counted = np.flatnonzero(np.isfinite(values).any(axis=0))
     values, resampled = values[:, counted], resampled[..., counted]
     values = np.where(np.isnan(values), np.nanmean(values, axis=0), values)
-    resampled = np.where(np.isnan(resampled), values[None], resampled)
-    return values, resampled, counted
+    return np.where(np.isnan(resampled), values[None], resampled), counted
 
 
 def _skill(values: Floats, noise: Floats, observed: Floats | None, variance: float) -> Skill:
@@ -204,6 +225,11 @@ def _draws(expected: Floats, resampled: Floats, own: float, common: float, seed:
     single = mixing @ moved * (np.sqrt(own / size) if size > 0 else 0.0)
     shared = np.sqrt(common) * rng.standard_normal((len(single), 1))
     return np.asarray(expected + single + shared)
+
+
+def _mean_variance(covariance: Floats) -> float:
+    """Variance of the mean over classes whose covariance is [C, C]."""
+    return float(covariance.mean())
 
 
 def _iou(matrices: Floats) -> Floats:

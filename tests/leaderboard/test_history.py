@@ -1,0 +1,75 @@
+"""The validation subset by history: found where there is one, not used where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from trashkit.leaderboard.history import ENOUGH, by_history
+from trashkit.scores import iou
+
+Made = Callable[..., NDArray[np.int64]]
+
+
+def scores(matrices: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(np.nanmean(iou(matrices.sum(axis=1)), axis=-1))
+
+
+def test_a_fold_that_is_the_leaderboard_is_found_and_used(models: Made) -> None:
+    """Two folds that rank the models by another quality than the other three: the leaderboard follows those two."""
+    rng = np.random.default_rng(0)
+    one, other = rng.uniform(0.5, 0.9, (2, 10))
+    held = np.concatenate([models(10, 80, quality=one), models(10, 120, quality=other, seed=1)], axis=1)
+    fold = np.repeat(np.arange(5), 40)
+    found = by_history(held, scores(models(10, 400, quality=one, seed=2)), fold=fold)
+    assert found is not None
+    assert found.used
+    assert found.error < found.plain_error
+    # Single folds of the right kind follow it too; what is taken must lie in them.
+    assert set(fold[found.images]) <= {0, 1}
+
+
+def test_what_luck_finds_is_not_used(models: Made) -> None:
+    """Among 2,000 subsets the best fits better than all images on what it saw, and that is luck: it is seldom used."""
+    used = 0
+    for seed in range(12):
+        held = models(7, 60, seed=seed)
+        public = scores(held) + np.random.default_rng(seed).normal(0, 0.02, 7)
+        found = by_history(held, public, seed=seed)
+        assert found is not None
+        assert found.fit < found.plain_fit
+        used += found.used
+    assert used <= 3
+
+
+def test_errors_are_those_of_the_plain_score_left_out_by_hand(models: Made) -> None:
+    held = models(6, 40)
+    public = np.array([0.4, 0.45, 0.6, 0.5, 0.7, np.nan])
+    found = by_history(held, public)
+    assert found is not None
+    plain = scores(held)[:5]
+    errors, agree = [], []
+    for left in range(5):
+        rest = [n for n in range(5) if n != left]
+        errors.append(abs(plain[left] + np.mean(public[rest] - plain[rest]) - public[left]))
+        agree += [(plain[left] > plain[n]) == (public[left] > public[n]) for n in rest]
+    assert found.plain_error == pytest.approx(np.mean(errors))
+    assert found.plain_agreement == pytest.approx(np.mean(agree))
+
+
+def test_too_few_public_scores_search_nothing(models: Made) -> None:
+    public = np.full(9, np.nan)
+    public[: ENOUGH - 1] = 0.5
+    assert by_history(models(9), public) is None
+
+
+def test_the_same_seed_finds_the_same_subset(models: Made) -> None:
+    held = models(6, 50)
+    public = np.linspace(0.5, 0.7, 6)
+    one, again = by_history(held, public, seed=3), by_history(held, public, seed=3)
+    assert one is not None
+    assert again is not None
+    assert np.array_equal(one.images, again.images)

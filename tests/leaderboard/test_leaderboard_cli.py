@@ -1,0 +1,246 @@
+"""`compare` and `leaderboard` as they are typed: exit codes, JSON keys, words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from trashkit.cli.app import app
+from trashkit.coco import read_dataset
+from trashkit.masks import dataset_label_map
+from trashkit.store import create_store
+from trashkit.submission import Profile, write
+
+SIZE, CLASSES = 32, 4
+NAMES = ["Paper", "Metal", "Glass"]
+runner = CliRunner()
+
+
+def run(*words: object) -> Result:
+    return runner.invoke(app, [str(word) for word in words])
+
+
+def coco(ids: range, seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    images = [{"id": n, "file_name": f"{n}.jpg", "width": 64, "height": 64} for n in ids]
+    annotations = []
+    for n in ids:
+        for category in rng.permutation([1, 2, 3])[: int(rng.integers(1, 4))]:
+            x, y, w, h = (float(v) for v in rng.integers(4, 30, 4))
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": n,
+                    "category_id": int(category),
+                    "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]],
+                    "area": w * h,
+                    "bbox": [x, y, w, h],
+                }
+            )
+    categories = [{"id": n, "name": name} for n, name in enumerate(NAMES, 1)]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def predicted(truth: Path, out: Path, wrong: float, seed: int) -> None:
+    """A submission that is wrong in this share of 4x4 blocks."""
+    data = read_dataset(truth, classes="own")
+    rng = np.random.default_rng(seed)
+    rows = []
+    for image in data.images:
+        label_map = dataset_label_map(data, image.row, size=(SIZE, SIZE)).copy()
+        blocks = np.kron(rng.random((SIZE // 4, SIZE // 4)) < wrong, np.ones((4, 4), bool))
+        label_map[blocks] = rng.integers(0, CLASSES)
+        rows.append((image.file_name, label_map))
+    write(out, rows, Profile(height=SIZE, width=SIZE, classes=CLASSES))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """train.json and hidden.json; for six models oof-N.csv of the one and sub-N.csv of the other."""
+    folder = tmp_path_factory.mktemp("board")
+    for name, ids in (("train", range(1, 31)), ("hidden", range(100, 120))):
+        (folder / f"{name}.json").write_text(json.dumps(coco(ids, ids.start)))
+    for n in range(6):
+        predicted(folder / "train.json", folder / f"oof-{n}.csv", 0.05 + 0.04 * n, n)
+        predicted(folder / "hidden.json", folder / f"sub-{n}.csv", 0.05 + 0.04 * n, 50 + n)
+    return folder
+
+
+def options(folder: Path) -> list[object]:
+    return ["--truth", folder / "train.json", "--classes", "own", "--size", SIZE]
+
+
+def add(folder: Path, ledger: Path, n: int, *more: object) -> Result:
+    words = ["--oof", folder / f"oof-{n}.csv", *options(folder), "--run", f"runs/{n}", "--ledger", ledger]
+    return run("leaderboard", "add", folder / f"sub-{n}.csv", *words, *more)
+
+
+@pytest.fixture
+def ledger(folder: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "leaderboard.jsonl"
+    for n in range(5):
+        done = add(folder, path, n, "--public", 0.9 - 0.05 * n)
+        assert done.exit_code == 0, done.output
+    return path
+
+
+def test_compare_says_which_is_better_and_which_classes_moved_it(folder: Path) -> None:
+    words = [*options(folder), "--csv-size", SIZE]
+    done = run("compare", folder / "oof-0.csv", folder / "oof-5.csv", *words, "--json")
+    assert done.exit_code == 0, done.output
+    value = json.loads(done.stdout)
+    assert {"a", "b", "difference", "interval", "probability_b_better", "evidence", "verdict", "classes"} <= set(value)
+    assert value["difference"] < 0
+    assert value["evidence"] is True
+    assert value["probability_b_better"] == 0
+    assert {row["name"] for row in value["classes"]} == {"Background", *NAMES}
+    same = run("compare", folder / "oof-0.csv", folder / "oof-0.csv", *words)
+    assert same.exit_code == 0
+    assert "no evidence" in same.stdout
+
+
+def test_compare_refuses_predictions_without_common_images(folder: Path) -> None:
+    words = [*options(folder), "--csv-size", SIZE]
+    done = run("compare", folder / "oof-0.csv", folder / "sub-0.csv", *words)
+    assert done.exit_code == 2
+    assert "has none of the 30 images" in done.stderr
+
+
+def test_add_keeps_what_a_submission_is(folder: Path, ledger: Path) -> None:
+    entry = json.loads(ledger.read_text().splitlines()[0])
+    assert entry["run"]["name"] == "runs/0"
+    assert entry["images"] == 20
+    assert sum(entry["pixels"].values()) == 20 * SIZE * SIZE
+    assert set(entry["pixels"]) == {"Background", *NAMES}
+    score = run("score", folder / "oof-0.csv", *options(folder), "--csv-size", SIZE, "--json")
+    assert entry["validation"]["miou"] == pytest.approx(json.loads(score.stdout)["miou"])
+    assert entry["validation"]["truth_sha256"] == read_dataset(folder / "train.json").coco.sha256
+
+
+def test_add_refuses_duplicates_and_takes_late_scores(folder: Path, ledger: Path) -> None:
+    again = add(folder, ledger, 1, "--public", 0.85)
+    assert again.exit_code == 2
+    assert "already, as sub-1" in again.stderr
+    late = run("leaderboard", "add", folder / "sub-1.csv", "--private", 0.8, "--ledger", ledger, "--json")
+    assert late.exit_code == 0
+    assert json.loads(late.stdout)["private"] == 0.8
+    listed = run("leaderboard", "--ledger", ledger, "--json")
+    assert [row["private"] for row in json.loads(listed.stdout)["submissions"]] == [None, 0.8, None, None, None]
+
+
+def test_the_list_is_the_default_and_survives_a_torn_line(ledger: Path) -> None:
+    with ledger.open("a") as file:
+        file.write('{"format": 1, "name": "su')
+    done = run("leaderboard", "--ledger", ledger)
+    assert done.exit_code == 0
+    assert "sub-4" in done.stdout
+    assert "line 6 is half written" in done.stderr
+
+
+def test_the_proxy_ranks_candidates_and_advises(folder: Path, ledger: Path) -> None:
+    assert add(folder, ledger, 5).exit_code == 0
+    value = json.loads(run("leaderboard", "proxy", "--ledger", ledger, "--json").stdout)
+    assert value["enough"] is True
+    rows = value["submissions"]
+    assert {row["name"] for row in rows} == {f"sub-{n}" for n in range(6)}
+    assert rows[-1]["name"] == "sub-5"
+    assert rows[-1]["public"] is None
+    assert all(row["interval"][0] < row["expected"] < row["interval"][1] for row in rows)
+    assert {"proxy", "plain_offset", "plain", "mean"} == set(value["errors"])
+    assert value["says"][0].startswith("choose sub-0 and ")
+    assert value["history"]["tried"] >= 2000
+    assert run("leaderboard", "proxy", "--ledger", ledger).exit_code == 0
+
+
+def test_leading_on_the_public_half_alone_is_warned_of(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "l.jsonl"
+    for n in range(6):
+        add(folder, path, n, "--public", 0.9 - 0.02 * n if n != 3 else 0.905)
+    said = " ".join(json.loads(run("leaderboard", "proxy", "--ledger", path, "--json").stdout)["says"])
+    assert "sub-3 leads on the public half, but sub-0 is expected" in said
+
+
+def test_below_five_it_says_that_it_knows_too_little(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "l.jsonl"
+    for n in range(4):
+        add(folder, path, n, "--public", 0.9 - 0.05 * n)
+    add(folder, path, 4)
+    done = run("leaderboard", "proxy", "--ledger", path, "--json")
+    value = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert value["enough"] is False
+    assert "too little" in value["says"][0]
+    assert not any("expected" in row for row in value["submissions"])
+    assert value["errors"] == {}
+    assert value["history"] is None
+
+
+def test_a_split_brings_weights_and_folds(folder: Path, ledger: Path, tmp_path: Path) -> None:
+    ids = list(range(1, 31))
+    folds = [{"train": [i for i in ids if i % 3 != k], "val": [i for i in ids if i % 3 == k]} for k in range(3)]
+    weights = [[i, 2.0 if i < 10 else 0.5] for i in ids]
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps({"folds": folds, "quality": {"test_likeness": {"weights": weights}}}))
+    value = json.loads(run("leaderboard", "proxy", "--ledger", ledger, "--split", path, "--json").stdout)
+    assert value["weighted_by_likeness"] is True
+    assert value["history"]["tried"] == 2000 + 2**3 - 2
+    plain = json.loads(run("leaderboard", "proxy", "--ledger", ledger, "--json").stdout)
+    assert plain["weighted_by_likeness"] is False
+    assert plain["submissions"][0]["expected"] != value["submissions"][0]["expected"]
+
+
+def test_the_page_stands_alone(ledger: Path, tmp_path: Path) -> None:
+    out = tmp_path / "board.html"
+    assert run("leaderboard", "plot", "--ledger", ledger, "--html", out).exit_code == 0
+    text = out.read_text()
+    assert text.count("<circle") == 5
+    assert "sub-4" in text
+    assert "://" not in text
+    assert run("leaderboard", "plot", "--ledger", ledger, "--html", out).exit_code == 2
+
+
+def test_a_run_folder_brings_its_own_out_of_fold_stores(folder: Path, tmp_path: Path) -> None:
+    data = read_dataset(folder / "train.json", classes="own")
+    oof = tmp_path / "run" / "oof"
+    with create_store(
+        oof,
+        image_ids=[image.id for image in data.images],
+        file_names=[image.file_name for image in data.images],
+        native_sizes=[(64, 64)] * len(data),
+        classes=data.classes.names,
+        size=(SIZE, SIZE),
+        manifest={},
+    ) as store:
+        for row, image in enumerate(data.images):
+            right = dataset_label_map(data, image.row, size=(SIZE, SIZE))
+            store.write(row, np.eye(CLASSES, dtype=np.float32)[right].transpose(2, 0, 1))
+    (tmp_path / "run" / "manifest.json").write_text("{}")
+    csv = tmp_path / "s.csv"
+    shutil.copy(folder / "sub-0.csv", csv)
+    words = ["leaderboard", "add", csv, "--run", tmp_path / "run", *options(folder), "--ledger", tmp_path / "l.jsonl"]
+    done = run(*words, "--json")
+    assert done.exit_code == 0, done.output
+    value = json.loads(done.stdout)
+    assert value["validation"]["miou"] == 1.0
+    assert "manifest_sha256" in value["run"]
+
+
+def test_mistakes_are_named(folder: Path, tmp_path: Path) -> None:
+    absent = run("leaderboard", "--ledger", tmp_path / "none.jsonl")
+    assert absent.exit_code == 2
+    assert "leaderboard add" in absent.stderr
+    for words, told in (
+        (["--oof", folder / "oof-0.csv"], "add --truth"),
+        (["--truth", folder / "train.json"], "add --oof"),
+        (["--public", "82.09"], "no mIoU"),
+    ):
+        done = run("leaderboard", "add", folder / "sub-0.csv", *words, "--ledger", tmp_path / "l.jsonl", "--size", SIZE)
+        assert done.exit_code == 2
+        assert told in done.stderr
+        assert not (tmp_path / "l.jsonl").exists()
