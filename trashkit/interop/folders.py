@@ -13,6 +13,7 @@ import cv2
 
 from trashkit.coco import OFFICIAL_NAMES, Dataset, Image
 from trashkit.errors import TrashkitError
+from trashkit.files import refuse_existing
 from trashkit.photos import PhotoInfo, photo_info, photo_path, read_photo
 
 Photos = Literal["copy", "link", "none"]
@@ -204,6 +205,26 @@ def _write_turned(source: Path, image: Image, info: PhotoInfo, target: Path) -> 
     else:
         _, data = cv2.imencode(".png", pixels)
     target.write_bytes(data.tobytes())
+
+
+MARK = "trashkit-export.txt"
+"""Says that a folder was written by an export, so that --overwrite may replace it."""
+
+
+def refuse_foreign(out: Path, *, overwrite: bool) -> None:
+    """TrashkitError unless `out` is free, or `overwrite` and a folder that an export wrote (or an empty one).
+
+    A mistyped --out must not cost a folder of photos.
+    """
+    refuse_existing(out, overwrite=overwrite)
+    if out.exists() and not (out / MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise TrashkitError(f"{out} was not written by an export, so it is kept", hint="choose another --out")
+
+
+def mark(folder: Path, kind: str, dataset: Dataset) -> None:
+    """Write the mark, with the format and the hash of the annotations."""
+    text = f"format: {kind}\nannotations: {dataset.coco.path}\nsha256: {dataset.coco.sha256}\n"
+    (folder / MARK).write_text(text, encoding="utf-8")
 
 
 def parts_of(dataset: Dataset, parts: dict[str, list[Any]] | None) -> dict[str, tuple[Image, ...]]:

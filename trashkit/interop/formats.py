@@ -12,7 +12,7 @@ from trashkit.errors import TrashkitError
 from trashkit.files import refuse_existing, replacing
 from trashkit.interop import coco_files, cvat, huggingface, label_studio, labelme, masks_png, mmsegmentation, yolo
 from trashkit.interop.draft import Imported, with_classes
-from trashkit.interop.folders import Photos, parts_of
+from trashkit.interop.folders import Photos, mark, parts_of, refuse_foreign
 from trashkit.interop.job import Job
 from trashkit.masks import PaintOrder
 from trashkit.progress import Progress, silent
@@ -137,7 +137,9 @@ def export(
         raise TrashkitError(f"there is no folder {images}", hint="give the folder of the photos with --images")
     if out.exists() and overwrite and images is not None and images.resolve().is_relative_to(out.resolve()):
         raise TrashkitError(f"{out} holds the photos themselves", hint="choose another --out")
+    refuse_foreign(out, overwrite=overwrite)
     with replacing(out, overwrite=overwrite) as temporary:
         temporary.mkdir()
         WRITERS[kind](job, temporary)
+        mark(temporary, kind, dataset)
     return Written(out, {part: len(rows) for part, rows in job.parts.items()}, job.shapes, job.notes())

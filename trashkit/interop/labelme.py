@@ -13,7 +13,7 @@ import base64
 import binascii
 import json
 import math
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
@@ -115,13 +115,22 @@ def read(
         written = value.get("imagePath")
         if not isinstance(written, str):
             raise TrashkitError(f"{path} has no imagePath", hint="open and save it in labelme")
-        beside = (relative.parent / Path(written.replace("\\", "/")).name).as_posix()
-        name = beside if beside in map(str, known.get(Path(beside).name, [])) else named_photo(written, folder, known)
+        name = _photo_name(written, relative, folder, known)
         width, height = _size(value, path, folder / name)
         image = draft.image(name, width, height)
         _read_shapes(value["shapes"], image, path, draft)
         progress("reading labels", done + 1, len(files))
     return draft.finish(folder)
+
+
+def _photo_name(written: str, relative: PurePosixPath, folder: Path, known: dict[str, list[PurePosixPath]]) -> str:
+    """The photo's name: beside the JSON file where it lies there or nowhere else, else as `named_photo` finds it."""
+    plain = written.replace("\\", "/")
+    beside = relative.parent / PurePosixPath(plain).name
+    found = known.get(beside.name, [])
+    if beside.name and (beside in found or (not found and "/" not in plain)):
+        return beside.as_posix()
+    return named_photo(written, folder, known)
 
 
 def _size(value: dict[str, Any], path: Path, photo: Path) -> tuple[int, int]:

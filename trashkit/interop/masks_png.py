@@ -18,7 +18,17 @@ from trashkit.coco.classes import Color
 from trashkit.errors import TrashkitError
 from trashkit.files import replacing
 from trashkit.interop.draft import Draft, Imported
-from trashkit.interop.folders import class_names, files_in, first_folder, photos_by_stem, read_text, stems, suffix_of
+from trashkit.interop.folders import (
+    class_names,
+    files_in,
+    first_folder,
+    mark,
+    photos_by_stem,
+    read_text,
+    refuse_foreign,
+    stems,
+    suffix_of,
+)
 from trashkit.interop.job import Job
 from trashkit.interop.label_png import read_label_png, write_label_png
 from trashkit.masks import PaintOrder, dataset_label_map
@@ -137,6 +147,7 @@ def draw_all(
 
     size: (height, width), sampled with ``cv2.INTER_NEAREST``; native by default.
     """
+    refuse_foreign(out, overwrite=overwrite)
     names = stems(dataset.images)
     with replacing(out, overwrite=overwrite) as temporary:
         for done, image in enumerate(dataset.images):
@@ -144,6 +155,7 @@ def draw_all(
             write_label_png(temporary / f"{names[image.row]}.png", pixels, dataset.classes.colors)
             progress("drawing label maps", done + 1, len(dataset))
         write_classes(temporary, dataset.classes)
+        mark(temporary, "label maps", dataset)
     return len(dataset)
 
 

@@ -6,7 +6,6 @@ Its predictions come back with `trashkit.interop.predictions`.
 from __future__ import annotations
 
 import json
-import pprint
 from pathlib import Path
 
 from trashkit.interop.folders import suffix_of
@@ -119,8 +118,8 @@ def _config(job: Job, suffix: str) -> str:
     return CONFIG.format(
         root=job.target.absolute().as_posix(),
         count=len(classes),
-        classes=pprint.pformat(tuple(classes.names), width=100, indent=4, compact=True).replace("\n", "\n    "),
-        palette=pprint.pformat([list(c) for c in classes.colors], width=100, compact=True).replace("\n", "\n    "),
+        classes="(" + "".join(f"\n        {name!r}," for name in classes.names) + "\n    )",
+        palette="[" + "".join(f"\n        {list(color)}," for color in classes.colors) + "\n    ]",
         crop=crop,
         loaders="\n".join(loaders),
     )

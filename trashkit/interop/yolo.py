@@ -37,7 +37,8 @@ _DECIMALS = 5
 
 def write(job: Job, out: Path) -> None:
     """Write ``images/PART``, ``labels/PART`` and ``data.yaml`` into `out`. Class 0 is the first after background."""
-    names = stems(job.images)
+    # Flat, since readers take the last folder named "images" in a photo's path for the one beside "labels".
+    names = stems(job.images, flat=True)
     for part, image in job.each():
         target = out / "labels" / part / f"{names[image.row]}.txt"
         target.parent.mkdir(parents=True, exist_ok=True)
