@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,60 @@ from trashkit.errors import TrashkitError
 from trashkit.progress import Progress, silent
 from trashkit.store import Probabilities, StoreType, create_store
 
-Method = Literal["mean", "vote", "weighted"]
+Method = Literal["mean", "vote", "weighted", "geometric"]
 
-METHODS: tuple[Method, ...] = ("mean", "vote", "weighted")
+METHODS: tuple[Method, ...] = ("mean", "vote", "weighted", "geometric")
 
 _TIE_SHARE = 1e-3
+# Half of what uint8 stores can tell from 0: a member that rules a class out must not rule it out alone.
+_FLOOR = np.float32(0.5 / 255)
+
+Weights = tuple[float, ...] | tuple[tuple[float, ...], ...]
+"""One weight per store, or for each store one per class."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How stores are combined: what `ensemble` does, what `fit` finds, and what a store's manifest says.
+
+    weights: one per store, or for each store one per class (in the first store's order). temperatures: one per store;
+    probabilities are raised to 1 / temperature and scaled to sum to 1 before they are combined.
+    """
+
+    method: Method
+    weights: Weights
+    temperatures: tuple[float, ...]
+
+    def __call__(self, members: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Combine probabilities, each float32 [C, H, W] (or [C, M]), into one array that sums to 1 over the classes."""
+        warm = [tempered(values, t) for values, t in zip(members, self.temperatures, strict=True)]
+        by_class = [np.asarray(weight, np.float32) for weight in self.weights]
+        if self.method == "vote":
+            return vote(warm, self.weights)
+        if self.method == "geometric":
+            return geometric(warm, self.weights)
+        total = mean(warm, self.weights)
+        if any(weight.ndim for weight in by_class):
+            total /= np.maximum(total.sum(axis=0), np.float32(1e-12))
+        return total
+
+    def as_json(self) -> dict[str, Any]:
+        """As a manifest keeps it, and `of` reads it."""
+        return {
+            "method": self.method,
+            "weights": [list(w) if isinstance(w, tuple) else w for w in self.weights],
+            "temperatures": list(self.temperatures),
+        }
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> Mix:
+        """A mix from its JSON form. Raises KeyError, TypeError or ValueError for anything else."""
+        method = {name: name for name in METHODS}[value["method"]]
+        rows = [tuple(float(x) for x in w) if isinstance(w, list) else float(w) for w in value["weights"]]
+        temperatures = tuple(float(t) for t in value.get("temperatures", [1.0] * len(rows)))
+        if len(temperatures) != len(rows) or not all(t > 0 for t in temperatures):
+            raise ValueError("weights and temperatures do not fit")
+        return cls(method, tuple(rows), temperatures)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +79,52 @@ class Ensemble:
     images: int
     reused: int
     method: Method
-    weights: tuple[float, ...]
+    weights: Weights
 
 
-def mean(probabilities: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> NDArray[np.float32]:
+def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Probabilities [C, ...] to the power ``1 / temperature``, scaled to sum to 1; above 1 they become less certain."""
+    if temperature == 1.0:
+        return probabilities
+    powered = np.power(probabilities, np.float32(1 / temperature))
+    powered /= np.maximum(powered.sum(axis=0), np.float32(1e-12))
+    return np.asarray(powered, np.float32)
+
+
+def _column(weight: float | tuple[float, ...], values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A weight, or one per class, ready to multiply [C, ...] with."""
+    return np.asarray(weight, np.float32).reshape(-1, *[1] * (values.ndim - 1))
+
+
+def mean(
+    probabilities: Sequence[NDArray[np.float32]], weights: Sequence[float | tuple[float, ...]]
+) -> NDArray[np.float32]:
     """Weighted mean of probabilities, each float32 [C, H, W]; weights sum to 1. Of probabilities, not of logits."""
     total = np.zeros_like(probabilities[0])
     for values, weight in zip(probabilities, weights, strict=True):
-        total += np.float32(weight) * values
+        total += _column(weight, values) * values
     return total
 
 
-def vote(probabilities: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> NDArray[np.float32]:
+def geometric(
+    probabilities: Sequence[NDArray[np.float32]], weights: Sequence[float | tuple[float, ...]]
+) -> NDArray[np.float32]:
+    """Weighted geometric mean, scaled to sum to 1 over the classes: a class that one member rules out is unlikely.
+
+    The same as the softmax of the weighted mean of logits. Probabilities count as at least half of 1 / 255.
+    """
+    total = np.zeros_like(probabilities[0])
+    for values, weight in zip(probabilities, weights, strict=True):
+        total += _column(weight, values) * np.log(np.maximum(values, _FLOOR))
+    total -= total.max(axis=0)
+    np.exp(total, out=total)
+    total /= total.sum(axis=0)
+    return total
+
+
+def vote(
+    probabilities: Sequence[NDArray[np.float32]], weights: Sequence[float | tuple[float, ...]]
+) -> NDArray[np.float32]:
     """Share of the votes of each class, float32 [C, H, W] summing to 1; each member votes for its most probable class.
 
     Ties in votes go to the class with the higher (weighted) mean probability, which is mixed in at a thousandth of
@@ -50,8 +133,10 @@ def vote(probabilities: Sequence[NDArray[np.float32]], weights: Sequence[float])
     total = mean(probabilities, weights) * np.float32(_TIE_SHARE)
     for values, weight in zip(probabilities, weights, strict=True):
         winner = values.argmax(axis=0)[None]
-        np.put_along_axis(total, winner, np.take_along_axis(total, winner, axis=0) + np.float32(weight), axis=0)
-    return total / np.float32(1.0 + _TIE_SHARE)
+        ballot = np.broadcast_to(_column(weight, values), values.shape)
+        cast = np.take_along_axis(total, winner, axis=0) + np.take_along_axis(ballot, winner, axis=0)
+        np.put_along_axis(total, winner, cast, axis=0)
+    return np.asarray(total / np.maximum(total.sum(axis=0), np.float32(1e-12)), np.float32)
 
 
 def ensemble(
@@ -60,6 +145,7 @@ def ensemble(
     *,
     method: Method = "mean",
     weights: Sequence[float] | None = None,
+    mix: Mix | None = None,
     dtype: StoreType = "uint8",
     resume: bool = False,
     overwrite: bool = False,
@@ -69,19 +155,25 @@ def ensemble(
 
     Images are joined by id and file name together and classes by name, whatever their order; the result follows the
     first store. method: ``mean`` of the probabilities, ``weighted`` mean (`weights`, one per store, are scaled to sum
-    to 1), ``vote`` (see `vote`; weights are taken if given). One image is in memory at a time. With `resume` an
-    interrupted run of the same stores and settings goes on.
+    to 1), ``vote`` (see `vote`; weights are taken if given), ``geometric`` mean (likewise). mix: all of this at once,
+    as `fit` found it. One image is in memory at a time. With `resume` an interrupted run of the same stores and
+    settings goes on.
     Raises TrashkitError for fewer than two stores, and naming the store for one that is unfinished or differs.
     """
-    shares = _shares(stores, method, weights)
-    joins = _joins(stores)
+    if mix is None:
+        mix = Mix(method, _shares(stores, method, weights), (1.0,) * len(stores))
+    elif len(mix.weights) != len(stores):
+        raise TrashkitError(
+            f"the mix is of {len(mix.weights)} stores, given are {len(stores)}",
+            hint="give one store of each model, in the order of the fit",
+        )
+    joins = join_stores(stores)
     first = stores[0]
     if out.resolve() in {store.path.resolve() for store in stores}:
         raise TrashkitError(f"{out} is one of the stores to combine", hint="choose another --out")
     manifest = {
         "made_by": "ensemble",
-        "method": method,
-        "weights": list(shares),
+        **mix.as_json(),
         "members": [{"path": str(store.path), "fingerprint": store.fingerprint} for store in stores],
         "sources": [store.manifest for store in stores],
     }
@@ -97,14 +189,17 @@ def ensemble(
         resume=resume,
         overwrite=overwrite,
     )
-    combine = vote if method == "vote" else mean
     done = writer.done
     for row in range(len(first)):
         if not done[row]:
-            members = [store.read(rows[row])[order] for store, (rows, order) in zip(stores, joins, strict=True)]
-            writer.write(row, combine(members, shares))
+            writer.write(row, mix(read_members(stores, joins, row)))
         progress("combining images", row + 1, len(first))
-    return Ensemble(out, len(first), int(done.sum()), method, shares)
+    return Ensemble(out, len(first), int(done.sum()), mix.method, mix.weights)
+
+
+def read_members(stores: Sequence[Probabilities], joins: Sequence[Join], row: int) -> list[NDArray[np.float32]]:
+    """Probabilities of one image of the first store from each store, classes in the first store's order."""
+    return [store.read(rows[row])[order] for store, (rows, order) in zip(stores, joins, strict=True)]
 
 
 def _shares(stores: Sequence[Probabilities], method: Method, weights: Sequence[float] | None) -> tuple[float, ...]:
@@ -126,7 +221,11 @@ def _shares(stores: Sequence[Probabilities], method: Method, weights: Sequence[f
     return tuple(weight / sum(weights) for weight in weights)
 
 
-def _joins(stores: Sequence[Probabilities]) -> list[tuple[list[int], list[int]]]:
+Join = tuple[list[int], list[int]]
+"""Rows and classes of a store in the order of another."""
+
+
+def join_stores(stores: Sequence[Probabilities]) -> list[Join]:
     """For each store its row of each image and its index of each class, in the order of the first store."""
     first = stores[0]
     joins = []
