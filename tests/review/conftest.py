@@ -55,3 +55,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with fiftyone_ready(folder):
         yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftshader"]
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    """Headless Chromium; skips loudly without it or Playwright."""
+    if find_spec("playwright") is None:
+        pytest.skip("Playwright is not installed: nothing was clicked")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("there is no chromium: nothing was clicked")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield started
+        started.close()

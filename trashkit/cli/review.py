@@ -24,8 +24,9 @@ def review(
     annotations: Annotated[Path, typer.Argument(metavar="ANN.json", help="COCO annotation file. It is not changed.")],
     images: Annotated[Path, typer.Option("--images", help="Folder of the photos.")],
     edits: Annotated[
-        Path, typer.Option("--edits", metavar="LOG.jsonl", help="Edit log for the decisions; one that exists goes on.")
-    ],
+        Path | None,
+        typer.Option("--edits", metavar="LOG.jsonl", help="Edit log for the decisions; one that exists goes on."),
+    ] = None,
     findings: Annotated[
         Path | None,
         typer.Option("--findings", metavar="F.json", help="What `audit --json` printed; default: audit now."),
@@ -36,6 +37,10 @@ def review(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")] = True,
     reviewer: Annotated[
         str | None, typer.Option("--reviewer", help="Who decides, for the log; default: the user's name.")
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Instead: a page to decide on anywhere, which exports a log."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="trashkit.toml", help="Thresholds of the checks.")
@@ -54,20 +59,43 @@ def review(
 
       trashkit review ANN.json --images data --edits review.jsonl --findings audit.json --port 5160 --no-browser
 
+      trashkit review ANN.json --images data --html review.html
+
       trashkit fix ANN.json --edits review.jsonl --out REVIEWED.json
     """
     from trashkit.coco import read
+    from trashkit.files import refuse_existing
 
+    if edits is None and html is None:
+        raise TrashkitError("decisions need a place", hint="add --edits LOG.jsonl, or --html FILE for a page")
+    if html is not None:
+        refuse_existing(html, overwrite=overwrite)
     if not images.is_dir():
         raise TrashkitError(f"{images} is no folder", hint="give the folder of the photos as --images")
     coco = read(annotations)
-    room = _room(coco, annotations, images, edits, findings, reviewer, config)
+    # Without a log, nothing is decided yet.
+    room = _room(coco, images, edits or annotations.with_suffix(".no-edits"), findings, reviewer, config)
+    if html is not None:
+        _page(room, html, overwrite)
+        return
+    assert edits is not None
     _app(room, annotations, edits, port, browser)
+
+
+def _page(room: Room, path: Path, overwrite: bool) -> None:
+    from trashkit.files import write_text
+    from trashkit.review.page import review_page
+
+    with progress() as report:
+        write_text(path, review_page(room, progress=report), overwrite=overwrite)
+    decided, number = room.progress()
+    result = {"html": path, "findings": number, "decided": decided}
+    next = command("fix", room.coco.path, "--edits", "review.jsonl", "--out", "reviewed.json")
+    show(result, human=[f"{number - decided} findings to decide on"], wrote=path, next=next)
 
 
 def _room(
     coco: Coco,
-    annotations: Path,
     images: Path,
     log: Path,
     findings_file: Path | None,

@@ -39,9 +39,12 @@ def undo(room: Room) -> list[Edit]:
         return [edit for edit in edits if edit.time == edits[-1].time]
 
 
-def reason_for(room: Room, place: Place, finding: int | None = None) -> str:
-    """The name of the finding that a change of this row answers; "review" where it has none."""
-    mine = room.findings_of.get(place, ())
+def reason_for(room: Room, place: Place, finding: int | None = None, *, unless_fixable: bool = False) -> str:
+    """The name of the finding that a change of this row answers; "review" where it has none.
+
+    unless_fixable: findings with a proposed fix are not answered.
+    """
+    mine = [n for n in room.findings_of.get(place, ()) if not (unless_fixable and n in room.fixes)]
     if finding is not None and finding in mine:
         return room.findings[finding].name
     still_open = [n for n in mine if room.status(n) == "open"]
@@ -140,14 +143,17 @@ def reject(findings: Iterable[int], why: str) -> Deciding:
 
 
 def relabel(rows: Iterable[int], category_id: Any, *, finding: int | None = None, note: str = "") -> Deciding:
-    """Give annotations another category. Those that have it already are left out."""
+    """Give annotations another category. Those that have it already are left out.
+
+    A finding with a proposed fix is about something else than the class, and stays open.
+    """
     wanted = list(rows)
 
     def deciding(room: Room) -> list[Edit]:
         if category_id not in room.names:
             raise TrashkitError(f"there is no category {category_id!r}", hint="choose one of the file's categories")
         return [
-            _change(room, row, {"category_id": category_id}, finding, note)
+            _change(room, row, {"category_id": category_id}, finding, note, unless_fixable=True)
             for row in wanted
             if not same_value(_standing_record(room, row).get("category_id"), category_id)
         ]
@@ -279,13 +285,15 @@ def _standing_record(room: Room, row: int) -> dict[str, Any]:
     return record
 
 
-def _change(room: Room, row: int, after: Mapping[str, Any], finding: int | None, note: str) -> Edit:
+def _change(
+    room: Room, row: int, after: Mapping[str, Any], finding: int | None, note: str, *, unless_fixable: bool = False
+) -> Edit:
     place = ("annotations", row)
     return change(
         room.coco,
         *place,
         after,
-        reason=reason_for(room, place, finding),
+        reason=reason_for(room, place, finding, unless_fixable=unless_fixable),
         author=room.reviewer,
         current=room.current(*place),
         note=note,

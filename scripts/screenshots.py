@@ -1,0 +1,74 @@
+"""Draws the pictures of the review App in docs/how-to, on the embedded data set: python scripts/screenshots.py."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+SYNTH, OUT = ROOT / "data" / "synth", ROOT / "docs" / "how-to"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftshader"]
+COLORS = 96
+
+
+def main() -> None:
+    """Start a review in a folder of its own and save its two pictures."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["review", SYNTH / "train.json", "--images", SYNTH / "images", "--edits", Path(folder) / "log.jsonl"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trashkit", *map(str, words), "--no-browser", "--port", "5199"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "TRASHKIT_HOME": folder},
+        )
+        try:
+            assert process.stdout is not None
+            found = next(filter(None, (re.search(r"review at (http\S+)", line) for line in process.stdout)))
+            draw(found[1])
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+
+
+def draw(address: str) -> None:
+    """The panel beside the pictures, and one image in the viewer."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        page = browser.new_page(viewport={"width": 1360, "height": 860})
+        page.goto(address, wait_until="domcontentloaded")
+        page.get_by_text("Accept fix", exact=True).wait_for(timeout=120_000)
+        if page.get_by_text("Dismiss", exact=True).count():
+            page.get_by_text("Dismiss", exact=True).click()
+        for _ in range(8):  # to a finding whose fix moves an outline
+            if page.get_by_text("invalid-ring").count() and page.get_by_text("fix: reshape").count():
+                break
+            page.get_by_text("Next", exact=True).click()
+            page.wait_for_timeout(2500)
+        page.wait_for_timeout(3000)
+        save(page, "review-panel.png")
+        page.get_by_text("Open", exact=True).click()
+        page.wait_for_timeout(8000)
+        save(page, "review-viewer.png")
+        browser.close()
+
+
+def save(page: Any, name: str) -> None:
+    """A small PNG: few colours are enough for an interface."""
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    picture = picture.resize((1088, 688), Image.Resampling.LANCZOS)
+    picture.quantize(COLORS, dither=Image.Dither.NONE).save(OUT / name, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
