@@ -183,8 +183,8 @@ def hostile() -> dict[str, tuple[str, bytes, str]]:
 def test_files_that_are_not_what_they_should_be_are_refused(tmp_path: Path, case: str) -> None:
     suffix, content, words = hostile()[case]
     folder = save(tmp_path / "p", "png")
-    (folder / "batch_1/0001.png").unlink()
-    (folder / "batch_1/0001").with_suffix(suffix).write_bytes(content)
+    (folder / "batch_2/0001.png").unlink()
+    (folder / "batch_2/0001").with_suffix(suffix).write_bytes(content)
     with pytest.raises(TrashkitError, match=words):
         import_predictions(folder, dataset(), tmp_path / "s", size=SIZE)
     assert not Path("/tmp/trashkit-was-here").exists()

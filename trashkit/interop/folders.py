@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -70,7 +71,8 @@ def named_photo(written: str, folder: Path, known: dict[str, list[PurePosixPath]
     parts = [part for part in plain.parts if part not in ("..", "/", ".")]
     if not parts or "\0" in written:
         raise TrashkitError(f"{written!r} is no name of a photo", hint="correct the label file")
-    candidates = known.get(parts[-1], [])
+    # Label Studio puts eight digits and a hyphen before the names of uploaded files.
+    candidates = known.get(parts[-1]) or known.get(re.sub(r"^[0-9a-f]{8}-", "", parts[-1]), [])
     for start in range(len(parts)):
         tail = PurePosixPath(*parts[start:])
         if tail in candidates:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -88,13 +89,18 @@ def import_predictions(
         overwrite=overwrite,
     )
     done, kinds = writer.done, dict.fromkeys(("label maps", "probabilities", "logits"), 0)
-    with writer:
-        for row, (path, image) in enumerate(zip(paths, dataset.images, strict=True)):
-            if not done[row]:
-                kind, probabilities = _read(path, image, len(model_classes), logits, size)
-                kinds[kind] += 1
-                writer.write(row, probabilities)
-            progress("importing predictions", row + 1, len(paths))
+    try:
+        with writer:
+            for row, (path, image) in enumerate(zip(paths, dataset.images, strict=True)):
+                if not done[row]:
+                    kind, probabilities = _read(path, image, len(model_classes), logits, size)
+                    kinds[kind] += 1
+                    writer.write(row, probabilities)
+                progress("importing predictions", row + 1, len(paths))
+    except TrashkitError:
+        if not done.any():  # a store begun by this call; mended predictions make another one
+            shutil.rmtree(out)
+        raise
     return PredictionsRead(out, len(paths), {kind: count for kind, count in kinds.items() if count}, unused)
 
 
