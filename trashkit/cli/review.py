@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trashkit.cli.output import Overwrite, command, note, progress, show, warn
+from trashkit.cli.output import Classes, Overwrite, command, note, progress, show, warn
 from trashkit.errors import TrashkitError
 
 if TYPE_CHECKING:
     from trashkit.coco import Coco
     from trashkit.coco.edit import Edit
     from trashkit.finding import Finding
+    from trashkit.predictions import Predictions
     from trashkit.review.app import Opened
     from trashkit.review.room import Fix, Room
+
+RESERVED = ("annotations", "proposed", "original", "row", "findings", "open", "worst", "codes", "group", "note", "tags")
+"""Fields of the App's data set that no comparison may be named after."""
 
 
 def review(
@@ -31,6 +35,14 @@ def review(
         Path | None,
         typer.Option("--findings", metavar="F.json", help="What `audit --json` printed; default: audit now."),
     ] = None,
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Option("--predictions", metavar="STORE|CSV", help="Compare with these label maps; may be repeated."),
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="OTHER.json", help="Compare with another version of the file.")
+    ] = None,
+    classes: Classes = None,
     port: Annotated[
         int, typer.Option("--port", min=1, max=65535, help="Port of the App, on this machine alone.")
     ] = 5151,
@@ -59,6 +71,8 @@ def review(
 
       trashkit review ANN.json --images data --edits review.jsonl --findings audit.json --port 5160 --no-browser
 
+      trashkit review ANN.json --images data --edits review.jsonl --predictions runs/a/oof --against old.json
+
       trashkit review ANN.json --images data --html review.html
 
       trashkit fix ANN.json --edits review.jsonl --out REVIEWED.json
@@ -79,7 +93,8 @@ def review(
         _page(room, html, overwrite)
         return
     assert edits is not None
-    _app(room, annotations, edits, port, browser)
+    beside = [*(predictions or []), *([against] if against is not None else [])]
+    _app(room, _opened(coco, beside, classes), port, browser)
 
 
 def _page(room: Room, path: Path, overwrite: bool) -> None:
@@ -154,7 +169,18 @@ def _fixes(coco: Coco, findings: Sequence[Finding], settings: Any, report: Any) 
     return fixes
 
 
-def _app(room: Room, annotations: Path, log: Path, port: int, browser: bool) -> None:
+def _opened(coco: Coco, paths: Sequence[Path], classes: str | None) -> list[Predictions]:
+    """Files to compare with, opened before the App starts, so that mistakes show at once."""
+    if not paths:
+        return []
+    from trashkit.coco import read_dataset
+    from trashkit.predictions import open_predictions
+
+    dataset = read_dataset(coco, classes=classes)
+    return [open_predictions(path, dataset, classes=classes) for path in paths]
+
+
+def _app(room: Room, beside: Sequence[Predictions], port: int, browser: bool) -> None:
     from trashkit.review.app import free_port, open_review, serve
     from trashkit.review.database import fiftyone_ready
 
@@ -163,16 +189,30 @@ def _app(room: Room, annotations: Path, log: Path, port: int, browser: bool) -> 
     with fiftyone_ready(home, os.environ.get("FIFTYONE_DATABASE_URI", "")):
         with progress() as report:
             opened = open_review(room, home, progress=report)
+            _compare(opened, beside, home, report)
         _say_opened(room, opened)
 
         def ready(address: str) -> None:
-            note(f"review at {address} (Ctrl-C ends it); decisions go to {log}")
+            note(f"review at {address} (Ctrl-C ends it); decisions go to {room.log}")
 
         serve(room, opened, port=port, browser=browser, ready=ready, told=_taken_over)
     decided, number = room.progress()
     edits = len(room.standing().edits)
-    sentence = f"{decided} of {number} findings decided, {edits} edits in {log}"
-    show({"decided": decided, "findings": number, "edits": edits}, human=[sentence], next=_next(annotations, log))
+    sentence = f"{decided} of {number} findings decided, {edits} edits in {room.log}"
+    show({"decided": decided, "findings": number, "edits": edits}, human=[sentence], next=_next(room))
+
+
+def _compare(opened: Opened, beside: Sequence[Predictions], home: Path, report: Any) -> None:
+    if not beside:
+        return
+    from trashkit.review.compare import add_comparison, field_name
+
+    taken: list[str] = list(RESERVED)
+    for predictions in beside:
+        taken.append(field_name(predictions.path, taken))
+        folder = home / "label-maps" / opened.dataset.name / taken[-1]
+        add_comparison(opened.dataset, predictions, taken[-1], folder, progress=report)
+        note(f"{predictions.path} is the field {taken[-1]}; saved views show the worst images first")
 
 
 def _say_opened(room: Room, opened: Opened) -> None:
@@ -202,6 +242,6 @@ def _home() -> Path:
     return Path(data) / "trashkit" / "review"
 
 
-def _next(annotations: Path, log: Path) -> str:
-    out = annotations.with_name(f"{annotations.stem}-reviewed.json").name
-    return command("fix", annotations, "--edits", log, "--out", out)
+def _next(room: Room) -> str:
+    source = room.coco.path or Path("annotations.json")
+    return command("fix", source, "--edits", room.log, "--out", f"{source.stem}-reviewed.json")

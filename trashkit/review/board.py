@@ -10,7 +10,7 @@ from typing import Any
 import fiftyone as fo
 from fiftyone import ViewField
 from fiftyone.core.fields import ObjectId
-from pymongo import ReplaceOne
+from pymongo import UpdateOne
 
 from trashkit.coco.edit import Edit
 from trashkit.progress import Progress, silent
@@ -19,7 +19,7 @@ from trashkit.review.annotate import collect
 from trashkit.review.documents import ANNOTATIONS, ORIGINAL, PROPOSED, Document, Ids, sample
 from trashkit.review.room import Room, badness
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the documents change, so that data sets of older versions are built anew."""
 BATCH = 200
 PANEL, WORKSPACE = "review_panel", "review"
@@ -96,6 +96,7 @@ def _declare(dataset: Any) -> None:
         ("scores", fo.DictField),
         ("message", fo.StringField),
         ("decision", fo.StringField),
+        ("group", fo.StringField),
         ("note", fo.StringField),
     ):
         dataset.add_sample_field(field, kind)
@@ -116,6 +117,9 @@ def _views(dataset: Any, room: Room) -> None:
     worst = dataset.match(found).sort_by("worst", reverse=True)
     dataset.save_view(WORST_FIRST, worst)
     dataset.save_view(STILL_OPEN, dataset.match(ViewField("open") > 0).sort_by("worst", reverse=True))
+    groups = dataset.match(ViewField("group") != "").sort_by("group")
+    if groups.count():
+        dataset.save_view("duplicates side by side", groups, description="images that are alike, group by group")
     counts: Counter[tuple[str, str]] = Counter()
     classes: Counter[str] = Counter()
     on_images: set[str] = set()
@@ -191,14 +195,11 @@ def refresh(dataset: Any, room: Room, image_rows: Iterable[int]) -> None:
         return
     ids, now = ids_of(dataset), datetime.now(UTC)
     keys = [ObjectId(ids.of("image", row)) for row in rows]
-    created: Mapping[Any, Any] = {
-        one["_id"]: one.get("created_at")
-        for one in dataset._sample_collection.find({"_id": {"$in": keys}}, {"created_at": 1})
-    }
     changes = []
     for row, key in zip(rows, keys, strict=True):
         document = _stored(dataset, sample(room, ids, row, now=now))
-        changes.append(ReplaceOne({"_id": key}, {**document, "created_at": created.get(key, now)}))
+        document.pop("_id")
+        changes.append(UpdateOne({"_id": key}, {"$set": document}))  # fields of comparisons stay
     dataset._bulk_write(changes, ids=[str(key) for key in keys])
     _remember(dataset, room, looked=now)
 

@@ -110,6 +110,7 @@ def sample(room: Room, ids: Ids, image_row: int, *, now: datetime) -> Document:
         "scores": {f.code: score for f, score in _scores(findings)},
         "message": "; ".join(f"{room.findings[n].code}: {room.findings[n].message}" for n in mine),
         "decision": "unusable" if unusable else ("open" if still_open else ("decided" if findings else "")),
+        "group": _group(room, image_row, mine),
         "note": "; ".join(edit.note for edit in decisions if edit.note),
         ANNOTATIONS: {"_cls": "Polylines", "polylines": annotations},
         PROPOSED: {"_cls": "Polylines", "polylines": proposed},
@@ -158,6 +159,16 @@ def _proposal(room: Room, row: int, about: Iterable[int]) -> dict[str, Any] | No
             if edit.row == row and edit.after is not None and "segmentation" in edit.after:
                 return {"segmentation": edit.after["segmentation"]}
     return None
+
+
+def _group(room: Room, image_row: int, about: Iterable[int]) -> str:
+    """One name for images that findings call alike, so that sorting by it brings them side by side."""
+    count = len(room.images_rows)
+    for n in about:
+        finding = room.findings[n]
+        if finding.related and all(row < count for row in finding.related):
+            return f"{finding.name} {min(image_row, *finding.related):06}"
+    return ""
 
 
 def _severity(findings: Iterable[Finding]) -> str:
