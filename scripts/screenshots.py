@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,13 +19,15 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 SYNTH, OUT = ROOT / "data" / "synth", ROOT / "docs" / "how-to"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftshader"]
-COLORS = 96
+COLORS = 256
 
 
 def main() -> None:
     """Start a review in a folder of its own and save its two pictures."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ["review", SYNTH / "train.json", "--images", SYNTH / "images", "--edits", Path(folder) / "log.jsonl"]
+        data = Path(folder) / "synth"  # the App shows where photos lie: not on whose machine this ran
+        shutil.copytree(SYNTH, data)
+        words = ["review", data / "train.json", "--images", data / "images", "--edits", Path(folder) / "log.jsonl"]
         process = subprocess.Popen(
             [sys.executable, "-m", "trashkit", *map(str, words), "--no-browser", "--port", "5199"],
             stdout=subprocess.PIPE,
@@ -50,8 +53,9 @@ def draw(address: str) -> None:
         page.get_by_text("Accept fix", exact=True).wait_for(timeout=120_000)
         if page.get_by_text("Dismiss", exact=True).count():
             page.get_by_text("Dismiss", exact=True).click()
-        for _ in range(8):  # to a finding whose fix moves an outline
-            if page.get_by_text("invalid-ring").count() and page.get_by_text("fix: reshape").count():
+        for _ in range(12):  # to a finding whose fix moves an outline, in a file with a plain name
+            shown = page.inner_text("body")
+            if "ring" in shown and "fix: reshape" in shown and re.search(r"batch[ _]0", shown):
                 break
             page.get_by_text("Next", exact=True).click()
             page.wait_for_timeout(2500)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import resource
@@ -24,15 +25,21 @@ def large(folder: Path, images: int, annotations: int) -> Path:
     rows = []
     for number in range(annotations):
         x, y, corners = rng.uniform(30, 400), rng.uniform(30, 400), rng.randint(8, 60)
-        ring = [v for n in range(corners) for v in (x + rng.uniform(0, 40) + n % 3, y + 80 * n / corners)]
+        turns = [2 * math.pi * n / corners for n in range(corners)]
+        reach = [rng.uniform(15, 28) for _ in turns]
+        ring = [
+            round(v, 1) for t, r in zip(turns, reach, strict=True) for v in (x + r * math.cos(t), y + r * math.sin(t))
+        ]
+        xs, ys = ring[0::2], ring[1::2]
+        area = abs(sum(xs[n - 1] * ys[n] - xs[n] * ys[n - 1] for n in range(corners))) / 2
         rows.append(
             {
                 "id": number + 1,
                 "image_id": number % images + 1,
                 "category_id": 1 + number % 10,
                 "segmentation": [ring],
-                "area": 1000.0,
-                "bbox": [x, y, 42.0, 80.0],
+                "area": area,
+                "bbox": [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)],
                 "iscrowd": 0,
             }
         )

@@ -157,15 +157,21 @@ def _fixes(coco: Coco, findings: Sequence[Finding], settings: Any, report: Any) 
     for edit in propose(coco, fixable.values(), unsafe=True, settings=settings):
         together[edit.block, edit.row].append(edit)
     crowd = Counter((finding.block, finding.row) for finding in fixable.values())
-    fixes: dict[int, Fix] = {}
-    for done, (n, finding) in enumerate(fixable.items()):
-        report("proposing fixes", done, len(fixable))
-        chain = tuple(together[finding.block, finding.row])
-        alone = chain
+    by_code: dict[str, list[Finding]] = defaultdict(list)
+    for finding in fixable.values():
         if crowd[finding.block, finding.row] > 1:
-            alone = tuple(propose(coco, [finding], unsafe=True, settings=settings))
-        if alone or chain:
-            fixes[n] = Fix(alone or chain, chain or alone)
+            by_code[finding.code].append(finding)
+    alone: dict[tuple[str, str, int | None], list[Edit]] = defaultdict(list)
+    for done, (code, some) in enumerate(by_code.items()):
+        report("proposing fixes", done, len(by_code))
+        for edit in propose(coco, some, unsafe=True, settings=settings):
+            alone[code, edit.block, edit.row].append(edit)
+    fixes: dict[int, Fix] = {}
+    for n, finding in fixable.items():
+        chain = tuple(together[finding.block, finding.row])
+        single = tuple(alone[finding.code, finding.block, finding.row])
+        if chain or single:
+            fixes[n] = Fix(single or chain, chain or single)
     return fixes
 
 

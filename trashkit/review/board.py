@@ -19,7 +19,7 @@ from trashkit.review.annotate import collect
 from trashkit.review.documents import ANNOTATIONS, ORIGINAL, PROPOSED, Document, Ids, sample
 from trashkit.review.room import Room, badness
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the documents change, so that data sets of older versions are built anew."""
 BATCH = 200
 PANEL, WORKSPACE = "review_panel", "review"
@@ -117,6 +117,7 @@ def _views(dataset: Any, room: Room) -> None:
     worst = dataset.match(found).sort_by("worst", reverse=True)
     dataset.save_view(WORST_FIRST, worst)
     dataset.save_view(STILL_OPEN, dataset.match(ViewField("open") > 0).sort_by("worst", reverse=True))
+    dataset.save_view("with a note", dataset.match(ViewField("note") != ""))
     groups = dataset.match(ViewField("group") != "").sort_by("group")
     if groups.count():
         dataset.save_view("duplicates side by side", groups, description="images that are alike, group by group")

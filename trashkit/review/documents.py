@@ -91,6 +91,7 @@ def sample(room: Room, ids: Ids, image_row: int, *, now: datetime) -> Document:
     still_open = [n for n in all_findings if room.status(n) == "open"]
     unusable = any(edit.kind == "unusable" for edit in decisions)
     findings = [room.findings[n] for n in all_findings]
+    notes = [edit.note for edit in decisions if edit.note] + [one["note"] for one in annotations if one["note"]]
     return {
         "_id": ids.of("image", image_row),
         "_media_type": "image",
@@ -111,7 +112,7 @@ def sample(room: Room, ids: Ids, image_row: int, *, now: datetime) -> Document:
         "message": "; ".join(f"{room.findings[n].code}: {room.findings[n].message}" for n in mine),
         "decision": "unusable" if unusable else ("open" if still_open else ("decided" if findings else "")),
         "group": _group(room, image_row, mine),
-        "note": "; ".join(edit.note for edit in decisions if edit.note),
+        "note": "; ".join(notes),
         ANNOTATIONS: {"_cls": "Polylines", "polylines": annotations},
         PROPOSED: {"_cls": "Polylines", "polylines": proposed},
         ORIGINAL: {"_cls": "Polylines", "polylines": original},
