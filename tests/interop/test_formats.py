@@ -436,3 +436,16 @@ def test_commands_tell_what_they_did(
     assert shapes == {(8, 8)}
     made = run("import", "predictions", "maps", "--data", "a.json", "--size", "8", "--out", "store")
     assert made["kinds"] == {"label maps": 3}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("kind", ["yolo", "voc", "labelme"])
+def test_real_photos_with_and_without_exif_turns(kind: str, real_data: Path, tmp_path: Path) -> None:
+    """Litter photos: sizes differ, six carry a turn, one of which was annotated as it is."""
+    data = read_dataset(real_data / "litter/annotations.json")
+    made = export(kind, data, tmp_path / "out", images=real_data / "litter")
+    assert any(line.startswith("6 photos were turned") for line in made.notes)
+    import_annotations(kind, tmp_path / "out", tmp_path / "back.json", classes="official")
+    back = read_dataset(tmp_path / "back.json")
+    wanted = sorted(dataset_label_map(data, image.row).tobytes() for image in data.images)
+    assert sorted(dataset_label_map(back, image.row).tobytes() for image in back.images) == wanted

@@ -32,7 +32,7 @@ crop_size = ({crop}, {crop})
 
 train_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="LoadAnnotations", reduce_zero_label=False),
+    dict(type="LoadAnnotations"),
     dict(type="RandomResize", scale=({crop} * 4, {crop}), ratio_range=(0.5, 2.0), keep_ratio=True),
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
     dict(type="RandomFlip", prob=0.5),
@@ -42,7 +42,7 @@ train_pipeline = [
 # Whole photos at their own size; labels are loaded after, so that they are never resized.
 test_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="LoadAnnotations", reduce_zero_label=False),
+    dict(type="LoadAnnotations"),
     dict(type="PackSegInputs"),
 ]
 
