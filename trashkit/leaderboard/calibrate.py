@@ -54,19 +54,19 @@ def calibrate(
     own_variance: of one public score by the luck of the public half, common luck left out. common_variance: of the
     luck that the validated images have in common for all models; the public half's is `scale` times as large.
 
-    The offset is the sum of what validation was lucky by, of a true difference, and of what the public half was lucky
-    by; only the first two carry over to the hidden half. `trusted` is the posterior mean of them, or, where the offset
+    The offset is the sum of a true difference and of what validation and the public half were lucky by; only the first
+    is sure to carry over to the hidden half. `trusted` is the posterior mean of it, or, where the offset
     is more than twice its own standard deviation, all but four variances of it (limited translation, B. Efron and
     C. Morris, "Limiting the risk of Bayes and empirical Bayes estimators", 1972).
     """
     known = np.isfinite(public)
     count = int(known.sum())
-    kept = OFFSET_SD**2 + common_variance
+    kept = OFFSET_SD**2
     if count == 0:
-        return Calibration(0, float(proxy.mean()), 0.0, 0.0, kept, 1.0, float("nan"), 0.0)
+        return Calibration(0, float(proxy.mean()), 0.0, 0.0, kept + common_variance, 1.0, float("nan"), 0.0)
     x, y = proxy[known], public[known]
     centre, offset = float(x.mean()), float((y - x).mean())
-    luck = scale * common_variance + own_variance / count
+    luck = (1 + scale) * common_variance + own_variance / count
     share = kept / (kept + luck)
     if offset:
         share = max(share, 1 - 4 * (kept + luck) / offset**2)
@@ -83,7 +83,14 @@ def calibrate(
         excess = max(0.0, residual**2 - own_variance) * count / (count + 10)
     slope = float(np.clip(slope, 0.3, 2.0))
     return Calibration(
-        count, centre, offset, share * offset, share * (1 - share) * (kept + luck), slope, residual, excess
+        count,
+        centre,
+        offset,
+        share * offset,
+        share * (1 - share) * (kept + luck) + common_variance,
+        slope,
+        residual,
+        excess,
     )
 
 

@@ -4,8 +4,8 @@ Five steps, each of which can be looked at in the result:
 
 1. Out-of-fold confusion of all images, weighted by how test-like each photo is (weights are given).
 2. Its rows scaled to the class mix that the submissions themselves show on the test photos (`class_mix`).
-3. Scored as sets of images like the hidden half; class by class, skill told from luck (`shrink`), where a public
-   score is one more, noisy, measurement.
+3. Submissions told apart on many small sets of images; class by class, skill told from luck (`shrink`), where a
+   public score is one more, noisy, measurement.
 4. Offset and slope between estimate and public score, taken over only as far as the public half's own luck allows.
 5. What remains unknown, as draws: intervals, how sure the order is, which two to choose.
 
@@ -102,7 +102,7 @@ def estimate(
     half = min(images, private_images)
     large, counted = _counted(_iou(pooled), _scaled(matrices, weight, factors, [half, resamples, seed]))
     small, _ = _counted(_iou(pooled), _scaled(matrices, weight, factors, [max(1, half // SMALLER), resamples, seed]))
-    values, noise = _ordered(large, small, images, half)
+    values, noise = _ordered(_iou(pooled)[:, counted], large, small, half / images)
     # Variances of one submission's mIoU on all validated images: its own, and what is common to all.
     own = _mean_variance(noise_covariance(large)) * half / images
     common = float(np.var(large.mean(axis=(1, 2)))) * half / images
@@ -181,19 +181,21 @@ def _scaled(matrices: Matrices, weight: Floats, factors: Floats | None, draw: Se
     return np.concatenate([_iou(part if factors is None else part * factors[:, None]) for part in parts])
 
 
-def _ordered(large: Floats, small: Floats, images: int, half: int) -> tuple[Floats, Floats]:
-    """IoUs [M, C] with the level of large sets and the differences of small ones, and the noise in them [C, C].
+def _ordered(whole: Floats, large: Floats, small: Floats, part: float) -> tuple[Floats, Floats]:
+    """IoUs [M, C] with the level of all images and the differences of small sets, and the noise in them [C, C].
 
-    A pooled IoU hangs on the largest objects of its set, and how a model fared on those tells little of how it will
-    fare on others. Over small sets every image counts more evenly, so submissions are told apart better, but all score
-    lower; the differences are therefore brought to the size they have in large sets.
+    whole: [M, C] of all images. large, small: [R, M, C] of sets of the hidden half's size, `part` of all images, and of
+    a quarter of that. A pooled IoU hangs on the largest objects of its set, and how a model fared on those tells little
+    of how it will fare on others. Over small sets every image counts more evenly, so submissions are told apart better,
+    but all score lower; so the level is taken from the whole, and the differences are brought to the size they have in
+    large sets.
     """
-    level, fine = large.mean(axis=0), small.mean(axis=0)
-    apart = fine - fine.mean(axis=0)
-    spread, fine_spread = (float(v.mean(axis=1).std()) for v in (level, fine))
+    level = np.nanmean(whole, axis=0)
+    coarse, fine = large.mean(axis=0), small.mean(axis=0)
+    spread, fine_spread = (float(v.mean(axis=1).std()) for v in (coarse, fine))
     scale = spread / fine_spread if fine_spread > 0 else 1.0
-    noise = noise_covariance(small) * scale**2 * max(1, half // SMALLER) / images
-    return level.mean(axis=0) + scale * apart, noise
+    noise = noise_covariance(small) * scale**2 * part / SMALLER
+    return level + scale * (fine - fine.mean(axis=0)), noise
 
 
 def _counted(values: Floats, resampled: Floats) -> tuple[Floats, NDArray[np.intp]]:
