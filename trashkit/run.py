@@ -168,8 +168,12 @@ def read_run(path: Path) -> Run:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """All runs in or below a folder, best validation mIoU first, then by path."""
+    """All runs in or below a folder, best validation mIoU first, then by path.
+
+    Runs below it that were only a stage on the way to another one (``intermediate`` in their manifest) are left out.
+    """
     found = [read_run(file.parent) for file in sorted(folder.rglob(MANIFEST)) if is_run(file.parent)]
+    found = [run for run in found if run.path == folder or not run.manifest.get("intermediate")]
     return sorted(found, key=lambda run: (-run.miou if not math.isnan(run.miou) else math.inf, str(run.path)))
 
 

@@ -15,9 +15,11 @@ from trashkit.cli import (
     doctor,
     edits,
     ensemble,
+    export,
     fix,
     leaderboard,
     predict,
+    pseudo,
     recipes,
     review,
     runs,
@@ -69,6 +71,8 @@ app.command("predict", rich_help_panel=MODEL)(predict.predict)
 app.command("score", rich_help_panel=MODEL)(score.score)
 app.command("compare", rich_help_panel=MODEL)(compare.compare)
 app.command("ensemble", rich_help_panel=MODEL)(ensemble.ensemble)
+app.command("export", rich_help_panel=MODEL)(export.export)
+app.command("pseudo", rich_help_panel=MODEL)(pseudo.pseudo)
 app.add_typer(submit.app, name="submit", rich_help_panel=MODEL)
 app.add_typer(leaderboard.app, name="leaderboard", rich_help_panel=MODEL)
 app.command("runs", rich_help_panel=MODEL)(runs.runs)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from trashkit.coco import Dataset, Image
 from trashkit.errors import TrashkitError
 from trashkit.files import replacing
-from trashkit.masks import PaintOrder, dataset_label_map
+from trashkit.label_maps import LabelMaps
+from trashkit.masks import PaintOrder, dataset_label_map, resize_nearest
 from trashkit.nn.resize import resize_photo
 from trashkit.photos import photo_path, read_photo
 from trashkit.progress import Progress, silent
@@ -82,6 +83,10 @@ class PhotoCache:
     def __len__(self) -> int:
         return len(self.images)
 
+    def draws(self, n: int) -> tuple[int, ...]:
+        """What decides, with seed and epoch, which augmentation image `n` gets."""
+        return (self.images[n].row,)
+
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_pixels": None}  # each process maps the file itself
 
@@ -107,14 +112,53 @@ class PhotoCache:
         return self.pixels[start : start + height * width * 3].reshape(height, width, 3)
 
 
+class JoinedCaches:
+    """Several caches as one, their images one after the other; `part(n)` says in which of them an image is."""
+
+    def __init__(self, parts: Sequence[PhotoCache]) -> None:
+        self.parts = tuple(parts)
+        self.starts = np.cumsum([0, *(len(part) for part in parts)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def part(self, n: int) -> int:
+        """Position of the cache that image `n` is in."""
+        return int(np.searchsorted(self.starts, n, side="right")) - 1
+
+    def draws(self, n: int) -> tuple[int, ...]:
+        """As in `PhotoCache`; rows of the first cache have the same augmentations as when it is alone."""
+        part = self.part(n)
+        row = self.parts[part].images[n - int(self.starts[part])].row
+        return (row, part) if part else (row,)
+
+    def labels(self, n: int) -> Pixels:
+        """Label map of image `n`, uint8 [H, W]."""
+        part = self.part(n)
+        return self.parts[part].labels(n - int(self.starts[part]))
+
+    def photo(self, n: int) -> Pixels:
+        """Photo of image `n`, RGB uint8 [H, W, 3]."""
+        part = self.part(n)
+        return self.parts[part].photo(n - int(self.starts[part]))
+
+
 def load_photo(folder: Path, image: Image, layout: Layout) -> Pixels:
     """Decode one photo at its size in the layout."""
     photo = read_photo(photo_path(folder, image.file_name), (image.width, image.height))
     return resize_photo(photo, layout.photo(image))
 
 
+def load_labels(source: Dataset | LabelMaps, image: Image, layout: Layout) -> Pixels:
+    """One label map at its size in the layout: annotations rasterised at native size and sampled, or a map sampled."""
+    size = layout.labels(image)
+    if isinstance(source, LabelMaps):
+        return resize_nearest(source.read(image.row), size)
+    return dataset_label_map(source, image.row, order=layout.order, size=size)
+
+
 def open_cache(
-    dataset: Dataset,
+    source: Dataset | LabelMaps,
     images: Sequence[Image],
     folder: Path,
     layout: Layout,
@@ -127,9 +171,10 @@ def open_cache(
 ) -> PhotoCache:
     """Open the cache of these images below the folder `place`, or make it.
 
-    content: hash of the annotations and photos. budget: bytes that the file may have; photos are left out from the
-    first that does not fit. Every photo is decoded while the file is made, so that a broken one is found before any
-    training. Raises TrashkitError naming the file of a photo that is missing, empty or truncated.
+    source: what the images have their labels from. content: hash of these and of the photos. budget: bytes that the
+    file may have; photos are left out from the first that does not fit. Every photo is decoded while the file is made,
+    so that a broken one is found before any training. Raises TrashkitError naming the file of a photo that is missing,
+    empty or truncated.
     """
     position, kept = 0, []
     for image in images:
@@ -146,7 +191,7 @@ def open_cache(
     if path.exists() and path.stat().st_size == cache.total:
         return cache
     with replacing(path, overwrite=True) as temporary, temporary.open("wb") as file:
-        for n, (labels, photo) in enumerate(_loaded(dataset, images, folder, layout, threads)):
+        for n, (labels, photo) in enumerate(_loaded(source, images, folder, layout, threads)):
             file.write(labels.tobytes())
             if kept[n]:
                 file.write(photo.tobytes())
@@ -155,11 +200,10 @@ def open_cache(
 
 
 def _loaded(
-    dataset: Dataset, images: Sequence[Image], folder: Path, layout: Layout, threads: int
+    source: Dataset | LabelMaps, images: Sequence[Image], folder: Path, layout: Layout, threads: int
 ) -> Iterator[tuple[Pixels, Pixels]]:
     def load(image: Image) -> tuple[Pixels, Pixels]:
-        labels = dataset_label_map(dataset, image.row, order=layout.order, size=layout.labels(image))
-        return labels, load_photo(folder, image, layout)
+        return load_labels(source, image, layout), load_photo(folder, image, layout)
 
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(images), _AHEAD):

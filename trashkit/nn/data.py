@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from trashkit.nn.augment import Augment
-from trashkit.nn.cache import PhotoCache
+from trashkit.nn.cache import JoinedCaches, PhotoCache
 
 Draw = tuple[int, int]
 """(epoch, position of the image)."""
@@ -21,7 +21,7 @@ Draw = tuple[int, int]
 class TrainPhotos(Dataset[tuple[Tensor, Tensor]]):
     """Augmented photos [H, W, 3] and label maps [H, W], uint8; asked by (epoch, position)."""
 
-    def __init__(self, cache: PhotoCache, augment: Augment, seed: int) -> None:
+    def __init__(self, cache: PhotoCache | JoinedCaches, augment: Augment, seed: int) -> None:
         self.cache = cache
         self.augment = augment
         self.seed = seed
@@ -31,8 +31,8 @@ class TrainPhotos(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
         epoch, position = draw
-        row = self.cache.images[position].row
-        photo, labels = self.augment(self.cache.photo(position), self.cache.labels(position), (self.seed, epoch, row))
+        seed = (self.seed, epoch, *self.cache.draws(position))
+        photo, labels = self.augment(self.cache.photo(position), self.cache.labels(position), seed)
         return _tensor(photo), _tensor(labels)
 
 

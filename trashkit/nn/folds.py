@@ -222,3 +222,8 @@ def join_stores(
 def is_main_process(device: str = "auto") -> bool:
     """Whether this process is the one that speaks, of those that train together on ``auto`` or ``cpu``."""
     return bool(PartialState(cpu=on_cpu(device)).is_main_process)
+
+
+def wait_for_everyone() -> None:
+    """Let all processes that train together come to this line before any goes on."""
+    PartialState().wait_for_everyone()

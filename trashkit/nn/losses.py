@@ -91,6 +91,22 @@ def lovasz(logits: Tensor, target: Tensor) -> Tensor:
     return torch.stack(losses).mean() if losses else logits.sum() * 0
 
 
+def by_weight(loss: Loss, logits: Tensor, target: Tensor, weights: Sequence[float]) -> Tensor:
+    """The loss of a batch whose images weigh differently, one weight each.
+
+    Images of equal weight are one batch to the loss, since Dice and its kin are no sums over images; the parts join as
+    ``sum(weight * images * loss) / images``. With weight 1 everywhere it is the loss itself.
+    """
+    if all(weight == 1.0 for weight in weights):
+        return loss(logits, target)
+    total = logits.sum() * 0.0  # a gradient for every parameter, whatever the weights
+    for weight in sorted(set(weights)):
+        chosen = [n for n, one in enumerate(weights) if one == weight]
+        if weight:
+            total = total + (weight * len(chosen)) * loss(logits[chosen], target[chosen])
+    return total / len(weights)
+
+
 LOSSES: dict[str, Loss] = {
     "ce": cross_entropy,
     "smooth-ce": smooth_cross_entropy,

@@ -11,9 +11,29 @@ import torch
 
 from trashkit.coco import Dataset, Image
 from trashkit.config import TrainConfig
+from trashkit.label_maps import LabelMaps
 from trashkit.nn.weights import normalisation
 from trashkit.run import RunSpec, as_json
 from trashkit.scores import Confusion
+
+
+@dataclass(frozen=True)
+class MapData:
+    """Images with label maps instead of annotations, such as pseudo-labels.
+
+    folder: of the photos. content: hash of the photos. weight: of an image against one with annotations. ramp: share of
+    all steps in which the weight rises from 0.
+    """
+
+    maps: LabelMaps
+    folder: Path
+    content: str
+    weight: float = 1.0
+    ramp: float = 0.0
+
+    def weight_at(self, done: float) -> float:
+        """The weight when this share of all steps is done."""
+        return self.weight * min(1.0, done / self.ramp) if self.ramp else self.weight
 
 
 @dataclass(frozen=True)
@@ -21,7 +41,7 @@ class TrainData:
     """What a run learns from and is validated on.
 
     dataset: annotations with their classes. folder: of the photos. train, val: its images, none in both; `val` may be
-    empty. content: `trashkit.nn.cache.content_hash` of all images in use.
+    empty. content: `trashkit.nn.cache.content_hash` of all images in use. more: sources to train on beside `train`.
     """
 
     dataset: Dataset
@@ -29,6 +49,12 @@ class TrainData:
     train: tuple[Image, ...]
     val: tuple[Image, ...]
     content: str
+    more: tuple[MapData, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Images to train on, of all sources."""
+        return len(self.train) + sum(len(source.maps) for source in self.more)
 
 
 def run_spec(config: TrainConfig, dataset: Dataset) -> RunSpec:
@@ -48,13 +74,19 @@ def run_spec(config: TrainConfig, dataset: Dataset) -> RunSpec:
 
 def identity(config: TrainConfig, data: TrainData) -> dict[str, Any]:
     """What must be equal for a run to be continued: requested settings and inputs, not what the machine decided."""
-    return {
+    found: dict[str, Any] = {
         "settings": config.model_dump(),
         "data": data.dataset.coco.sha256,
         "photos and classes": data.content,
         "training images": [image.id for image in data.train],
         "validation images": [image.id for image in data.val],
     }
+    if data.more:  # not named where there are none, so that runs of earlier versions can be continued
+        found["label maps"] = [
+            {"maps": one.maps.fingerprint, "photos": one.content, "weight": one.weight, "ramp": one.ramp}
+            for one in data.more
+        ]
+    return found
 
 
 def manifest(
@@ -80,6 +112,19 @@ def manifest(
             "content_sha256": data.content,
             "training_images": len(data.train),
             "validation_images": len(data.val),
+            "training_files": [image.file_name for image in data.train],
+            "validation_files": [image.file_name for image in data.val],
+            "label_maps": [
+                {
+                    "path": str(one.maps.path),
+                    "fingerprint": one.maps.fingerprint,
+                    "images": str(one.folder),
+                    "weight": one.weight,
+                    "ramp": one.ramp,
+                    "files": [image.file_name for image in one.maps.images],
+                }
+                for one in data.more
+            ],
         },
         "device": {
             "type": device.type,

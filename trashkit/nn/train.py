@@ -30,20 +30,20 @@ from trashkit.config import TrainConfig, parse_loss, to_toml
 from trashkit.errors import TrashkitError
 from trashkit.files import sha256, write_text
 from trashkit.nn.augment import make_augment
-from trashkit.nn.cache import Layout, PhotoCache, open_cache, validation_layout, working_layout
+from trashkit.nn.cache import JoinedCaches, Layout, PhotoCache, open_cache, validation_layout, working_layout
 from trashkit.nn.checkpoint import load_state, remove_state
 from trashkit.nn.choices import automatic
 from trashkit.nn.data import EpochBatches, TrainPhotos, train_loader
 from trashkit.nn.learner import Learner, make_learner, save_epoch, start_accelerator
-from trashkit.nn.losses import weighted_sum
+from trashkit.nn.losses import by_weight, weighted_sum
 from trashkit.nn.models import build, load_run_model
 from trashkit.nn.predict import predict_dataset
-from trashkit.nn.record import TrainData, chosen_row, epoch_line, epoch_row, identity, manifest, run_spec
+from trashkit.nn.record import MapData, TrainData, chosen_row, epoch_line, epoch_row, identity, manifest, run_spec
 from trashkit.nn.validate import SCORED, validate
 from trashkit.progress import Progress, silent
 
 Say = Callable[[str], None]
-Caches = tuple[PhotoCache, PhotoCache | None]
+Caches = tuple[JoinedCaches, PhotoCache | None]
 
 
 def train(
@@ -57,10 +57,11 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     what: str = "training",
+    oof: bool = True,
     say: Say = lambda _: None,
     progress: Progress = silent,
 ) -> runs.Run:
-    """Train one network into the run folder `out`, and predict its validation images into ``out/oof``.
+    """Train one network into the run folder `out`, and predict its validation images into ``out/oof`` (unless not).
 
     about: entries for the manifest (command line, recipe, fold). cache: folder for decoded photos; the caller removes
     it. device: ``auto`` or ``cpu``. what: name of the run in `progress`. say: told each automatic choice and each epoch
@@ -69,7 +70,7 @@ def train(
     """
     engine = start_accelerator(device, "off")
     speak: Say = say if engine.is_main_process else lambda _: None
-    chosen, choices = automatic(config, device=engine.device, processes=engine.num_processes, images=len(data.train))
+    chosen, choices = automatic(config, device=engine.device, processes=engine.num_processes, images=data.count)
     begun = resume and runs.is_run(out)
     if begun:  # what was decided when it began stays, also on another machine
         chosen = TrainConfig.model_validate(runs.read_run(out).manifest["settings"])
@@ -97,8 +98,10 @@ def train(
     if state is not None:
         speak(f"going on after epoch {state['epoch']} of {chosen.epochs}")
     learner = make_learner(chosen, model, engine, state)
-    rows = _epochs(chosen, learner, caches, out, state, what=what, say=speak, progress=progress)
-    return _finish(run, data, rows, engine, lambda _, done, total: progress(f"{what}, out-of-fold", done, total))
+    rows = _epochs(chosen, learner, caches, out, state, more=data.more, what=what, say=speak, progress=progress)
+    return _finish(
+        run, data, rows, engine, lambda _, done, total: progress(f"{what}, out-of-fold", done, total), predict=oof
+    )
 
 
 def _epochs(
@@ -108,6 +111,7 @@ def _epochs(
     out: Path,
     state: Mapping[str, Any] | None,
     *,
+    more: Sequence[MapData],
     what: str,
     say: Say,
     progress: Progress,
@@ -131,11 +135,12 @@ def _epochs(
         batches.epoch = epoch
         learner.forward.train()
         loss_sum = torch.zeros((), device=engine.device)
-        for pixels, labels in loader:
+        for (pixels, labels), draws in zip(loader, batches, strict=True):
             lr = learner.set_learning_rate(config, counts["step"], total)
             with engine.autocast():
                 logits = learner.forward(pixels.to(engine.device, non_blocking=True).permute(0, 3, 1, 2))
-            loss = loss_of(logits, labels.to(engine.device, non_blocking=True))
+            weights = [_weight(more, photos.part(position), counts["step"] / total) for _, position in draws]
+            loss = by_weight(loss_of, logits, labels.to(engine.device, non_blocking=True), weights)
             learner.step(loss, counts["step"], config.optimiser.clip)
             loss_sum += loss.detach()  # the device is not waited for until the epoch ends
             counts["step"] += 1
@@ -166,6 +171,11 @@ def _epochs(
 _NOTHING: Mapping[str, Any] = {"epoch": 0, "step": 0, "seconds": 0.0, "best": -1.0}
 
 
+def _weight(more: Sequence[MapData], part: int, done: float) -> float:
+    """Of an image of that part, the annotated ones being part 0, when this share of all steps is done."""
+    return more[part - 1].weight_at(done) if part else 1.0
+
+
 def _seed(seed: int, epoch: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1, np.uint64)[0] >> 1)
 
@@ -174,15 +184,23 @@ def _open_caches(config: TrainConfig, data: TrainData, place: Path, engine: Acce
     """Photos and label maps to train on and to validate on; made by the first process, opened by all."""
     order, size = config.data.paint_order, config.data.size
     budget = int(config.data.cache_gb * 1e9)
+    _check_classes(data)
 
     def open_one(images: Sequence[Image], layout: Layout) -> PhotoCache:
         return open_cache(
             data.dataset, images, data.folder, layout, place, content=data.content, budget=budget, progress=progress
         )
 
+    def open_maps(source: MapData) -> PhotoCache:
+        maps, content = source.maps, source.maps.fingerprint + source.content
+        layout = working_layout(size, order)
+        return open_cache(
+            maps, maps.images, source.folder, layout, place, content=content, budget=budget, progress=progress
+        )
+
     def both() -> Caches:
-        train = open_one(data.train, working_layout(size, order))
-        return train, open_one(data.val, validation_layout(size, SCORED, order)) if data.val else None
+        train = [open_one(data.train, working_layout(size, order)), *map(open_maps, data.more)]
+        return JoinedCaches(train), open_one(data.val, validation_layout(size, SCORED, order)) if data.val else None
 
     if engine.is_main_process:
         both()
@@ -190,14 +208,29 @@ def _open_caches(config: TrainConfig, data: TrainData, place: Path, engine: Acce
     return both()
 
 
+def _check_classes(data: TrainData) -> None:
+    for source in data.more:
+        if source.maps.classes != data.dataset.classes.names:
+            raise TrashkitError(
+                f"{source.maps.path} has other classes ({', '.join(source.maps.classes)}) than the annotations",
+                hint="make its label maps with a model of the same classes",
+            )
+
+
 def _finish(
-    run: runs.Run, data: TrainData, rows: Sequence[Mapping[str, Any]], engine: Accelerator, progress: Progress
+    run: runs.Run,
+    data: TrainData,
+    rows: Sequence[Mapping[str, Any]],
+    engine: Accelerator,
+    progress: Progress,
+    *,
+    predict: bool,
 ) -> runs.Run:
     """Predict the validation images with the chosen weights, write the scores, and close the run."""
     engine.wait_for_everyone()  # the first process may still be writing
     chosen = chosen_row(rows, run.manifest["checkpoint"])
     oof = run.path / runs.OOF
-    if data.val:
+    if data.val and predict:
         predict_dataset(
             [load_run_model(run.path, engine.device)],
             data.dataset.subset(image.row for image in data.val),

@@ -1,0 +1,195 @@
+"""Who teaches whom: teachers grouped by what they were validated on, each group with its student and its guard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trashkit.coco import Dataset, Image
+from trashkit.config import TrainConfig
+from trashkit.errors import TrashkitError
+from trashkit.files import sha256
+from trashkit.pseudo.guard import Photos, check, files_of, named, seen_by
+from trashkit.pseudo.stages import Stage, stage_config
+from trashkit.run import Run, read_run
+from trashkit.store import Probabilities
+
+
+@dataclass(frozen=True)
+class Group:
+    """Teachers that were validated on the same images, and the images that their student learns and is validated on.
+
+    name: of its folder, empty where there is one group alone. fold: number of the fold, None where there are no folds.
+    """
+
+    name: str
+    fold: int | None
+    teachers: tuple[Run, ...]
+    train: tuple[Image, ...]
+    val: tuple[Image, ...]
+
+    @property
+    def where(self) -> str:
+        """Said in sentences: which part this is about."""
+        return f" of fold {self.fold}" if self.fold is not None else ""
+
+
+def store_runs(stores: Sequence[Probabilities], *, unknown_allowed: bool) -> list[Run]:
+    """The runs that stores of probabilities come from, through any ensembles.
+
+    Raises TrashkitError where a store does not name its runs (unless that is allowed), a run is gone, or its weights
+    are others by now.
+    """
+    found: dict[Path, Run] = {}
+
+    def walk(manifest: Mapping[str, Any], store: Probabilities) -> None:
+        if "sources" in manifest:
+            for source in manifest["sources"]:
+                walk(source, store)
+        elif "runs" in manifest:
+            for entry in manifest["runs"]:
+                run = read_run(Path(entry["run"]))
+                if sha256(run.checkpoint) != entry["checkpoint_sha256"]:
+                    raise TrashkitError(
+                        f"{run.path} has other weights by now than those that {store.path} was predicted with",
+                        hint="predict again",
+                    )
+                found[run.path.resolve()] = run
+        elif not unknown_allowed:
+            raise TrashkitError(
+                f"{store.path} does not say which runs it comes from, so nobody can tell whether they saw the "
+                "validation images",
+                hint="add --all-data for a student without validation, or give runs as the teacher",
+            )
+
+    for store in stores:
+        walk(store.manifest, store)
+    return list(found.values())
+
+
+def group_teachers(runs: Sequence[Run], dataset: Dataset, *, all_data: bool, together: bool = False) -> list[Group]:
+    """Teachers by fold: those validated on the same images make the labels of one student, validated there too.
+
+    all_data: one student of all teachers, without validation. together: the teachers' labels are one already (a store).
+    Raises TrashkitError for an unfinished run, other classes, and validation images that the annotations lack.
+    """
+    for run in runs:
+        _check_run(run, dataset)
+    if all_data:
+        return [Group("", None, tuple(runs), dataset.images, ())]
+    parts: dict[frozenset[str], list[Run]] = {}
+    for run in runs:
+        key = frozenset(files_of(run, "validation"))
+        parts.setdefault(next(iter(parts), key) if together else key, []).append(run)
+    groups = []
+    for n, (names, teachers) in enumerate(sorted(parts.items(), key=lambda item: _order(item[1]))):
+        val = tuple(image for image in dataset.images if image.file_name in names)
+        if len(val) < len(names):
+            lacking = names - {image.file_name for image in val}
+            raise TrashkitError(
+                f"{teachers[0].path} was validated on {len(lacking)} images that --data lacks: {named(lacking)}",
+                hint="give the file that the teacher was trained with, or add --all-data",
+            )
+        train = tuple(image for image in dataset.images if image.file_name not in names)
+        fold = teachers[0].manifest.get("fold")
+        name = "" if len(parts) == 1 else f"fold-{fold if fold is not None else n}"
+        groups.append(Group(name, fold, tuple(teachers), train, val))
+    if len({group.name for group in groups}) < len(groups):
+        groups = [
+            Group(f"part-{n}", group.fold, group.teachers, group.train, group.val) for n, group in enumerate(groups)
+        ]
+    return groups
+
+
+def _order(teachers: Sequence[Run]) -> tuple[int, str]:
+    fold = teachers[0].manifest.get("fold")
+    return (fold if isinstance(fold, int) else -1, str(teachers[0].path))
+
+
+def _check_run(run: Run, dataset: Dataset) -> None:
+    if run.status != "complete":
+        raise TrashkitError(f"{run.path} is not trained to its end", hint="repeat its command line with --resume")
+    if run.spec.class_names != dataset.classes.names:
+        raise TrashkitError(
+            f"{run.path} knows the classes {', '.join(run.spec.class_names)}, the annotations have "
+            f"{', '.join(dataset.classes.names)}",
+            hint="choose the same with --classes",
+        )
+
+
+def check_group(
+    group: Group, unlabeled: Sequence[Image], folders: tuple[Path, Path], starts: Sequence[Run], photos: Photos
+) -> None:
+    """Let no label leak, see `trashkit.pseudo.guard.check`. folders: of the annotated and of the unlabelled photos.
+
+    starts: runs that weights are taken from, beside the teachers.
+    """
+    people = {run.path.resolve(): run for run in (*group.teachers, *starts)}
+    check(
+        photos.keys(folders[1], [image.file_name for image in unlabeled]),
+        photos.keys(folders[0], [image.file_name for image in group.val]),
+        [(str(run.path), seen_by(run, photos)) for run in people.values()],
+        where=group.where,
+    )
+
+
+def start_of(group: Group, student: TrainConfig, given: Run | None) -> Run:
+    """The trained model that a student continues: the one given, else the best teacher with the student's network.
+
+    Raises TrashkitError where there is none.
+    """
+    wanted = (student.model.architecture, student.model.encoder, dict(student.model.options))
+    fitting = [
+        run
+        for run in ((given,) if given is not None else group.teachers)
+        if (run.spec.architecture, run.spec.encoder, dict(run.spec.options)) == wanted
+    ]
+    if not fitting:
+        raise TrashkitError(
+            f"no teacher{group.where} has the student's network ({wanted[0]} with {wanted[1]}), to go on from",
+            hint="name a trained run with --start, or leave out --recipe",
+        )
+    return max(fitting, key=lambda run: (run.miou if run.miou == run.miou else -1.0, str(run.path)))
+
+
+def student_settings(teacher: Run) -> TrainConfig:
+    """The settings that a teacher was asked for, without what its stage changed: a student like it."""
+    about = teacher.manifest.get("pseudo") or {}
+    return TrainConfig.model_validate(about.get("settings") or teacher.manifest["identity"]["settings"])
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training of one group: its stage, settings, folder and, where it continues a model, that model's folder."""
+
+    stage: Stage
+    config: TrainConfig
+    out: Path
+    start: Path | None
+    last: bool
+
+
+def steps_of(group: Group, stages: Sequence[Stage], student: TrainConfig, out: Path, start: Run | None) -> list[Step]:
+    """The trainings of a group in their order, below `out`. start: see `start_of`; needed where a stage asks for it."""
+    home = out / group.name if group.name else out
+    made: list[Step] = []
+    for n, stage in enumerate(stages):
+        source: Path | None = None
+        if stage.start == "teacher":
+            source = start_of(group, student, start).path.resolve()
+        elif stage.start != "recipe":
+            source = (home / stage.start).resolve()
+        config = stage_config(stage, student, str(source) if source is not None else None)
+        made.append(Step(stage, config, home / stage.name, source, n == len(stages) - 1))
+    return made
+
+
+def parent_of(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """The earlier round that the teachers come from (its folder and number); None for a first round."""
+    rounds = [run.manifest["pseudo"] for run in runs if run.manifest.get("pseudo")]
+    if not rounds:
+        return None
+    latest = max(rounds, key=lambda about: int(about["round"]))
+    return {"folder": latest["folder"], "round": int(latest["round"])}
