@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,8 @@ from trashkit.cli.output import Json, Overwrite, Resume, command, progress, show
 from trashkit.errors import TrashkitError
 
 if TYPE_CHECKING:
+    from trashkit.coco import ClassMap
+    from trashkit.report.describe import Predict
     from trashkit.run import Run
 
 
@@ -18,7 +20,8 @@ def predict(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN... [PHOTO...]", help="Run folders, then (with --overlay) photos or folders of photos."
+            metavar="RUN... [PHOTO...]",
+            help="Run folders or exported .onnx files, then (with --overlay) photos or folders of photos.",
         ),
     ],
     data: Annotated[Path | None, typer.Option("--data", help="COCO file that lists the images.")] = None,
@@ -27,7 +30,10 @@ def predict(
     overlay: Annotated[
         Path | None, typer.Option("--overlay", help="Folder for pictures with coloured regions and annotations.json.")
     ] = None,
-    tta: Annotated[str, typer.Option("--tta", help="Views to average over: none, flip, flips or d4.")] = "none",
+    tta: Annotated[str, typer.Option("--tta", help="Views: none, flip, flips, d4, scales or scales-flip.")] = "none",
+    zoom: Annotated[
+        float, typer.Option("--zoom", min=1, max=16, help="See photos this many times larger, in sliding windows.")
+    ] = 1.0,
     size: Annotated[int, typer.Option("--size", min=8, help="Side of the store in pixels.")] = 256,
     dtype: Annotated[str, typer.Option("--dtype", help="uint8, or float16 for twice the space.")] = "uint8",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Photos at a time.")] = 8,
@@ -36,6 +42,9 @@ def predict(
         float,
         typer.Option("--smallest", min=0, max=1, help="Drop regions below this share of a photo (with --overlay)."),
     ] = 0.0005,
+    label_maps: Annotated[
+        bool, typer.Option("--label-maps", help="Also write a PNG of class indices for each photo (with --overlay).")
+    ] = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -43,7 +52,8 @@ def predict(
     """Predict with one run, or with the mean of several.
 
     For a data set (--data, --images, --out) it writes class probabilities, which submit, score and ensemble read. For
-    photos (--overlay) it writes a picture with coloured regions and a legend for each, and COCO annotations.
+    photos (--overlay) it writes a picture with coloured regions and a legend for each, and COCO annotations. Files
+    that `trashkit export` wrote predict without torch.
 
     Examples:
 
@@ -52,17 +62,30 @@ def predict(
       trashkit predict runs/a runs/b --data test.json --images photos --out mean --tta flip
 
       trashkit predict runs/first phone.jpg more-photos/ --overlay seen
+
+      trashkit predict runs/first drone.jpg --zoom 3 --overlay seen
+
+      trashkit predict first.onnx phone.jpg --overlay seen --label-maps
     """
-    models, paths = _sort(runs)
-    if not models:
+    models, exported, paths = _sort(runs)
+    if not models and not exported:
         raise TrashkitError("no run is named", hint="trashkit predict RUN PHOTO --overlay DIR")
+    if models and exported:
+        raise TrashkitError(
+            f"{exported[0]} is an exported file and {models[0].path} a run", hint="predict with one kind at a time"
+        )
+    if exported and zoom != 1:
+        raise TrashkitError("an exported file sees photos at its own size only", hint="leave out --zoom")
     if overlay is not None:
         if data or images or out:
             raise TrashkitError(
                 "--overlay takes photos; --data, --images and --out predict a data set",
                 hint="run the two one after the other",
             )
-        _photos(models, paths, overlay, tta=tta, smallest=smallest, overwrite=overwrite, json=json)
+        _photos(
+            models, exported, paths, overlay, tta=tta, zoom=zoom, smallest=smallest, label_maps=label_maps,
+            overwrite=overwrite, json=json,
+        )  # fmt: skip
         return
     if paths:
         raise TrashkitError(
@@ -74,17 +97,24 @@ def predict(
         raise TrashkitError(
             f"{', '.join(missing)} missing", hint="trashkit predict RUN --data TEST.json --images DIR --out STORE"
         )
-    _data_set(
-        models, data, images, out, tta=tta, size=size, dtype=dtype, batch_size=batch_size, workers=workers,
-        resume=resume, overwrite=overwrite, json=json,
-    )  # fmt: skip
+    if dtype not in ("uint8", "float16"):
+        raise TrashkitError(f'there is no dtype "{dtype}"', hint="choose --dtype from: uint8, float16")
+    options: dict[str, Any] = {
+        "tta": tta, "size": (size, size), "dtype": dtype, "resume": resume, "overwrite": overwrite
+    }  # fmt: skip
+    if exported:
+        _data_set_onnx(exported, data, images, out, options, json)
+        return
+    _data_set(models, data, images, out, {**options, "zoom": zoom, "batch_size": batch_size, "workers": workers}, json)
 
 
-def _sort(paths: list[Path]) -> tuple[list[Run], list[Path]]:
-    """Run folders (those of a training of several folds or recipes are all of them), and everything else."""
+def _sort(paths: list[Path]) -> tuple[list[Run], list[Path], list[Path]]:
+    """Run folders (those of a training of several folds or recipes are all of them), exported files, and the rest."""
+    from trashkit.onnx import is_onnx
     from trashkit.run import find_runs
 
     models: list[Run] = []
+    exported: list[Path] = []
     rest: list[Path] = []
     for path in paths:
         if not path.exists():
@@ -92,26 +122,14 @@ def _sort(paths: list[Path]) -> tuple[list[Run], list[Path]]:
         found = find_runs(path) if path.is_dir() else []
         if found:
             models += found
+        elif is_onnx(path):
+            exported.append(path)
         else:
             rest.append(path)
-    return models, rest
+    return models, exported, rest
 
 
-def _data_set(
-    runs: list[Run],
-    data: Path,
-    images: Path,
-    out: Path,
-    *,
-    tta: str,
-    size: int,
-    dtype: str,
-    batch_size: int,
-    workers: int,
-    resume: bool,
-    overwrite: bool,
-    json: bool,
-) -> None:
+def _data_set(runs: list[Run], data: Path, images: Path, out: Path, options: dict[str, Any], json: bool) -> None:
     from trashkit.coco import read_dataset
     from trashkit.files import refuse_existing, sha256
     from trashkit.nn.folds import is_main_process
@@ -119,63 +137,79 @@ def _data_set(
     from trashkit.nn.predict import device, predict_dataset
     from trashkit.nn.tta import views
 
-    if dtype not in ("uint8", "float16"):
-        raise TrashkitError(f'there is no dtype "{dtype}"', hint="choose --dtype from: uint8, float16")
-    views(tta)
+    views(options["tta"])
     main = is_main_process()
     if main:  # of several processes one makes the store, and the others find it
-        refuse_existing(out, overwrite=overwrite or resume)
+        refuse_existing(out, overwrite=options["overwrite"] or options["resume"])
     dataset = read_dataset(data, labels=False)
     models = [load_run_model(run.path, device()) for run in runs]
+    manifest = {"runs": [{"run": str(run.path), "checkpoint_sha256": sha256(run.checkpoint)} for run in runs]}
     with progress() as report:
-        predict_dataset(
-            models,
-            dataset,
-            images,
-            out,
-            tta=tta,
-            size=(size, size),
-            dtype="uint8" if dtype == "uint8" else "float16",
-            batch_size=batch_size,
-            workers=workers,
-            manifest={"runs": [{"run": str(run.path), "checkpoint_sha256": sha256(run.checkpoint)} for run in runs]},
-            resume=resume,
-            overwrite=overwrite,
-            progress=report,
-        )
-    if not main:
-        return
-    result = {
-        "store": out,
-        "runs": [run.path for run in runs],
-        "images": len(dataset),
-        "classes": models[0].class_names,
-        "tta": tta,
-    }
-    human = (
-        f"{len(dataset)} images, {len(models)} model{'s' if len(models) > 1 else ''}, tta {tta}, {size}x{size} {dtype}"
-    )
+        predict_dataset(models, dataset, images, out, manifest=manifest, progress=report, **options)
+    if main:
+        named = [run.path for run in runs]
+        _show_store(named, data, out, options, json, images=len(dataset), classes=models[0].class_names)
+
+
+def _data_set_onnx(
+    exported: list[Path], data: Path, images: Path, out: Path, options: dict[str, Any], json: bool
+) -> None:
+    from trashkit.coco import read_dataset
+    from trashkit.files import refuse_existing
+    from trashkit.onnx import load, predict_dataset
+
+    refuse_existing(out, overwrite=options["overwrite"] or options["resume"])
+    dataset = read_dataset(data, labels=False)
+    models = [load(path) for path in exported]
+    keys = ("run", "checkpoint_sha256")
+    manifest = {"runs": [{key: model.metadata.get(key) for key in keys} for model in models], "engine": "onnxruntime"}
+    with progress() as report:
+        predict_dataset(models, dataset, images, out, manifest=manifest, progress=report, **options)
+    _show_store(exported, data, out, options, json, images=len(dataset), classes=models[0].class_names)
+
+
+def _show_store(
+    runs: list[Path], data: Path, out: Path, options: dict[str, Any], json: bool, *, images: int, classes: Any
+) -> None:
+    tta, side, dtype = options["tta"], options["size"][0], options["dtype"]
+    result = {"store": out, "runs": runs, "images": images, "classes": classes, "tta": tta}
+    human = f"{images} images, {len(runs)} model{'s' if len(runs) > 1 else ''}, tta {tta}, {side}x{side} {dtype}"
     following = command("submit", out, "--data", data, "--out", "submission.csv")
     show(result, json=json, human=human, wrote=out, next=following)
 
 
 def _photos(
-    runs: list[Run], paths: list[Path], folder: Path, *, tta: str, smallest: float, overwrite: bool, json: bool
+    runs: list[Run],
+    exported: list[Path],
+    paths: list[Path],
+    folder: Path,
+    *,
+    tta: str,
+    zoom: float,
+    smallest: float,
+    label_maps: bool,
+    overwrite: bool,
+    json: bool,
 ) -> None:
     from trashkit.files import refuse_existing
-    from trashkit.nn.describe import describe, photos_in
-    from trashkit.nn.models import load_run_model
-    from trashkit.nn.predict import device
-    from trashkit.nn.tta import views
+    from trashkit.report.describe import describe, photos_in
 
     if not paths:
         raise TrashkitError("no photo is named", hint="trashkit predict RUN PHOTO --overlay DIR")
-    views(tta)
     refuse_existing(folder, overwrite=overwrite)
     found = photos_in(paths)
-    models = [load_run_model(run.path, device()) for run in runs]
+    predict, classes = _engine(runs, exported, tta, zoom)
     with progress() as report:
-        described = describe(models, found, folder, tta=tta, smallest=smallest, overwrite=overwrite, progress=report)
+        described = describe(
+            predict,
+            classes,
+            found,
+            folder,
+            smallest=smallest,
+            label_maps=label_maps,
+            overwrite=overwrite,
+            progress=report,
+        )
     result = {
         "annotations": folder / "annotations.json",
         "photos": [{"photo": one.photo, "overlay": one.overlay, "shares": one.shares} for one in described],
@@ -185,3 +219,28 @@ def _photos(
         for one in described
     ]
     show(result, json=json, human=table(("photo", "found (share of the picture)"), rows), wrote=folder)
+
+
+def _engine(runs: list[Run], exported: list[Path], tta: str, zoom: float) -> tuple[Predict, ClassMap]:
+    """What predicts one photo, and the classes that it knows."""
+    from functools import partial
+
+    from trashkit.coco import ClassMap
+
+    if exported:
+        from trashkit import onnx
+
+        files = [onnx.load(path) for path in exported]
+        onnx.check_same_classes(files)
+        for file in files:
+            onnx.views(tta, file.size)
+        return partial(onnx.predict_photo, files, tta=tta), files[0].classes
+    from trashkit.nn.models import load_run_model
+    from trashkit.nn.predict import check_same_classes, device, predict_photo
+    from trashkit.nn.tta import views
+
+    views(tta)
+    models = [load_run_model(run.path, device()) for run in runs]
+    check_same_classes(models)
+    classes = ClassMap(models[0].class_names, models[0].class_colors, {})
+    return partial(predict_photo, models, tta=tta, zoom=zoom), classes

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from accelerate import PartialState
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from trashkit import photos
 from trashkit.coco import Dataset, Image
@@ -23,27 +23,15 @@ from trashkit.errors import TrashkitError
 from trashkit.nn.devices import on_cpu
 from trashkit.nn.models import Segmenter
 from trashkit.nn.resize import resize_photo
-from trashkit.nn.tta import views
+from trashkit.nn.tta import seen_size, views
+from trashkit.nn.windows import slide
 from trashkit.progress import Progress, silent
+from trashkit.sampling import at_photo_size, sampling
 from trashkit.store import StoreType, create_store, open_store
 
 Pixels = NDArray[np.uint8]
 
-
-def sampling(native: int, target: int, source: int) -> NDArray[np.float32]:
-    """Weights [target, source] that read `source` predicted values at the pixels of a native axis.
-
-    Target position i stands for native pixel floor(i * native / target), the one that ``cv2.INTER_NEAREST`` takes when
-    truth is sampled; its centre is read off the predictions by linear interpolation, edges held. Rows sum to 1.
-    """
-    pixel = np.floor(np.arange(target) * (native / target))
-    position = np.clip((pixel + 0.5) * (source / native) - 0.5, 0, source - 1)
-    low = np.floor(position).astype(np.int64)
-    high = np.minimum(low + 1, source - 1)
-    weights = np.zeros((target, source), np.float32)
-    np.add.at(weights, (np.arange(target), low), 1 - (position - low))
-    np.add.at(weights, (np.arange(target), high), position - low)
-    return weights
+__all__ = ["check_photos", "device", "mean_probabilities", "predict_dataset", "predict_photo", "sampling"]
 
 
 def _autocast(device: torch.device) -> Any:
@@ -53,14 +41,32 @@ def _autocast(device: torch.device) -> Any:
 
 
 @torch.inference_mode()
-def mean_probabilities(model: Segmenter, batch: torch.Tensor, *, tta: str = "none") -> torch.Tensor:
-    """Softmax of one model averaged over the views of `tta`; uint8 [B, 3, H, W] in, float32 [B, C, H, W] out."""
+def mean_probabilities(
+    model: Segmenter, batch: torch.Tensor, *, tta: str = "none", window: tuple[int, int] | None = None
+) -> torch.Tensor:
+    """Softmax of one model averaged over the views of `tta`; uint8 [B, 3, H, W] in, float32 [B, C, H, W] out.
+
+    window: (height, width) that the network sees at a time; larger photos are predicted in sliding windows.
+    """
+
+    def predict(photos: torch.Tensor) -> torch.Tensor:
+        with _autocast(photos.device):
+            logits = model(photos)
+        softmax: torch.Tensor = logits.float().softmax(dim=1)
+        return softmax
+
     chosen = views(tta)
     total: torch.Tensor | None = None
     for view in chosen:
-        with _autocast(batch.device):
-            logits = model(view.apply(batch))
-        softmax = view.undo(logits.float().softmax(dim=1))
+        turned = view.apply(batch)
+        size = (turned.shape[-2], turned.shape[-1])
+        if view.scale != 1:
+            target = seen_size(size, view.scale)
+            turned = functional.interpolate(turned.float(), target, mode="bilinear", antialias=True)
+        softmax = predict(turned) if window is None else slide(predict, turned, window)
+        if view.scale != 1:
+            softmax = functional.interpolate(softmax, size, mode="bilinear")
+        softmax = view.undo(softmax)
         total = softmax if total is None else total + softmax
     assert total is not None
     return total / len(chosen)
@@ -130,6 +136,7 @@ def predict_dataset(
     out: Path,
     *,
     tta: str = "none",
+    zoom: float = 1.0,
     size: tuple[int, int] = (256, 256),
     dtype: StoreType = "uint8",
     batch_size: int = 8,
@@ -142,6 +149,7 @@ def predict_dataset(
     """Write the mean probabilities of `models` for every image of a data set into a store.
 
     size: (height, width) of the store; each value is read at the very pixel that nearest sampling of the truth takes.
+    zoom: above 1, photos are seen at so many times a model's size, in sliding windows that blend into each other.
     manifest: what the models are; the data set's hash, `tta` and size join it, and `resume` wants all of it equal.
     Memory is bounded by a few batches. Under torchrun or accelerate each process predicts its share of the images.
     Raises TrashkitError for a missing or broken photo (the store then lacks images and can be resumed), models with
@@ -156,6 +164,7 @@ def predict_dataset(
         **(manifest or {}),
         "tta": tta,
         "data_sha256": dataset.coco.sha256,
+        **({"zoom": zoom} if zoom != 1 else {}),
     }
     shape: dict[str, Any] = {
         "image_ids": [image.id for image in images],
@@ -176,7 +185,7 @@ def predict_dataset(
         rows = missing[state.process_index :: state.num_processes].tolist()
         done = 0
         progress("predict", done, len(rows))
-        sizes = [model.size for model in models]
+        sizes = [seen_size(model.size, zoom) for model in models]
         for batch in _batches(rows, images, folder, sizes=sizes, batch=batch_size, workers=workers):
             probabilities = _predict_batch(models, batch, size, tta)
             for loaded, values in zip(batch, probabilities, strict=True):
@@ -203,7 +212,8 @@ def _predict_batch(
     total: torch.Tensor | None = None
     for n, model in enumerate(models):
         inputs = torch.from_numpy(np.stack([loaded.inputs[n] for loaded in batch])).to(device())
-        probabilities = mean_probabilities(model, inputs.permute(0, 3, 1, 2).contiguous(), tta=tta)
+        seen = inputs.permute(0, 3, 1, 2).contiguous()
+        probabilities = mean_probabilities(model, seen, tta=tta, window=_window(model, seen))
         sampled = torch.stack(
             [_sample(values, loaded.native, size) for values, loaded in zip(probabilities, batch, strict=True)]
         )
@@ -211,6 +221,11 @@ def _predict_batch(
     assert total is not None
     mean: NDArray[np.float32] = (total / len(models)).cpu().numpy()
     return mean
+
+
+def _window(model: Segmenter, seen: torch.Tensor) -> tuple[int, int] | None:
+    """The model's size where photos are larger, None where they are seen at once."""
+    return model.size if seen.shape[-2] > model.size[0] or seen.shape[-1] > model.size[1] else None
 
 
 def _sample(values: torch.Tensor, native: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
@@ -221,27 +236,17 @@ def _sample(values: torch.Tensor, native: tuple[int, int], size: tuple[int, int]
 
 
 def predict_photo(
-    models: Sequence[Segmenter], photo: Pixels, *, tta: str = "none"
+    models: Sequence[Segmenter], photo: Pixels, *, tta: str = "none", zoom: float = 1.0
 ) -> tuple[Pixels, NDArray[np.float32]]:
     """Label map and confidence of one photo of any size.
 
-    photo: RGB uint8 [H, W, 3]. Returns the label map uint8 [H, W] and the winning class's probability float32 [H, W].
-    Classes are compared plane by plane, so a photo of 12 megapixels takes a few hundred megabytes and not gigabytes.
+    photo: RGB uint8 [H, W, 3]. zoom: as in `predict_dataset`. Returns the label map uint8 [H, W] and the winning
+    class's probability float32 [H, W].
     """
     check_same_classes(models)
-    height, width = photo.shape[:2]
     planes: list[NDArray[np.float32]] = []
     for model in models:
-        batch = torch.from_numpy(resize_photo(photo, model.size)).to(device()).permute(2, 0, 1)[None].contiguous()
-        planes.append(mean_probabilities(model, batch, tta=tta)[0].cpu().numpy())
-    best = np.zeros((height, width), np.float32)
-    label_map = np.zeros((height, width), np.uint8)
-    for index in range(planes[0].shape[0]):
-        plane = np.zeros((height, width), np.float32)
-        for values in planes:
-            plane += cv2.resize(values[index], (width, height), interpolation=cv2.INTER_LINEAR)
-        plane /= len(planes)
-        better = plane > best
-        label_map[better] = index
-        np.maximum(best, plane, out=best)
-    return label_map, best
+        shown = torch.from_numpy(resize_photo(photo, seen_size(model.size, zoom))).to(device())
+        batch = shown.permute(2, 0, 1)[None].contiguous()
+        planes.append(mean_probabilities(model, batch, tta=tta, window=_window(model, batch))[0].cpu().numpy())
+    return at_photo_size(planes, (photo.shape[0], photo.shape[1]))

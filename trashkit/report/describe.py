@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from trashkit import photos
 from trashkit.coco import ClassMap
 from trashkit.errors import TrashkitError
 from trashkit.files import replacing
 from trashkit.masks import resize_nearest
-from trashkit.nn.models import Segmenter
-from trashkit.nn.predict import Pixels, predict_photo
 from trashkit.progress import Progress, silent
 from trashkit.report.overlay import class_shares, overlay, with_legend
 from trashkit.report.regions import drop_small, regions
+
+Pixels = NDArray[np.uint8]
+Predict = Callable[[Pixels], tuple[Pixels, NDArray[np.float32]]]
+"""From a photo RGB uint8 [H, W, 3] to its label map uint8 [H, W] and confidence float32 [H, W]."""
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
@@ -50,11 +53,12 @@ def photos_in(paths: Sequence[Path]) -> list[Path]:
 
 
 def describe(
-    models: Sequence[Segmenter],
+    predict: Predict,
+    classes: ClassMap,
     paths: Sequence[Path],
     out: Path,
     *,
-    tta: str = "none",
+    label_maps: bool = False,
     smallest: float = 0.0005,
     longest: int = 2048,
     overwrite: bool = False,
@@ -62,11 +66,12 @@ def describe(
 ) -> list[Described]:
     """Predict photos of any size; write ``NAME.overlay.jpg`` for each and one ``annotations.json`` into `out`.
 
+    predict: gives the label map and confidence of a photo. classes: what its values mean. label_maps: also write
+    ``NAME.labels.png``, one byte per pixel, the class index.
     smallest: regions below this share of the photo's pixels are dropped. longest: overlays are made smaller so that no
     side is longer, in pixels; annotations are always in the photo's own pixels, upright as EXIF says.
     """
     names = _overlay_names(paths)
-    classes = ClassMap(models[0].class_names, models[0].class_colors, {})
     with replacing(out, overwrite=overwrite) as folder:
         folder.mkdir()
         images: list[dict[str, Any]] = []
@@ -76,12 +81,14 @@ def describe(
             progress("photos", n, len(paths))
             photo = photos.read_photo(path)
             height, width = photo.shape[:2]
-            label_map, confidence = predict_photo(models, photo, tta=tta)
+            label_map, confidence = predict(photo)
             label_map = drop_small(label_map, round(smallest * label_map.size))
             images.append({"id": n + 1, "file_name": path.name, "width": width, "height": height})
             for found in regions(label_map, confidence, {index: index for index in range(1, len(classes))}):
                 annotations.append({"id": len(annotations) + 1, "image_id": n + 1, **found})
             _draw(photo, label_map, classes, folder / name, longest)
+            if label_maps:
+                _write_labels(folder / name.replace(".overlay.jpg", ".labels.png"), label_map)
             shares = {classes.names[index]: round(share, 4) for index, share in class_shares(label_map, classes)}
             described.append(Described(path, out / name, shares))
         categories = [
@@ -91,6 +98,11 @@ def describe(
         (folder / "annotations.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     progress("photos", len(paths), len(paths))
     return described
+
+
+def _write_labels(path: Path, label_map: Pixels) -> None:
+    if not cv2.imwrite(str(path), label_map):
+        raise TrashkitError(f"{path} could not be written", hint="check the disk")
 
 
 def _overlay_names(paths: Sequence[Path]) -> list[str]:
