@@ -53,6 +53,19 @@ def large(folder: Path, images: int, annotations: int) -> Path:
     return path
 
 
+def photos(path: Path, folder: Path) -> Path:
+    """A small JPEG under the name of every image, since FiftyOne's importer takes no image without photo."""
+    import cv2
+    import numpy as np
+
+    data = cv2.imencode(".jpg", np.full((16, 16, 3), 90, np.uint8))[1].tobytes()
+    for image in json.loads(path.read_bytes())["images"]:
+        made = folder / image["file_name"]
+        made.parent.mkdir(parents=True, exist_ok=True)
+        made.write_bytes(data)
+    return folder
+
+
 def ours(path: Path, images: Path, home: Path) -> None:
     """Time of this process: audit and fixes, filling, and opening again."""
     from trashkit.cli.review import _findings
@@ -64,7 +77,8 @@ def ours(path: Path, images: Path, home: Path) -> None:
     with fiftyone_ready(home):
         start = time.monotonic()
         coco = read(path)
-        findings, fixes = _findings(coco, images, None, None)
+        # Without photos: what they hold is the audit's matter, and they are not real ones here.
+        findings, fixes = _findings(coco, None, None, None)
         audited = time.monotonic() - start
         room = Room(coco, findings, fixes, home / "log.jsonl", reviewer="bench", images=images)
         filled = open_review(room, home).seconds
@@ -97,7 +111,7 @@ def theirs(path: Path, images: Path, home: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--file", type=Path, help="a COCO file; default: the large set drawn here")
-    parser.add_argument("--images", type=Path, default=Path())
+    parser.add_argument("--images", type=Path, help="default: small photos drawn here, too small for the file")
     parser.add_argument("--count", type=int, nargs=2, default=(3272, 26240))
     parser.add_argument("--one", choices=("ours", "theirs"))
     parser.add_argument("--home", type=Path)
@@ -108,8 +122,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = options.file or large(Path(folder), *options.count)
         print(f"{path.name}: load average {os.getloadavg()[0]:.1f}", flush=True)
+        images = options.images or photos(path, Path(folder) / "photos")
         for one in ("ours", "theirs"):
-            words = ["--file", path, "--images", options.images, "--one", one, "--home", Path(folder) / one]
+            words = ["--file", path, "--images", images, "--one", one, "--home", Path(folder) / one]
             subprocess.run([sys.executable, __file__, *map(str, words)], check=True)
 
 

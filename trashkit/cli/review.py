@@ -128,7 +128,7 @@ def _user() -> str:
 
 
 def _findings(
-    coco: Coco, images: Path, findings_file: Path | None, config: Path | None
+    coco: Coco, images: Path | None, findings_file: Path | None, config: Path | None
 ) -> tuple[list[Finding], dict[int, Fix]]:
     """Findings, from the file or an audit made now, and their proposed fixes."""
     from trashkit.audit import audit, read_settings

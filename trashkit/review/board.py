@@ -19,10 +19,10 @@ from trashkit.review.annotate import collect
 from trashkit.review.documents import ANNOTATIONS, ORIGINAL, PROPOSED, Document, Ids, sample
 from trashkit.review.room import Room, badness
 
-FORMAT = 3
+FORMAT = 4
 """Raised when the documents change, so that data sets of older versions are built anew."""
 BATCH = 200
-PANEL, WORKSPACE = "review_panel", "review"
+PANEL, LOOKS, WORKSPACE = "review_panel", "looks_panel", "review"
 WORST_FIRST, STILL_OPEN = "all findings, worst first", "still open"
 CLASSES_WITH_VIEWS = 80
 
@@ -162,6 +162,7 @@ def _looks(dataset: Any, room: Room) -> None:
     # The review's panel stands beside the pictures from the start.
     panels = (fo.Panel(type="Samples", pinned=True), fo.Panel(type=PANEL))
     columns = [fo.Space(children=[one], active_child=one.component_id) for one in panels]
+    columns[1].children.append(fo.Panel(type=LOOKS))
     beside = fo.Space(orientation="horizontal", children=columns, sizes=[0.62, 0.38])
     dataset.save_workspace(WORKSPACE, beside)
     dataset.save()
