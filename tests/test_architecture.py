@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "trashkit"
 
-SIBLINGS = "audit review split leaderboard nn onnx ensemble pseudo submit interop"
+SIBLINGS = "audit review split leaderboard nn onnx ensemble postprocess pseudo submit interop"
 LEVELS: tuple[str, ...] = (
     "errors progress",
     "files",

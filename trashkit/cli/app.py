@@ -18,6 +18,7 @@ from trashkit.cli import (
     export,
     fix,
     leaderboard,
+    postprocess,
     predict,
     pseudo,
     recipes,
@@ -71,6 +72,7 @@ app.command("predict", rich_help_panel=MODEL)(predict.predict)
 app.command("score", rich_help_panel=MODEL)(score.score)
 app.command("compare", rich_help_panel=MODEL)(compare.compare)
 app.command("ensemble", rich_help_panel=MODEL)(ensemble.ensemble)
+app.command("postprocess", rich_help_panel=MODEL)(postprocess.postprocess)
 app.command("export", rich_help_panel=MODEL)(export.export)
 app.command("pseudo", rich_help_panel=MODEL)(pseudo.pseudo)
 app.add_typer(submit.app, name="submit", rich_help_panel=MODEL)
