@@ -58,7 +58,7 @@ def cautions(held: Standing, found: Estimate) -> list[str]:
     return lines
 
 
-def of_history(subset: Subset | None) -> str:
+def of_history(subset: Subset | None, *, taken: bool) -> str:
     """What came of the search for a subset, in words; empty where none was made."""
     if subset is None:
         return ""
@@ -68,4 +68,4 @@ def of_history(subset: Subset | None) -> str:
         f"{subset.plain_fit:.4f}), but on submissions left out of the search within {subset.error:.4f} (all images "
         f"{subset.plain_error:.4f}), ordering {pairs}"
     )
-    return told + (f": {subset.what} are used" if subset.used else ": it is not used, all images are")
+    return told + (f": {subset.what} are used" if taken else ": too little to go by, all images are used")

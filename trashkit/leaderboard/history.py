@@ -19,10 +19,9 @@ ENOUGH = 5
 """Submissions with public score below which nothing is searched."""
 CHUNKS = 24
 TRIED = 2000
-MARGIN = 0.75
-"""A subset must predict left-out submissions with at most this part of the plain score's error, and order them as well:
-errors of a handful of submissions differ by more than a tenth by luck. (In simulations a margin of 0.9 let a subset
-in for one ledger in six, and the order was worse for it.)"""
+SURE = 2.0
+"""A subset must predict left-out submissions better than all images by this many standard errors of the gain, and order
+them as well: the errors of a handful of submissions differ by luck."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +31,8 @@ class Subset:
     images: [N] bool, the subset on which the order of all submissions agrees best with the leaderboard. what: in words.
     fit, plain_fit: error (mean absolute, after the mean offset) of the submissions that the search saw, for the subset
     and for all images. error, plain_error: the same of left-out submissions. agreement, plain_agreement: share of pairs
-    with a left-out submission that stand as on the leaderboard. tried: number of subsets.
+    with a left-out submission that stand as on the leaderboard. sureness: gain in error of left-out submissions, in
+    standard errors. tried: number of subsets.
     """
 
     images: NDArray[np.bool_]
@@ -43,12 +43,13 @@ class Subset:
     plain_error: float
     agreement: float
     plain_agreement: float
+    sureness: float
     tried: int
 
     @property
     def used(self) -> bool:
         """Whether it beats all images where it counts, on submissions that it has not seen."""
-        return self.error <= MARGIN * self.plain_error and self.agreement >= self.plain_agreement
+        return self.sureness >= SURE and self.agreement >= self.plain_agreement
 
 
 def by_history(
@@ -74,7 +75,9 @@ def by_history(
     truth = public[known]
     best, fit = _best(table, truth)
     plain_fit = float(np.abs(_centred(truth - table[0])).mean())
-    error, agreement, plain_error, plain_agreement = _left_out(table, truth)
+    errors, agreements = _left_out(table, truth)
+    gain = errors[1] - errors[0]
+    spread = float(gain.std(ddof=1) / np.sqrt(len(gain)))
     inside, what = np.ones(images, bool), "all images"
     place = best - 1
     for group, chosen, name in kinds:
@@ -83,7 +86,18 @@ def by_history(
             inside = np.isin(group, groups)
             what = f"{name} {', '.join(map(str, groups))}"
         place -= len(chosen)
-    return Subset(inside, what, fit, plain_fit, error, plain_error, agreement, plain_agreement, len(table) - 1)
+    return Subset(
+        images=inside,
+        what=what,
+        fit=fit,
+        plain_fit=plain_fit,
+        error=float(errors[0].mean()),
+        plain_error=float(errors[1].mean()),
+        agreement=float(agreements[0].mean()),
+        plain_agreement=float(agreements[1].mean()),
+        sureness=float(gain.mean()) / spread if spread > 0 else 0.0,
+        tried=len(table) - 1,
+    )
 
 
 def _all_unions(folds: int) -> Floats:
@@ -123,8 +137,8 @@ def _best(table: Floats, truth: Floats) -> tuple[int, float]:
     return row, float(np.abs(off[row]).mean())
 
 
-def _left_out(table: Floats, truth: Floats) -> tuple[float, float, float, float]:
-    """Error and agreement of the search, then of row 0, each submission left out in turn."""
+def _left_out(table: Floats, truth: Floats) -> tuple[Floats, Floats]:
+    """Errors [2, S] and agreements [2, S] of the search and of row 0, each of S submissions left out in turn."""
     count = len(truth)
     errors, agreements = np.zeros((2, count)), np.zeros((2, count))
     for left in range(count):
@@ -134,6 +148,4 @@ def _left_out(table: Floats, truth: Floats) -> tuple[float, float, float, float]
             errors[n, left] = abs(scores[left] + (truth - scores)[rest].mean() - truth[left])
             same = np.sign(scores[left] - scores[rest]) == np.sign(truth[left] - truth[rest])
             agreements[n, left] = same.mean()
-    error, plain_error = errors.mean(axis=1)
-    agreement, plain_agreement = agreements.mean(axis=1)
-    return float(error), float(agreement), float(plain_error), float(plain_agreement)
+    return errors, agreements
