@@ -93,8 +93,8 @@ def reshaped(record: Mapping[str, Any], shown: Outline, rings: Rings, size: Size
     """
     pixels = [np.array(ring, float).reshape(-1, 2) * size for ring in rings if len(ring)]
     loaded = [np.array(ring, float).reshape(-1, 2) * size for ring in shown.rings]
-    same = [_same_ring(ring, loaded) for ring in pixels]
-    if len(pixels) == len(loaded) and sorted(n for n in same if n is not None) == list(range(len(loaded))):
+    same = _twins(pixels, loaded)
+    if len(pixels) == len(loaded) and None not in same:
         return None
     if shown.form == "rle":
         return _painted(pixels, size)
@@ -107,11 +107,17 @@ def reshaped(record: Mapping[str, Any], shown: Outline, rings: Rings, size: Size
     return made
 
 
-def _same_ring(ring: NDArray[np.float64], loaded: Sequence[NDArray[np.float64]]) -> int | None:
-    for n, other in enumerate(loaded):
-        if ring.shape == other.shape and (not len(ring) or float(np.abs(ring - other).max()) < SAME):
-            return n
-    return None
+def _twins(rings: Sequence[NDArray[np.float64]], loaded: Sequence[NDArray[np.float64]]) -> list[int | None]:
+    """For each ring the loaded one that it is, each used once, that of the same place first; None for changed rings."""
+    twins: list[int | None] = []
+    for n, ring in enumerate(rings):
+        free = [k for k in (n, *range(len(loaded))) if k < len(loaded) and k not in twins]
+        twins.append(next((k for k in free if _same_ring(ring, loaded[k])), None))
+    return twins
+
+
+def _same_ring(ring: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    return ring.shape == other.shape and (not len(ring) or float(np.abs(ring - other).max()) < SAME)
 
 
 def _flat(ring: NDArray[np.float64], known: NDArray[np.float64], numbers: Sequence[float]) -> list[float]:
