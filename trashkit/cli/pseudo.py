@@ -149,6 +149,7 @@ def _plan_rows(found: Round) -> list[dict[str, Any]]:
             "pseudo_images": len(found.unlabeled) if step.stage.pseudo else 0,
             "validation_images": len(group.val),
             "weight": step.stage.weight if step.stage.pseudo else None,
+            "starts_from": step.stage.start,
             "start": step.start if step.start is not None else step.config.model.weights,
             "epochs": step.config.epochs,
             "lr": step.config.optimiser.lr,
@@ -157,6 +158,12 @@ def _plan_rows(found: Round) -> list[dict[str, Any]]:
         for group, steps in found.work
         for step in steps
     ]
+
+
+def _start(one: dict[str, Any]) -> str:
+    """Where a stage's weights come from, in few words."""
+    named = {"recipe": f"recipe ({one['start']})", "teacher": f"teacher {Path(one['start']).name}"}
+    return named.get(one["starts_from"], f"stage {one['starts_from']}")
 
 
 def _show_plan(found: Round, *, json: bool) -> None:
@@ -170,7 +177,7 @@ def _show_plan(found: Round, *, json: bool) -> None:
             + (f" + up to {one['pseudo_images']} pseudo-labelled" if one["pseudo_images"] else ""),
             one["validation_images"],
             one["weight"],
-            one["start"],
+            _start(one),
             one["epochs"],
             f"{one['lr']:g}",
         ]

@@ -29,8 +29,9 @@ def shown_images(count: Count, images: Sequence[Image], most: int = SHOWN) -> li
     least = order[: most // 3]
     rest = sorted(order[most // 3 :])
     room = most - len(least)
-    spread = [rest[round(k * (len(rest) - 1) / max(1, room - 1))] for k in range(min(room, len(rest)))]
-    return [*least, *dict.fromkeys(spread)]
+    if len(rest) > room:
+        rest = [rest[round(k * (len(rest) - 1) / max(1, room - 1))] for k in range(room)]
+    return [*least, *dict.fromkeys(rest)]
 
 
 def cards(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -68,8 +69,12 @@ def stages(strategy: str, changes: Sequence[str] = (), *, weight: float = 1.0, r
 
 
 def _check(stage: Stage) -> None:
-    limits = {"epochs": stage.epochs > 0, "rate": stage.rate > 0, "weight": stage.weight >= 0}
-    limits["ramp"] = 0 <= stage.ramp <= 1
+    limits = {
+        "epochs": 0 < stage.epochs < math.inf,
+        "rate": 0 < stage.rate < math.inf,
+        "weight": 0 <= stage.weight < math.inf,
+        "ramp": 0 <= stage.ramp <= 1,
+    }
     for name, holds in limits.items():
         if not holds:
             raise TrashkitError(
