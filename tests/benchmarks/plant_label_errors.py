@@ -78,7 +78,9 @@ def main() -> None:
     subprocess.run([*trashkit, "split", given.out / "noisy.json", "--out", split, "--folds", "3"], check=True)
     words = ["--split", split, "--fold", "all", "--recipe", "tiny", "--set", f"epochs={given.epochs}"]
     words += ["--out", given.out / "run", "--resume"]
-    subprocess.run([*trashkit, "train", "--data", given.out / "noisy.json", "--images", given.images, *words], check=True)
+    subprocess.run(
+        [*trashkit, "train", "--data", given.out / "noisy.json", "--images", given.images, *words], check=True
+    )
 
 
 if __name__ == "__main__":

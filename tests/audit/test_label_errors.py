@@ -1,0 +1,274 @@
+"""Label errors from predictions: planted errors are found, right labels are left alone, proposals mend."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from trashkit.audit import audit
+from trashkit.audit.fix import fix
+from trashkit.audit.label_errors import KINDS, LabelErrors, find_label_errors
+from trashkit.audit.label_odds import logistic, posteriors
+from trashkit.audit.label_scene import Scene, boxes, measure, softmin
+from trashkit.audit.label_seen import seen_in_training
+from trashkit.coco import Coco
+from trashkit.errors import TrashkitError
+from trashkit.masks import label_map
+from trashkit.store import Probabilities, create_store, open_store
+
+SIDE, CLASSES = 96, ("Background", "Bottle", "Can", "Bag")
+IMAGES = 60
+
+
+def ring(x: float, y: float, rx: float, ry: float, corners: int = 24) -> list[float]:
+    turn = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    return np.round(np.stack([x + rx * np.cos(turn), y + ry * np.sin(turn)], 1).ravel(), 1).tolist()
+
+
+def truth(seed: int = 0) -> dict[str, Any]:
+    """Images of four ellipses each, one in every quarter."""
+    rng = np.random.default_rng(seed)
+    images, annotations = [], []
+    for n in range(IMAGES):
+        images.append({"id": 100 + n, "file_name": f"{n}.jpg", "width": SIDE, "height": SIDE})
+        for quarter in range(4):
+            if rng.random() < 0.2:
+                continue
+            x, y = 24 + 48 * (quarter % 2) + rng.uniform(-4, 4), 24 + 48 * (quarter // 2) + rng.uniform(-4, 4)
+            shape = ring(x, y, *rng.uniform(9, 17, 2))
+            record = {"id": len(annotations) + 1, "image_id": 100 + n, "category_id": int(rng.integers(1, 4))}
+            annotations.append({**record, "segmentation": [shape], "area": 300.0, "bbox": [], "iscrowd": 0})
+    categories = [{"id": n, "name": name} for n, name in enumerate(CLASSES) if n]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def predict(right: dict[str, Any], path: Path, *, manifest: dict[str, Any], seed: int = 1) -> Probabilities:
+    """What a fair model makes of the right annotations: blurred, uncertain, sometimes off."""
+    rng = np.random.default_rng(seed)
+    with create_store(
+        path,
+        image_ids=[image["id"] for image in right["images"]],
+        file_names=[image["file_name"] for image in right["images"]],
+        native_sizes=[(SIDE, SIDE)] * len(right["images"]),
+        classes=CLASSES,
+        size=(SIDE, SIDE),
+        manifest=manifest,
+    ) as writer:
+        for n, image in enumerate(right["images"]):
+            mine = [a for a in right["annotations"] if a["image_id"] == image["id"]]
+            labels = label_map([a["segmentation"] for a in mine], [a["category_id"] for a in mine], SIDE, SIDE)
+            planes = np.stack([(labels == c).astype(np.float32) for c in range(4)])
+            noise = rng.normal(0, 1.2, (4, 8, 8)).astype(np.float32)
+            logits = np.stack([
+                cv2.GaussianBlur(plane, (9, 9), 0) * 5 + cv2.resize(field, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+                for plane, field in zip(planes, noise, strict=True)
+            ])  # fmt: skip
+            values = np.exp(logits - logits.max(axis=0))
+            writer.write(n, values / values.sum(axis=0))
+    return open_store(path)
+
+
+def moved(segmentation: list[list[float]], by: float) -> list[list[float]]:
+    return [[value + by * (n % 2 == 0) for n, value in enumerate(one)] for one in segmentation]
+
+
+def empty_quarters(right: dict[str, Any], but: set[int]) -> list[tuple[int, tuple[int, int]]]:
+    """Images and the middle of a quarter that holds nothing."""
+    found = []
+    for image in right["images"]:
+        boxes = [
+            np.reshape(a["segmentation"][0], (-1, 2)) for a in right["annotations"] if a["image_id"] == image["id"]
+        ]
+        taken = {tuple((points.mean(axis=0) > 48).tolist()) for points in boxes}
+        free = [(x, y) for x in (24, 72) for y in (24, 72) if (x > 48, y > 48) not in taken]
+        if free and image["id"] not in but:
+            found.append((image["id"], free[0]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Coco, Probabilities, dict[str, list[int]]]:
+    """A file with five errors of each kind, predictions for what is right, and the rows (images for "drop")."""
+    right = truth()
+    store = predict(right, tmp_path_factory.mktemp("store") / "oof", manifest={"kind": "out-of-fold"})
+    wrong = json.loads(json.dumps(right))
+    annotations = wrong["annotations"]
+    rng = np.random.default_rng(7)
+    order = rng.permutation(len(annotations)).tolist()
+    rows = {"swap": order[:5], "shift": order[5:10], "coarse": order[10:15]}
+    for row in rows["swap"]:
+        annotations[row]["category_id"] = annotations[row]["category_id"] % 3 + 1
+    for row in rows["shift"]:
+        annotations[row]["segmentation"] = moved(annotations[row]["segmentation"], 9)
+    for row in rows["coarse"]:
+        points = np.reshape(annotations[row]["segmentation"][0], (-1, 2))
+        annotations[row]["segmentation"] = [points[::8].ravel().tolist()]
+    used = {annotations[row]["image_id"] for some in rows.values() for row in some}
+    free = [n for n, a in enumerate(annotations) if a["image_id"] not in used]
+    drop = {annotations[row]["image_id"]: row for row in free}
+    gone = dict(list(drop.items())[:5])
+    kept = [a for n, a in enumerate(annotations) if n not in gone.values()]
+    rows = {kind: [kept.index(annotations[row]) for row in some] for kind, some in rows.items()}
+    spurious = []
+    for image, (x, y) in empty_quarters(right, used | set(gone))[:6]:
+        spurious.append(len(kept))
+        shape = {"segmentation": [ring(x, y, 12, 10)], "area": 370.0, "bbox": [], "iscrowd": 0}
+        kept.append({"id": 1000 + image, "image_id": image, "category_id": 2, **shape})
+    wrong["annotations"] = kept
+    return Coco.of(wrong), store, {**rows, "spurious": spurious, "drop": [image - 100 for image in gone]}
+
+
+@pytest.fixture(scope="module")
+def found(planted: tuple[Coco, Probabilities, dict[str, list[int]]]) -> LabelErrors:
+    return find_label_errors(planted[0], [planted[1]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("swap", "wrong-class"), ("shift", "shifted-outline"), ("spurious", "no-object")]
+)
+def test_planted_errors_rank_first(planted: Any, found: LabelErrors, kind: str, name: str) -> None:
+    score = found.probability[:, KINDS.index(name)]
+    first = found.rows[np.argsort(-score)][:8].tolist()
+    assert len(set(planted[2][kind]) & set(first)) >= 4, f"{kind}: {sorted(planted[2][kind])}, ranked {first}"
+
+
+def test_missing_objects_rank_first(planted: Any, found: LabelErrors) -> None:
+    ranked = sorted(found.missing, key=lambda one: -one.probability)
+    first = [found.gallery.pictures[one.picture].image.row for one in ranked[:6]]
+    assert len(set(planted[2]["drop"]) & set(first)) >= 4
+
+
+def test_probabilities_are_about_right(planted: Any, found: LabelErrors) -> None:
+    """As many errors are expected as were planted, within a factor of two; each row's kinds exclude each other."""
+    wrong = {row for kind in ("swap", "shift", "coarse", "spurious") for row in planted[2][kind]}
+    assert len(wrong) / 2 <= found.probability.sum() <= 2 * len(wrong)
+    assert (found.probability >= 0).all() and (found.probability.sum(axis=1) <= 1).all()
+
+
+def test_the_same_input_gives_the_same_result(planted: Any, found: LabelErrors) -> None:
+    again = find_label_errors(planted[0], [planted[1]])
+    np.testing.assert_array_equal(again.probability, found.probability)
+    assert [one.probability for one in again.missing] == [one.probability for one in found.missing]
+
+
+def test_right_labels_are_left_alone(planted: Any) -> None:
+    clean = find_label_errors(Coco.of(truth()), [planted[1]])
+    assert (clean.probability > 0.5).sum() <= 2
+    assert sum(one.probability > 0.5 for one in clean.missing) <= 1
+
+
+def test_fixing_mends_what_was_planted(planted: Any) -> None:
+    coco, store, rows = planted
+    right = {record["id"]: record for record in truth()["annotations"]}
+    result = fix(coco, select=["P"], unsafe=True, predictions=[store.path])
+    relabelled = [edit for edit in result.edits if edit.kind == "relabel"]
+    good = [edit for edit in relabelled if edit.after["category_id"] == right[edit.id]["category_id"]]
+    assert len(good) >= 4
+    deleted = {edit.row for edit in result.edits if edit.kind == "delete"}
+    assert len(deleted & set(rows["spurious"])) >= 2
+    added = [edit.after for edit in result.edits if edit.kind == "add"]
+    assert {record["image_id"] - 100 for record in added} & set(rows["drop"])
+    ids = [record["id"] for record in result.coco.records("annotations")]
+    assert len(ids) == len(set(ids))
+    assert fix(coco, select=["P"], predictions=[store.path]).edits == [], "none of it is safe"
+
+
+def test_findings_carry_their_proposal(planted: Any) -> None:
+    findings = audit(planted[0], predictions=[planted[1].path], select=["P"]).findings
+    by_code = {code: [f for f in findings if f.code == code] for code in ("P001", "P002", "P003")}
+    assert all("category_id" in f.proposal["set"] for f in by_code["P001"])
+    assert all(f.block == "images" and f.proposal["add"][0]["image_id"] == f.image_id for f in by_code["P002"])
+    assert all(f.proposal == {"delete": True} for f in by_code["P003"])
+    scores = [f.score for f in by_code["P001"]]
+    assert scores == sorted(scores, reverse=True) and all(0.3 <= score <= 1 for score in scores)
+    json.dumps([f.proposal for f in findings])
+    assert not [f for f in findings if f.code == "P009"], "out-of-fold predictions are what they should be"
+
+
+def test_damaged_rows_are_passed_over(planted: Any) -> None:
+    coco, store, _ = planted
+    damaged = coco.replace("annotations", append=[
+        {"id": 9001, "image_id": 100, "category_id": 1, "segmentation": [[1, 2]]}, "text",
+        {"id": 9002, "image_id": None, "category_id": 1, "segmentation": []},
+    ])  # fmt: skip
+    result = find_label_errors(damaged, [store])
+    assert result.gallery.left_out == 3 and len(result.rows) == coco.count("annotations")
+
+
+def test_other_files_are_refused(planted: Any, tmp_path: Path) -> None:
+    coco, store, _ = planted
+    renamed = coco.replace("images", {0: {**coco.record("images", 0), "file_name": "other.jpg"}})
+    with pytest.raises(TrashkitError, match=r"other\.jpg"):
+        find_label_errors(renamed, [store])
+    with pytest.raises(TrashkitError, match="both predict"):
+        find_label_errors(coco, [store, store])
+    foreign = Coco.of({**truth(), "images": [{"id": 1, "file_name": "x.jpg", "width": 9, "height": 9}]})
+    with pytest.raises(TrashkitError, match="no image"):
+        find_label_errors(foreign, [store])
+
+
+def test_predictions_of_training_images_are_told(planted: Any, tmp_path: Path) -> None:
+    coco, _, _ = planted
+    run = tmp_path / "run"
+    run.mkdir()
+    identity = {"data": "abc", "training images": [100, 101, 102]}
+    (run / "manifest.json").write_text(json.dumps({"format": "trashkit run", "version": 1, "identity": identity}))
+    manifest = {"runs": [{"run": str(run)}], "data_sha256": "abc"}
+    seen = predict(truth(), tmp_path / "seen", manifest=manifest)
+    assert seen_in_training(seen) == {100, 101, 102}
+    finding = next(f for f in audit(coco, predictions=[seen.path], select=["P009"]).findings)
+    assert "3 of 60" in finding.message
+    unknown = predict(truth(), tmp_path / "unknown", manifest={"runs": [{"run": "gone"}], "data_sha256": "abc"})
+    assert seen_in_training(unknown) is None
+    mixed = predict(truth(), tmp_path / "mixed", manifest={"sources": [{"kind": "out-of-fold"}, manifest]})
+    assert seen_in_training(mixed) == {100, 101, 102}
+
+
+def test_softmin_is_that_of_the_paper() -> None:
+    """Against the formula written out: scores weighted by softmax((1 - s) / T), T = 0.1."""
+    scores = np.random.default_rng(0).random(500)
+    weights = np.exp((1 - scores) / 0.1)
+    assert softmin(scores) == pytest.approx((weights / weights.sum() * scores).sum(), rel=1e-9)
+
+
+def test_means_are_those_of_the_pixels() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.random((4, 20, 30), dtype=np.float32)
+    values /= values.sum(axis=0)
+    owner = np.full((20, 30), -1, np.int32)
+    owner[2:9, 3:12], owner[5:15, 10:22] = 0, 2
+    scene = Scene.of(values, owner, np.array([1, 2, 3]), np.zeros(3))
+    measured = measure(scene)
+    for k in (0, 2):
+        np.testing.assert_allclose(measured.means[k], values[:, owner == k].mean(axis=1), rtol=1e-5)
+    assert np.isnan(measured.features[1]).all() and measured.area[1] == 0
+    assert boxes(owner, 3)[0] == (2, 9, 3, 12) and boxes(owner, 3)[1] == (0, 0, 0, 0)
+    alone = measure(scene, [2])
+    np.testing.assert_array_equal(alone.features[2, :-2], measured.features[2, :-2])
+    assert np.isnan(alone.features[0]).all()
+
+
+def test_logistic_weights_are_those_of_scikit_learn() -> None:
+    sklearn = pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(0)
+    x = np.concatenate([np.ones((300, 1)), rng.normal(size=(300, 4))], axis=1)
+    y = rng.random(300) < 1 / (1 + np.exp(-(x @ [0.3, 1, -2, 0, 0.5])))
+    theirs = sklearn.LogisticRegression(C=1 / 2.0, class_weight="balanced", tol=1e-8, max_iter=1000)
+    theirs.fit(x[:, 1:], y)
+    np.testing.assert_allclose(logistic(x, y, ridge=2.0)[1:], theirs.coef_[0], atol=1e-3)
+
+
+def test_posteriors_find_the_share() -> None:
+    """Two normal distributions, 8 % in the second: the ratio is known, and so is the answer."""
+    rng = np.random.default_rng(0)
+    wrong = rng.random(4000) < 0.08
+    x = rng.normal(np.where(wrong, 3.0, 0.0), 1.0)
+    probability, share = posteriors([3 * x - 4.5])
+    assert share[0] == pytest.approx(0.08, abs=0.02)
+    likely = probability[:, 0] > 0.5
+    assert wrong[likely].mean() == pytest.approx(probability[likely, 0].mean(), abs=0.06)

@@ -1,0 +1,202 @@
+"""Planted label errors found from out-of-fold predictions: trashkit against cleanlab, from the same probabilities.
+
+    python tests/benchmarks/bench_label_errors.py FOLDER... [--limit 60]
+
+Each FOLDER was made by plant_label_errors.py. Annotations: average precision (AP) and precision at k (k = how many were
+planted) of the probability of each kind; for cleanlab, of the share of an annotation's pixels that `find_label_issues`
+marks (stopped after --limit seconds). Images: AP of "this image has any error" for trashkit's probability, its softmin
+and cleanlab's softmin, which has one score for all types of error. Missing objects: regions against planted ones at
+IoU 0.3, missed ones counted. Times are wall clock, memory is the peak of each process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from trashkit import masks
+from trashkit.audit.label_errors import KINDS, LabelErrors, find_label_errors
+from trashkit.coco import read
+from trashkit.store import open_store
+
+KIND_OF = {
+    "swap": "wrong-class",
+    "spurious": "no-object",
+    "shift": "shifted-outline",
+    "coarsen": "coarse-outline",
+    "merge": "merged-objects",
+}
+
+
+def average_precision(wanted: np.ndarray, score: np.ndarray, total: int | None = None) -> float:
+    """Mean precision at each hit, ties in file order; `total` counts hits that are not in the list at all."""
+    ranked = wanted[np.argsort(-score, kind="stable")]
+    hits = np.flatnonzero(ranked)
+    number = int(wanted.sum()) if total is None else total
+    return float(((np.arange(len(hits)) + 1) / (hits + 1)).sum() / number) if number else float("nan")
+
+
+def precision_at(wanted: np.ndarray, score: np.ndarray, k: int) -> float:
+    return float(wanted[np.argsort(-score, kind="stable")[:k]].sum() / k) if k else float("nan")
+
+
+def measured(work: Callable[..., Any], *given: Any, limit: float | None = None) -> tuple[Any, float, float]:
+    """Result (None where `limit` seconds were not enough), seconds and peak MiB of a call in a process of its own."""
+    here, there = multiprocessing.get_context("fork").Pipe(duplex=False)
+
+    def run() -> None:
+        start = time.perf_counter()
+        result = work(*given)
+        seconds = time.perf_counter() - start
+        there.send((result, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    found = here.recv() if here.poll(limit) else (None, limit, float("nan"))
+    process.kill()
+    process.join()
+    return found
+
+
+def ours(folder: Path) -> LabelErrors:
+    return find_label_errors(read(folder / "noisy.json"), [open_store(folder / "run/tiny/oof")])
+
+
+def softmin(folder: Path) -> np.ndarray:
+    from cleanlab.segmentation.rank import get_label_quality_scores
+
+    labels, probabilities = arrays_of(folder)
+    scores, _ = get_label_quality_scores(labels, probabilities, method="softmin", verbose=False)
+    return scores
+
+
+def issues(folder: Path) -> np.ndarray:
+    from cleanlab.segmentation.filter import find_label_issues
+
+    labels, probabilities = arrays_of(folder)
+    return find_label_issues(labels, probabilities, downsample=1, n_jobs=1, verbose=False)
+
+
+def arrays_of(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    from trashkit.audit.label_pictures import open_gallery
+
+    gallery = open_gallery(read(folder / "noisy.json"), [open_store(folder / "run/tiny/oof")])
+    scenes = [gallery.scene(picture) for picture in gallery.pictures]
+    return np.stack([s.given() for s in scenes]).astype(int), np.stack([s.probabilities for s in scenes])
+
+
+def marked_share(found: LabelErrors, marked: np.ndarray) -> np.ndarray:
+    """Share of each annotation's visible pixels that cleanlab marks."""
+    shares = []
+    for n, picture in enumerate(found.gallery.pictures):
+        scene = found.gallery.scene(picture)
+        inside = scene.owner >= 0
+        hits = np.bincount(scene.owner[inside], marked[n][inside], minlength=scene.count)
+        shares.append(hits / np.maximum(scene.areas(), 1))
+    return np.concatenate(shares)
+
+
+def image_shares(marked: np.ndarray) -> np.ndarray:
+    return marked.mean(axis=(1, 2))
+
+
+def dropped(found: LabelErrors, ledger: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, int]:
+    """Which candidate regions are planted drops, their scores, and how many drops there are."""
+    position = {picture.image.id: n for n, picture in enumerate(found.gallery.pictures)}
+    hit = np.zeros(len(found.missing), bool)
+    planted = [entry for entry in ledger if entry["type"] == "drop"]
+    for entry in planted:
+        n = position[entry["image_ids"][0]]
+        image, size = found.gallery.pictures[n].image, found.gallery.pictures[n].store.size
+        gone = masks.mask(entry["detail"]["segmentation"], image.height, image.width).astype(np.uint8)
+        small = masks.resize_nearest(gone, size) > 0
+        best, at = 0.3, -1
+        for k, one in enumerate(found.missing):
+            if one.picture == n:
+                region = one.region.pixels(size)
+                iou = (region & small).sum() / (region | small).sum()
+                best, at = (iou, k) if iou > best else (best, at)
+        if at >= 0:
+            hit[at] = True
+    return hit, np.array([one.probability for one in found.missing]), len(planted)
+
+
+def bench(folder: Path, limit: float) -> None:
+    ledger = json.loads((folder / "planted.json").read_text())
+    found, seconds, memory = measured(ours, folder)
+    theirs, their_seconds, their_memory = measured(softmin, folder)
+    marked, mark_seconds, mark_memory = measured(issues, folder, limit=limit)
+    share = None if marked is None else marked_share(found, marked)
+    print(f"\n{folder.name}: {len(found.gallery.pictures)} images, {len(found.rows)} annotations, {len(ledger)} errors")
+    print(f"{'type':10} {'planted':>7} {'AP':>6} {'P@k':>6}   {'issues AP':>9} {'P@k':>6}   {'chance':>6}")
+    everything = np.zeros(len(found.rows), bool)
+    for kind, name in KIND_OF.items():
+        wanted = np.isin(found.rows, [row for entry in ledger if entry["type"] == kind for row in entry["rows"]])
+        everything |= wanted
+        line(kind, wanted, found.probability[:, KINDS.index(name)], share)
+    line("any", everything, found.probability.sum(axis=1), share)
+    hit, score, total = dropped(found, ledger)
+    print(f"{'drop':10} {total:7} {average_precision(hit, score, total):6.3f} {precision_at(hit, score, total):6.2f}")
+    position = {picture.image.id: n for n, picture in enumerate(found.gallery.pictures)}
+    for kind in (*KIND_OF, "drop", "any"):
+        wrong = np.zeros(len(position), bool)
+        for entry in ledger:
+            if kind in ("any", entry["type"]):
+                wrong[[position[image] for image in entry["image_ids"]]] = True
+        own = by_image(found, kind)
+        rows = {"trashkit": own, "softmin": -found.quality, "cleanlab softmin": -theirs}
+        if marked is not None:
+            rows["cleanlab issues"] = image_shares(marked)
+        text = ", ".join(f"{name} {average_precision(wrong, values):.3f}" for name, values in rows.items())
+        print(f"  images with {kind:9} {int(wrong.sum()):4}: AP {text}, chance {wrong.mean():.3f}")
+    expected, right = found.probability.sum(), everything.sum()
+    print(f"  errors expected by trashkit's probabilities {expected:.0f}, planted {right}")
+    same = np.abs(found.quality - theirs).max()
+    print(f"  softmin differs from cleanlab's by at most {same:.1e}")
+    print(f"  trashkit, everything     {seconds:7.1f} s {memory:7.0f} MiB")
+    print(f"  cleanlab softmin         {their_seconds:7.1f} s {their_memory:7.0f} MiB")
+    ended = f"{mark_seconds:7.1f} s {mark_memory:7.0f} MiB" if marked is not None else f"not done after {limit:.0f} s"
+    print(f"  cleanlab issues          {ended}")
+
+
+def line(kind: str, wanted: np.ndarray, score: np.ndarray, share: np.ndarray | None) -> None:
+    k = int(wanted.sum())
+    text = f"{kind:10} {k:7} {average_precision(wanted, score):6.3f} {precision_at(wanted, score, k):6.2f}"
+    if share is not None:
+        text += f"   {average_precision(wanted, share):9.3f} {precision_at(wanted, share, k):6.2f}"
+    print(f"{text}   {wanted.mean():6.3f}")
+
+
+def by_image(found: LabelErrors, kind: str) -> np.ndarray:
+    """The largest probability of a kind of error in each image; of "any", that there is one."""
+    if kind == "any":
+        return found.image_scores()
+    best = np.zeros(len(found.gallery.pictures))
+    if kind == "drop":
+        np.maximum.at(best, [one.picture for one in found.missing], [one.probability for one in found.missing])
+    else:
+        np.maximum.at(best, found.picture, found.probability[:, KINDS.index(KIND_OF[kind])])
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--limit", type=float, default=60.0)
+    given = parser.parse_args()
+    cv2.setNumThreads(1)
+    for folder in given.folders:
+        bench(folder, given.limit)
+
+
+if __name__ == "__main__":
+    main()
