@@ -48,10 +48,10 @@ def store_runs(stores: Sequence[Probabilities], *, unknown_allowed: bool) -> lis
         if "sources" in manifest:
             for source in manifest["sources"]:
                 walk(source, store)
-        elif "runs" in manifest:
+        elif manifest.get("runs") and all(entry.get("run") for entry in manifest["runs"]):
             for entry in manifest["runs"]:
                 run = read_run(Path(entry["run"]))
-                if sha256(run.checkpoint) != entry["checkpoint_sha256"]:
+                if sha256(run.checkpoint) != entry.get("checkpoint_sha256"):
                     raise TrashkitError(
                         f"{run.path} has other weights by now than those that {store.path} was predicted with",
                         hint="predict again",
