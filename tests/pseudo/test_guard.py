@@ -111,6 +111,11 @@ def test_a_store_of_unknown_models_teaches_without_validation_alone(ok, run, pla
     assert "does not say which runs it comes from" in done.stderr
     assert run(*pseudo(store, out=tmp_path / "out"), "--all-data", "--dry-run").exit_code == 2  # a student like whom?
     ok(*pseudo(store, out=tmp_path / "out"), "--all-data", "--recipe", "tiny", "--dry-run")
+    unlabeled = unlabeled_with(place, ["train/03.png"], tmp_path / "test.json")
+    words = pseudo(store, out=tmp_path / "out", unlabeled=unlabeled)
+    done = run(*words, "--all-data", "--recipe", "tiny", "--dry-run")
+    assert done.exit_code == 2
+    assert "a model of unknown history has seen the labels of 1 of the images" in done.stderr
 
 
 def lineage(place: Path, tmp_path: Path) -> Path:

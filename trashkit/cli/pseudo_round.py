@@ -116,7 +116,7 @@ def look_ahead(asked: Asked) -> Round:
     student = _student(asked, runs)
     start = read_run(asked.start) if asked.start is not None else None
     groups = group_teachers(runs, dataset, all_data=asked.all_data, together=bool(stores))
-    photos = Photos((asked.images, asked.unlabeled_images))
+    photos = Photos((asked.images,))
     work = []
     for group in groups:
         steps = steps_of(group, asked.stages, student, asked.out, start)

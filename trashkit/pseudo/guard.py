@@ -60,7 +60,7 @@ def seen_by(run: Run, photos: Photos) -> Seen:
     _collect(run, photos, found)
     for names in found.values():
         labels.update(names)
-    folder = Path(str(run.manifest["inputs"]["images"]))
+    folder = Path(str(run.manifest.get("inputs", {}).get("images", ".")))
     return Seen(labels, photos.keys(folder, files_of(run, "validation")))
 
 

@@ -11,7 +11,7 @@ from trashkit.coco import Dataset, Image
 from trashkit.config import TrainConfig
 from trashkit.errors import TrashkitError
 from trashkit.files import sha256
-from trashkit.pseudo.guard import Photos, check, files_of, named, seen_by
+from trashkit.pseudo.guard import Photos, Seen, check, files_of, named, seen_by
 from trashkit.pseudo.stages import Stage, stage_config
 from trashkit.run import Run, read_run
 from trashkit.store import Probabilities
@@ -126,11 +126,14 @@ def check_group(
 
     starts: runs that weights are taken from, beside the teachers.
     """
+    annotated = [image.file_name for image in group.train]
+    # A store whose models nobody knows may have seen all of them.
+    stranger = [] if group.teachers else [("a model of unknown history", Seen(photos.keys(folders[0], annotated), {}))]
     people = {run.path.resolve(): run for run in (*group.teachers, *starts)}
     check(
         photos.keys(folders[1], [image.file_name for image in unlabeled]),
         photos.keys(folders[0], [image.file_name for image in group.val]),
-        [(str(run.path), seen_by(run, photos)) for run in people.values()],
+        [*stranger, *((str(run.path), seen_by(run, photos)) for run in people.values())],
         where=group.where,
     )
 
