@@ -99,9 +99,10 @@ def _worst(findings: Sequence[Finding]) -> list[Finding]:
     chosen: list[Finding] = []
     for code in sorted(by_code, key=lambda code: (by_code[code][0].severity.rank, code)):
         # Of a group, such as photos of one scene, the first stands for all.
-        groups = {_group(finding): finding for finding in reversed(by_code[code])}
-        ordered = sorted(reversed(groups.values()), key=_badness)
-        chosen += ordered[:PER_CODE]
+        groups: dict[object, Finding] = {}
+        for finding in by_code[code]:
+            groups.setdefault(_group(finding), finding)
+        chosen += sorted(groups.values(), key=_badness)[:PER_CODE]
     return chosen
 
 

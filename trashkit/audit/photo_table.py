@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -165,6 +164,7 @@ def _meant(folder: Path, name: str) -> str | None:
 def _names_in(folder: str) -> dict[str, str]:
     """Names in a folder by their lower-case form."""
     try:
-        return {name.casefold(): name for name in sorted(os.listdir(folder), reverse=True)}
+        names = sorted((found.name for found in Path(folder).iterdir()), reverse=True)
+        return {name.casefold(): name for name in names}
     except OSError:
         return {}

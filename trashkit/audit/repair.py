@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 from typing import Any
 
@@ -225,7 +226,8 @@ def area_of(segmentation: Any, height: int, width: int) -> float | None:
     if isinstance(segmentation, dict):
         return float(pycoco.area(rle(segmentation, height, width)))
     polygons = [_valid(Polygon(_points(ring))) for ring in segmentation]
-    return float(shapely.union_all(polygons).area) if len(polygons) > 1 else float(polygons[0].area)
+    # Pair by pair: GEOS's union of many at once was seen to lose a sliver of 3 px² where rings nearly share an edge.
+    return float(reduce(shapely.union, polygons).area)
 
 
 def box_of(segmentation: Any, height: int, width: int) -> list[float] | None:
