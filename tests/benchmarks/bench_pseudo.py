@@ -112,7 +112,7 @@ def rows_of(case: Case) -> dict[str, tuple[float, int]]:
     longer = case.plain("longer", 2 * epochs)
     found["none, trained as long"] = (case.score(longer), case.seen(longer))
     on = case.plain("continued", epochs, f"model.weights={teacher}", f"optimiser.lr={lr}")
-    found["none, continued"] = (case.score(on), first + case.seen(on))
+    found["none, teacher continued"] = (case.score(on), first + case.seen(on))
     for strategy in STRATEGIES:
         for rule in case.options.rules:
             out = case.pseudo(strategy, rule)
