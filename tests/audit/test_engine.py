@@ -308,3 +308,16 @@ def test_gate() -> None:
     result = audit(Coco.of({"images": [], "annotations": [], "categories": [{"id": 0, "name": "a"}]}))
     assert [f.severity for f in result.findings] == [Severity.WARNING]
     assert not result.fails("error") and result.fails("warning") and not result.fails("never")
+
+
+def test_keys_given_twice_are_found_at_the_top_and_inside_what_no_other_check_reads(tmp_path: Path) -> None:
+    text = json.dumps(clean_file())
+    text = text.replace('"description": "an example"', '"year": 1, "year": 2')
+    text = text.replace('"name": "CC BY 4.0"', '"name": "a", "name": "b"')
+    path = tmp_path / "twice.json"
+    path.write_text(text[:-1] + ', "annotations": []}')
+    messages = [f.message for f in audit(read(path), select=["S002"]).findings]
+    assert [word in " ".join(messages) for word in ('"info"', '"licenses"[0]', 'top-level key "annotations"')] == [
+        True
+    ] * 3
+    assert len(messages) == 3

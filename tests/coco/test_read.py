@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trashkit.coco import read
+from trashkit.audit.fix import fix
+from trashkit.coco import read, read_dataset, write
+from trashkit.coco.edits import apply
 from trashkit.errors import TrashkitError
 
 SMALL = '{"info": {"a": 1}, "images": [{"id": 1}, {"id": 2}], "annotations": [], "categories": []}'
@@ -137,3 +139,24 @@ def test_published_files_are_read_as_json_reads_them(real_data):
         value = json.loads(path.read_text())
         coco = read(path)
         assert {name: coco.top(name) for name in coco.items} == value
+
+
+@pytest.mark.parametrize("extra", ["", ', "x": NaN'], ids=["strict", "with NaN"])
+def test_a_top_level_name_given_twice_is_known_and_nothing_is_written_from_it(tmp_path, extra):
+    path = written(tmp_path, '{"annotations": [{"id": 1}], "images": [], "annotations": []' + extra + "}")
+    coco = read(path)
+    assert coco.repeated == ("annotations",)
+    for refused in (
+        lambda: read_dataset(path),
+        lambda: apply(coco, []),
+        lambda: write(coco.replace("images", append=[{"id": 5}]), tmp_path / "out.json"),
+        lambda: fix(coco),
+    ):
+        with pytest.raises(TrashkitError, match='top-level key "annotations" more than once'):
+            refused()
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_escaped_quotation_marks_are_no_repetition(tmp_path):
+    text = r'{"a\"b": "c\"", "\u0022x": ["\u0022", "\""], "y": {"\"": 1}}'
+    assert read(written(tmp_path, text)).repeated == ()

@@ -81,6 +81,7 @@ def fix(
     speak of the file as it came. Audits again after fixing, until nothing is left that a fix would change, so fixing
     the result changes nothing.
     """
+    coco.refuse_repeated()
     wanted = [check for check in chosen(select, ignore) if check.name in FIXERS]
     if not any(check.on != "photos" or images is not None for check in wanted):
         return FixResult(coco, [], 0, 0)

@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from trashkit.errors import TrashkitError
+
 Rows = tuple[msgspec.Raw, ...]
 
 
@@ -48,6 +50,8 @@ class Coco:
     items: top-level names in file order. A list is a tuple of rows, each its JSON text; anything else is one JSON text.
     path: where it was read from, None when it was made in memory.
     source: the bytes it was read from, None after a change.
+    repeated: top-level names that the file gives more than once. `items` has the last value of each, so that the others
+    would be lost in whatever is written from it: see `refuse_repeated`.
 
     Nothing is dropped, renumbered or reformatted: a row that no `replace` names is written as it was read.
     """
@@ -55,6 +59,17 @@ class Coco:
     items: Mapping[str, Rows | msgspec.Raw]
     path: Path | None = None
     source: bytes | None = field(default=None, repr=False)
+    repeated: tuple[str, ...] = ()
+
+    def refuse_repeated(self) -> None:
+        """Raise TrashkitError where a top-level name stands in the file twice: nobody knows which value is meant."""
+        if self.repeated:
+            names = ", ".join(json.dumps(name) for name in self.repeated)
+            raise TrashkitError(
+                f"{self.path or 'the file'} gives the top-level key {names} more than once, and all but the last would "
+                "be lost",
+                hint="decide by hand which list is meant, and remove or join the others",
+            )
 
     @classmethod
     def of(cls, value: Mapping[str, Any], path: Path | None = None) -> Coco:
@@ -144,13 +159,13 @@ class Coco:
             for row, raw in enumerate(rows)
             if row not in changes or changes[row] is not None
         ) + tuple(encode(record) for record in append)
-        return Coco({**self.items, block: new}, self.path)
+        return Coco({**self.items, block: new}, self.path, repeated=self.repeated)
 
     def keep(self, block: str, rows: Iterable[int]) -> Coco:
         """A new Coco with only these rows of one block, in file order."""
         wanted = set(rows)
         kept = tuple(raw for row, raw in enumerate(self.rows(block)) if row in wanted)
-        return Coco({**self.items, block: kept}, self.path)
+        return Coco({**self.items, block: kept}, self.path, repeated=self.repeated)
 
     def subset(self, image_rows: Iterable[int]) -> Coco:
         """A new Coco with only these images and whatever refers to them by ``image_id``; ids untouched.

@@ -116,6 +116,7 @@ def apply(coco: Coco, edits: Iterable[Edit]) -> Coco:
     than the log's source, a row that has moved is found by its fingerprint. Decisions change nothing.
     Raises TrashkitError, naming the first row that does not match and counting the others: then nothing is done.
     """
+    coco.refuse_repeated()
     finder = _Finder(coco)
     blocks: dict[str, _Block] = {}
     problems: list[str] = []
@@ -143,7 +144,8 @@ def apply(coco: Coco, edits: Iterable[Edit]) -> Coco:
         )
     if not blocks:
         return coco
-    return Coco({**coco.items, **{name: block.result() for name, block in blocks.items()}}, coco.path)
+    changed = {name: block.result() for name, block in blocks.items()}
+    return Coco({**coco.items, **changed}, coco.path)
 
 
 def _already_there(coco: Coco, block: _Block) -> list[str]:

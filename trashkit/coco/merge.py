@@ -25,6 +25,8 @@ def merge(files: Sequence[Coco], *, prefixes: Sequence[str] | None = None) -> Co
     images: list[Any] = []
     annotations: list[Any] = []
     fresh = {block: _fresh_ids() for block in ("images", "annotations", "categories")}
+    for coco in files:
+        coco.refuse_repeated()
     for coco, prefix in zip(files, prefixes, strict=True):
         category_ids: dict[Any, Any] = {}
         for record in _objects(coco, "categories"):

@@ -126,6 +126,7 @@ def read_dataset(source: Path | str | Coco, *, classes: str | Path | None = None
     Duplicate annotation ids, licences and invalid rings do not stop it.
     """
     coco = source if isinstance(source, Coco) else read(source)
+    coco.refuse_repeated()
     problems = _Problems(str(coco.path or "the annotations"))
     for block in ("images", "categories", "annotations") if labels else ("images",):
         if block not in coco.blocks():

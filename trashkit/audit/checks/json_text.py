@@ -9,11 +9,9 @@ from typing import Any
 import msgspec
 
 from trashkit.audit.registry import Hit, check
-from trashkit.audit.rows import shown
+from trashkit.audit.rows import RowProblem, shown, text_problems
 from trashkit.audit.table import Table
 from trashkit.finding import Severity
-
-_LARGEST_EXACT = 64 << 20
 
 
 def _of_kind(table: Table, kind: str) -> Iterator[Hit]:
@@ -70,39 +68,23 @@ def duplicate_key(table: Table) -> Iterator[Hit]:
     Cure: decide by hand which value is meant, and remove the other.
     """
     yield from _of_kind(table, "duplicate-key")
-    if not _top_level_adds_up(table):
-        names = _repeated_top_level(table)
-        which = f": {', '.join(map(shown, names))}" if names else ""
-        yield Hit(None, f"the file gives a top-level key more than once{which}; the last was taken", block="file")
+    for problem in nested_keys(table):
+        yield Hit(None, problem, block="file")
+    if table.coco.repeated:
+        names = ", ".join(map(shown, table.coco.repeated))
+        yield Hit(None, f"the file gives the top-level key {names} more than once; the last was taken", block="file")
 
 
-def _top_level_adds_up(table: Table) -> bool:
-    """Whether the quotation marks of all that was read are all that the file has."""
-    source = table.coco.source
-    if source is None:
-        return True
-    seen = 0
+def nested_keys(table: Table) -> Iterator[str]:
+    """Keys given twice in values and rows that no other check reads: info, licences, blocks that are not COCO's own."""
     for name, item in table.coco.items.items():
-        seen += 2 + name.count('"')
-        for raw in (item,) if isinstance(item, msgspec.Raw) else item:
-            seen += bytes(raw).count(b'"')
-    return seen == source.count(b'"')
-
-
-def _repeated_top_level(table: Table) -> list[str]:
-    source = table.coco.source
-    if source is None or len(source) > _LARGEST_EXACT:
-        return []
-    last: list[list[str]] = []
-
-    def pairs(items: list[tuple[str, Any]]) -> None:
-        last[:] = [[key for key, _ in items]]
-
-    try:
-        json.loads(source, object_pairs_hook=pairs)
-    except (ValueError, RecursionError):
-        return []
-    return sorted({key for key in last[0] if last[0].count(key) > 1})
+        if name in ("images", "annotations", "categories") and not isinstance(item, msgspec.Raw):
+            continue
+        for row, raw in enumerate((item,) if isinstance(item, msgspec.Raw) else item):
+            problems: list[RowProblem] = []
+            text_problems(name, row, raw, problems)
+            place = shown(name) if isinstance(item, msgspec.Raw) else f"{shown(name)}[{row}]"
+            yield from (f"in {place}, {problem.message}" for problem in problems)
 
 
 def _no_images(coco: dict[str, Any]) -> None:
