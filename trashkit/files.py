@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from trashkit.errors import TrashkitError
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """Raise unless `path` is free or may be overwritten, and its parent is (or can become) a folder."""
     if path.exists() and not overwrite:
-        raise TrashkitError(f"{path} exists already", hint="choose another --out, or add --overwrite")
+        raise TrashkitError(f"{path} exists already", hint="choose another name, or add --overwrite")
     for parent in path.parents:
         if parent.exists():
             if not parent.is_dir():
@@ -23,6 +23,25 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
             if not os.access(parent, os.W_OK):
                 raise TrashkitError(f"the folder {parent} cannot be written to", hint="choose another --out")
             break
+
+
+def refuse_inputs(out: Path, inputs: Iterable[Path | str | None]) -> None:
+    """Raise where writing `out` would destroy something that was given to read.
+
+    That is an input itself, also through another spelling or a link, or a folder that an input lies in (a written
+    folder replaces the one that was there). None among the inputs is skipped; so are names that do not exist.
+    """
+    where = Path(out).resolve()
+    for given in inputs:
+        if given is None:
+            continue
+        path = Path(given)
+        real = path.resolve()
+        # samefile also sees hard links and file systems that ignore case.
+        if where == real or (out.exists() and path.exists() and out.samefile(path)):
+            raise TrashkitError(f"{out} is an input and would be overwritten", hint="choose another name")
+        if path.exists() and where in real.parents:
+            raise TrashkitError(f"{out} holds the input {path} and would be overwritten", hint="choose another name")
 
 
 def _remove(path: Path) -> None:

@@ -205,6 +205,16 @@ def test_the_page_stands_alone(ledger: Path, tmp_path: Path) -> None:
     assert run("leaderboard", "plot", "--ledger", ledger, "--html", out).exit_code == 2
 
 
+def test_the_page_never_replaces_what_it_was_made_from(ledger: Path) -> None:
+    held = ledger.read_bytes()
+    for out in (ledger, ledger.parent / "." / ledger.name, ledger.with_name("leaderboard.evidence")):
+        done = run("leaderboard", "plot", "--ledger", ledger, "--html", out, "--overwrite")
+        assert done.exit_code == 2
+        assert "would be overwritten" in done.stderr
+    assert ledger.read_bytes() == held
+    assert run("leaderboard", "proxy", "--ledger", ledger).exit_code == 0
+
+
 def test_a_run_folder_brings_its_own_out_of_fold_stores(folder: Path, tmp_path: Path) -> None:
     data = read_dataset(folder / "train.json", classes="own")
     oof = tmp_path / "run" / "oof"

@@ -86,3 +86,24 @@ def test_mistakes_end_with_two_and_write_nothing(
     assert done.exit_code == 2
     assert message in done.stderr
     assert not (tmp_path / "split.json").exists()
+
+
+def test_no_output_replaces_an_input(annotations: Path, tmp_path: Path) -> None:
+    split = tmp_path / "made" / "split.json"
+    assert run("split", annotations, "--out", split, "--folds", 2, "--trials", 50_000).exit_code == 0
+    link = tmp_path / "link.json"
+    link.symlink_to(annotations)
+    held = {path: path.read_bytes() for path in (annotations, split)}
+    for words in (
+        ["split", annotations, "--out", annotations],
+        ["split", annotations, "--out", link],
+        ["split", link, "--out", annotations],
+        ["split", annotations, "--groups", f"file:{split}", "--out", split],
+        ["split", "show", split, "--html", split],
+        ["split", "show", split, "--data", annotations, "--html", annotations],
+        ["split", "export", split, "--data", annotations, "--out", split.parent],
+    ):
+        done = run(*words, "--overwrite")
+        assert done.exit_code == 2, words
+        assert "would be overwritten" in done.stderr
+        assert {path: path.read_bytes() for path in held} == held

@@ -232,9 +232,12 @@ def plot(
 
       trashkit leaderboard plot --html leaderboard.html
     """
-    from trashkit.files import write_text
+    from trashkit.files import refuse_existing, refuse_inputs, write_text
+    from trashkit.leaderboard.evidence import evidence_folder
     from trashkit.leaderboard.page import ledger_page
 
+    refuse_inputs(out, [ledger, evidence_folder(ledger), split])
+    refuse_existing(out, overwrite=overwrite)
     found = _read(ledger)
     lines: list[str] = []
     if any(entry.validation.get("evidence") for entry in found.entries):

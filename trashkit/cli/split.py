@@ -87,12 +87,14 @@ def search(
     """
     from trashkit.coco import read_dataset
     from trashkit.errors import TrashkitError
-    from trashkit.files import refuse_existing
+    from trashkit.files import refuse_existing, refuse_inputs
     from trashkit.split.files import Split, write_split
     from trashkit.split.make import make_split
     from trashkit.split.peers import compare_peers as measure
     from trashkit.split.search import DEFAULT_TRIALS
 
+    group_files = [rule.removeprefix("file:") for rule in groups or () if rule.startswith("file:")]
+    refuse_inputs(out, [annotations, images, test, test_images, classes, *group_files])
     refuse_existing(out, overwrite=overwrite)
     if test is not None and images is None:
         raise TrashkitError("--test needs the photos", hint="add --images DIR (and --test-images DIR)")
@@ -269,8 +271,10 @@ def export(
       trashkit split export split.json --data train.json --out folds
     """
     from trashkit.coco import read_dataset
+    from trashkit.files import refuse_inputs
     from trashkit.split.files import export_folds, read_split
 
+    refuse_inputs(out, [split, data])
     dataset = read_dataset(data)
     written = export_folds(read_split(split, dataset), dataset, out, overwrite=overwrite)
     show(
@@ -302,11 +306,13 @@ def show_split(
     """
     from trashkit.coco import read_dataset
     from trashkit.errors import TrashkitError
-    from trashkit.files import write_text
+    from trashkit.files import refuse_inputs, write_text
     from trashkit.split.check import check_split
     from trashkit.split.files import load_split, read_split
     from trashkit.split.page import class_rows, criteria_rows, split_page
 
+    if html is not None:
+        refuse_inputs(html, [split, data])
     if data is not None:
         dataset = read_dataset(data)
         quality = check_split(read_split(split, dataset), dataset).quality[0]
