@@ -131,8 +131,11 @@ def closest(name: str, choices: Iterable[str]) -> list[str]:
     matcher = difflib.SequenceMatcher(b=name)
 
     def likeness(choice: str) -> float:
-        matcher.set_seq1(choice)
-        return -matcher.ratio()
+        ratios = []
+        for part in {choice, choice.rpartition(".")[2]}:  # "lr" means "optimiser.lr"
+            matcher.set_seq1(part)
+            ratios.append(matcher.ratio())
+        return -max(ratios)
 
     return sorted(choices, key=lambda choice: (likeness(choice), choice))
 

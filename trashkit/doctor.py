@@ -294,7 +294,7 @@ def _network(offline: bool) -> Iterator[Check]:
         elif reachable(host):
             yield Check("network", host, "ok", what)
         else:
-            hint = "offline: train with --set encoder=tu-tf_efficientnet_lite0, whose weights come as a package"
+            hint = "offline: train with --set model.encoder=tu-tf_efficientnet_lite0, whose weights come as a package"
             yield Check("network", host, "missing", f"does not answer ({what})", hint)
 
 

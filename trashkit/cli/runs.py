@@ -19,7 +19,7 @@ def runs(
 ) -> None:
     """List runs, best validation mIoU first.
 
-    mIoU figures of different folds or validation images are not strictly comparable.
+    mIoU figures of different data sets, folds or validation images do not compare: look at the column "data".
 
     Examples:
 
@@ -43,6 +43,7 @@ def runs(
             "wanted_epochs": run.wanted,
             "seconds": run.manifest.get("seconds"),
             "started": run.manifest.get("started"),
+            "data": Path(str((run.manifest.get("inputs") or {}).get("data", ""))).name,
         }
         for run in found
     ]
@@ -50,6 +51,7 @@ def runs(
         [
             r["path"],
             r["miou"],
+            r["data"],
             r["recipe"],
             r["fold"],
             f"{r['epochs']}/{r['wanted_epochs']}",
@@ -58,7 +60,7 @@ def runs(
         ]
         for r in result
     ]
-    columns = ["run", "validation mIoU", "recipe", "fold", "epochs", "status", "started"]
+    columns = ["run", "validation mIoU", "data", "recipe", "fold", "epochs", "status", "started"]
     human = table(columns, rows) if rows else f"no run in or below {folder}"
     best = next((run.path for run in found if run.status == "complete"), None)
     next_ = command("predict", best, "PHOTO.jpg", "--overlay", "overlays") if best else ""

@@ -142,7 +142,7 @@ def check(
             checked = check_submission(csv, dataset, profile=profile, train=training, against=against, progress=report)
     human: list[Any] = [f"{csv}: {checked.rows} rows for {checked.images} images"]
     if checked.failures:
-        human += [f"{len(checked.failures)} failures", _problems(checked.failures)]
+        human += [f"{len(checked.failures)} failure{'s' * (len(checked.failures) != 1)}", _problems(checked.failures)]
     else:
         human.append("nothing fails")
     show(_plain(checked, csv), json=json, human=[*human, *_warnings(checked)])
@@ -394,4 +394,4 @@ def _problems(problems: Sequence[Problem]) -> Any:
 def _warnings(report: Report) -> list[Any]:
     if not report.warnings:
         return []
-    return [f"{len(report.warnings)} warnings", _problems(report.warnings)]
+    return [f"{len(report.warnings)} warning{'s' * (len(report.warnings) != 1)}", _problems(report.warnings)]

@@ -209,11 +209,16 @@ def _show_runs(jobs: list[Job], runs: list[Run], dataset: Dataset, images: Path,
             "scores": run.scores,
             "epochs": run.epochs,
             "seconds": run.manifest.get("seconds"),
+            "checkpoint": run.checkpoint.stem,
         }
         for job, run in zip(jobs, runs, strict=True)
     ]
-    rows = [[r["path"], r["recipe"], r["fold"], r["miou"], r["epochs"], f"{r['seconds']:.0f} s"] for r in result]
-    human: list[Any] = [table(["run", "recipe", "fold", "validation mIoU", "epochs", "time"], rows)]
+    rows = [
+        [r["path"], r["recipe"], r["fold"], r["miou"], r["checkpoint"], r["epochs"], f"{r['seconds']:.0f} s"]
+        for r in result
+    ]
+    columns = ["run", "recipe", "fold", "validation mIoU", "checkpoint used", "epochs", "time"]
+    human: list[Any] = [table(columns, rows)]
     if len(runs) == 1 and runs[0].scores:
         iou = runs[0].scores["iou"]
         human.append(table(["class", "IoU"], [[name, value] for name, value in iou.items()]))

@@ -104,6 +104,7 @@ def tell(out: Path, *, full: bool, seed: int, say: Say) -> Story:
     """
     size = FULL if full else QUICK
     prepare(out)
+    say(f"All of this happens in {out}.")
     teller = _Teller(out, say)
     _annotations(teller, size, seed)
     _model(teller, size, seed, full=full)

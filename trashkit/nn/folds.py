@@ -94,7 +94,8 @@ class Plan:
 
 
 def look_ahead(jobs: Sequence[Job], dataset: Dataset, folder: Path, *, device: str = "auto") -> list[Plan]:
-    """Check settings, photos' headers and networks without training or writing anything."""
+    """Check settings, labels, photos' headers and networks without training or writing anything."""
+    _refuse_unlabelled(jobs, dataset)
     engine = start_accelerator(device, "off")
     check_photos(_used(jobs), folder)
     plans = []
@@ -103,6 +104,15 @@ def look_ahead(jobs: Sequence[Job], dataset: Dataset, folder: Path, *, device: s
         config, choices = automatic(job.config, device=engine.device, processes=processes, images=len(job.train))
         plans.append(Plan(job, config, tuple(choices), parameter_count(run_spec(config, dataset))))
     return plans
+
+
+def _refuse_unlabelled(jobs: Sequence[Job], dataset: Dataset) -> None:
+    for job in jobs:
+        if not any(dataset.annotations_of(image.row) for image in job.train):
+            raise TrashkitError(
+                f"none of the {len(job.train)} images to train on has an annotation",
+                hint="name a COCO file with labels by --data; test.json has none",
+            )
 
 
 def _used(jobs: Sequence[Job]) -> list[Image]:
@@ -134,6 +144,7 @@ def train_jobs(
         progress = silent
     _refuse(jobs, out, resume=resume, overwrite=overwrite)
     engine.wait_for_everyone()
+    _refuse_unlabelled(jobs, dataset)
     images = _used(jobs)
     check_photos(images, folder)
     content = content_hash(dataset, images, folder, progress)

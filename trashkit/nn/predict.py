@@ -198,11 +198,18 @@ def predict_dataset(
 
 
 def check_photos(images: Sequence[Image], folder: Path) -> None:
-    """Raise TrashkitError for the first photo that is missing, is no photo, or would leave its folder."""
+    """Raise TrashkitError for the first photo that is missing, is no photo, would leave its folder, or has a size that
+    is not the data set's, as stored or turned by EXIF: labels and predictions would lie elsewhere on it."""
     if not folder.is_dir():
         raise TrashkitError(f"the photo folder {folder} does not exist", hint="check --images")
     for image in images:
-        photos.photo_info(photos.photo_path(folder, image.file_name))
+        path = photos.photo_path(folder, image.file_name)
+        info = photos.photo_info(path)
+        if (image.width, image.height) not in ((info.width, info.height), info.turned_size):
+            raise TrashkitError(
+                f"the photo {path} is {info.width}x{info.height}, and the data set says {image.width}x{image.height}",
+                hint="use the photos that were annotated; `trashkit audit ANN.json --images DIR` lists all such photos",
+            )
 
 
 def _predict_batch(

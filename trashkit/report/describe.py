@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from trashkit.report.overlay import class_shares, overlay, with_legend
 from trashkit.report.regions import drop_small, regions
 
 Pixels = NDArray[np.uint8]
+T = TypeVar("T")
 Predict = Callable[[Pixels], tuple[Pixels, NDArray[np.float32]]]
 """From a photo RGB uint8 [H, W, 3] to its label map uint8 [H, W] and confidence float32 [H, W]."""
 
@@ -47,9 +48,17 @@ def photos_in(paths: Sequence[Path]) -> list[Path]:
                 raise TrashkitError(f"{path} is neither a run nor a folder with photos", hint="name a run folder first")
             found += inside
         else:
-            photos.photo_info(path)
+            _photo(photos.photo_info, path)
             found.append(path)
     return found
+
+
+def _photo(look: Callable[[Path], T], path: Path) -> T:
+    """What `look` sees; its error with a cure that fits photos which no annotation file lists."""
+    try:
+        return look(path)
+    except TrashkitError as error:
+        raise TrashkitError(error.message, hint="name photos that can be read, and leave this one out") from error
 
 
 def describe(
@@ -79,7 +88,7 @@ def describe(
         described: list[Described] = []
         for n, (path, name) in enumerate(zip(paths, names, strict=True)):
             progress("photos", n, len(paths))
-            photo = photos.read_photo(path)
+            photo = _photo(photos.read_photo, path)
             height, width = photo.shape[:2]
             label_map, confidence = predict(photo)
             label_map = drop_small(label_map, round(smallest * label_map.size))
