@@ -6,6 +6,7 @@ import copy
 import json
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from trashkit.audit.example import clean_file, octagon
@@ -107,3 +108,20 @@ def test_a_rejected_fix_is_respected(ann, tmp_path):
     write_log("review.jsonl", [decide(read(ann), "reject", "annotations", 3, reason="G022", author="anna")])
     summary = json.loads(trashkit("fix", ann, "--diff", "--json", "--respect", "review.jsonl").stdout)["summary"]
     assert summary == {"edits": 1, "kept_back": 1, "rejected": 1}
+
+
+def test_a_wrong_photo_folder_empties_nothing_and_the_right_one_is_named(ann, tmp_path):
+    value = json.loads(ann.read_text())
+    (tmp_path / "photos").mkdir()
+    for image in value["images"]:
+        image["file_name"] = "photos/" + image["file_name"]
+        Image.new("RGB", (640, 480)).save(tmp_path / image["file_name"])
+    ann.write_text(json.dumps(value))
+    result = trashkit("fix", ann, "--unsafe", "--images", "photos", "--out", "fixed.json", code=2)
+    assert "12 of 12 photos are not in photos" in result.stderr and "give --images ." in result.stderr
+    assert not (tmp_path / "fixed.json").exists()
+    result = runner.invoke(app, ["audit", str(ann), "--images", "photos", "--select", "I"])
+    assert result.stderr.count("give --images .") == 1
+    (tmp_path / "photos" / "photo_01.jpg").unlink()
+    trashkit("fix", ann, "--unsafe", "--select", "I", "--images", ".", "--out", "fixed.json")
+    assert len(json.loads((tmp_path / "fixed.json").read_text())["images"]) == 11

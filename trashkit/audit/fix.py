@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trashkit.audit.engine import audit
 from trashkit.audit.fixers import FIXERS, MISPLACED, STAGES
+from trashkit.audit.photo_folder import refuse_wrong_folder
 from trashkit.audit.registry import checks, chosen
 from trashkit.audit.settings import Settings
 from trashkit.audit.workbench import Workbench
@@ -79,12 +80,14 @@ def fix(
     (the test set), as `audit` takes them: with `unsafe`, images whose photo is missing, damaged or leaked are deleted
     with all that refers to them. predictions: stores whose label errors are mended too, with `unsafe`; once, since they
     speak of the file as it came. Audits again after fixing, until nothing is left that a fix would change, so fixing
-    the result changes nothing.
+    the result changes nothing. Raises TrashkitError where `images` lacks most of the photos and they would be deleted.
     """
     coco.refuse_repeated()
     wanted = [check for check in chosen(select, ignore) if check.name in FIXERS]
     if not any(check.on != "photos" or images is not None for check in wanted):
         return FixResult(coco, [], 0, 0)
+    if unsafe and images is not None and any(check.name == "missing-photo" for check in wanted):
+        refuse_wrong_folder(coco, images)
     guards = [check.code for check in checks().values() if check.name in MISPLACED]
     bench = Workbench(coco, unsafe=unsafe, settings=settings)
     spared = _rejections(coco, decisions)

@@ -133,9 +133,19 @@ def audit(
     result = _accepted(result, settings, None if write_baseline else baseline)
     if html is not None:
         _write_page(coco, result, html, images, other, overwrite)
+    if images is not None:
+        _note_wrong_folder(coco, images)
     _report(coco, result, annotations, html, format, json)
     if result.fails("never" if write_baseline else fail_on.value):
         raise typer.Exit(1)
+
+
+def _note_wrong_folder(coco: Coco, images: Path) -> None:
+    from trashkit.audit.photo_folder import wrong_folder
+
+    missing, number, hint = wrong_folder(coco, images)
+    if number and missing == number:
+        warn(f"none of the {number} photos is in {images}; {hint}")
 
 
 def _codes(options: list[str] | None) -> list[str]:
