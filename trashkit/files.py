@@ -81,8 +81,8 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
 
 
 def write_text(path: Path, text: str, *, overwrite: bool = False) -> None:
-    """Write a UTF-8 file whole or not at all."""
-    write_bytes(path, text.encode(), overwrite=overwrite)
+    """Write a UTF-8 file whole or not at all; lone surrogates, which UTF-8 does not have, escaped as in JSON."""
+    write_bytes(path, text.encode(errors="backslashreplace"), overwrite=overwrite)
 
 
 def sha256(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,30 @@ def test_the_other_file_is_searched_for_the_same_names(broken: Path, tmp_path: P
     (tmp_path / "test.json").write_text(json.dumps(other))
     result = run(broken, "--against", "test.json", "--select", "S036", "--json")
     assert [f["row"] for f in findings(result)] == [0, 1]
+
+
+@pytest.mark.parametrize("way", [[], ["--format", "github"], ["--json"], ["--html", "page.html"], ["--baseline", "b"]])
+def test_no_text_of_the_file_steers_the_terminal_or_stops_the_audit(
+    way: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    coco = clean_file()
+    coco["images"][0]["file_name"] = coco["images"][1]["file_name"] = "\ud800\x1b[2J\x9b31m\u202e.jpg"
+    coco["categories"][1]["name"] = "\x1b]0;title\x07\ud801"
+    coco["annotations"][0]["id"] = "\x1b[31m\n::error::forged"
+    coco["annotations"][0]["area"] = coco["images"][1]["width"] = 1
+    Path("ann.json").write_text(json.dumps(coco))
+    if "--baseline" in way:
+        assert run("ann.json", *way, "--write-baseline").exit_code == 0
+    result = run("ann.json", *way)
+    assert result.exit_code == (0 if "--baseline" in way else 1), result.output
+    assert not set(result.stdout + result.stderr) & {"\x1b", "\x9b", "\x07", "\u202e"} or way == ["--json"]
+    assert not re.search("^::error::forged", result.stdout, re.MULTILINE)
+
+
+def test_a_finding_without_ids_names_its_row_on_github(tmp_path: Path) -> None:
+    coco = clean_file()
+    coco["categories"][2]["id"] = 2
+    path = tmp_path / "ann.json"
+    path.write_text(json.dumps(coco))
+    assert "::categories[2]: " in run(path, "--format", "github", "--select", "S012").stdout

@@ -24,6 +24,8 @@ def github_lines(coco: Coco, findings: Iterable[Finding], *, limit: int = 50) ->
             place.append(f"line={line}")
         place.append(f"title={_property(f'{finding.code} {finding.name}')}")
         about = f"{finding.file_name}: " if finding.file_name else ""
+        if finding.annotation_id is None and not finding.file_name and finding.row is not None:
+            about = f"{finding.block}[{finding.row}]: "
         about += f"annotation {finding.annotation_id}: " if finding.annotation_id is not None else ""
         yield f"::{LEVELS[finding.severity]} {','.join(place)}::{_data(about + finding.message)}"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trashkit.cli.output import Json, Overwrite, command, note, progress, show, table, warn
+from trashkit.cli.output import Json, Overwrite, command, note, printable, progress, show, table, warn
 from trashkit.errors import TrashkitError
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def _report(coco: Coco, result: AuditResult, path: Path, html: Path | None, form
         from trashkit.audit.github import github_lines
 
         for line in github_lines(coco, result.findings):
-            sys.stdout.write(line + "\n")
+            sys.stdout.write(printable(line) + "\n")
         note(_sentence(result))
         return
     show(None, human=_summary(result), wrote=html, next=next)

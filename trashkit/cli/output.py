@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import math
+import re
 import shlex
 import sys
 import time
@@ -37,13 +38,27 @@ Classes = Annotated[
 WIDTH_WHEN_PIPED = 120
 
 
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What would steer the terminal, turn the direction of writing or cannot be encoded: texts come from strangers' files.
+Line ends and tabs may stand."""
+
+
+def printable(text: str) -> str:
+    """A text with control characters and lone surrogates written as escapes such as ``\\x1b``."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
 def console(*, stderr: bool = False) -> Console:
-    """A rich console that leaves texts alone: no markup, no highlighting of paths and numbers."""
+    """A rich console that leaves texts alone but for `printable`: no markup, no highlighting of paths and numbers."""
     from rich.console import Console
+
+    class Plain(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            super().print(*(printable(one) if isinstance(one, str) else one for one in objects), **options)
 
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else WIDTH_WHEN_PIPED
-    return Console(file=stream, stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+    return Plain(file=stream, stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> Table:
@@ -65,7 +80,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
 def _cell(value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    # a line end would break the row, and lets a text pose as another row
+    return f"{value:.4f}" if isinstance(value, float) else printable(str(value)).replace("\n", "\\n")
 
 
 def command(*words: object) -> str:
@@ -101,7 +117,9 @@ def show(
     wrote: where the result lies. next: the command that a user would type next (see `command`).
     """
     if json:
-        sys.stdout.write(jsonlib.dumps(plain(result), ensure_ascii=False, indent=1) + "\n")
+        text = jsonlib.dumps(plain(result), ensure_ascii=False, indent=1) + "\n"
+        # in JSON the escape of a lone surrogate is that surrogate
+        sys.stdout.write(text.encode(errors="backslashreplace").decode())
         sys.stdout.flush()
     else:
         out = console()
