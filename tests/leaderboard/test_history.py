@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trashkit.leaderboard.history import ENOUGH, by_history
+from trashkit.leaderboard.history import ENOUGH, Subset, by_history
+from trashkit.leaderboard.nested import Judge, try_history
+from trashkit.leaderboard.proxy import Estimate, estimate
 from trashkit.scores import iou
 
 Made = Callable[..., NDArray[np.int64]]
@@ -73,3 +75,69 @@ def test_the_same_seed_finds_the_same_subset(models: Made) -> None:
     assert one is not None
     assert again is not None
     assert np.array_equal(one.images, again.images)
+
+
+def judged(held: NDArray[np.int64]) -> Judge:
+    """An estimate that is the score of the chosen images."""
+
+    def judge(images: NDArray[np.bool_], public: NDArray[np.float64]) -> Estimate:
+        return estimate(held[:, images].astype(float), public=public, public_images=40, private_images=40, resamples=20)
+
+    return judge
+
+
+def test_a_subset_is_at_least_a_fifth_of_the_images(models: Made) -> None:
+    for images in (30, 47, 200):
+        held = models(6, images)
+        for seed in range(4):
+            fold = np.arange(images) % 10
+            found = by_history(held, np.linspace(0.5, 0.6, 6), seed=seed, fold=fold)
+            assert found is not None
+            assert found.images.sum() >= images / 5
+            assert found.what.startswith(f"{found.images.sum()} of {images} images")
+
+
+def test_a_subset_that_is_the_leaderboard_wins_nested_and_luck_does_not(models: Made) -> None:
+    rng = np.random.default_rng(0)
+    one, other = rng.uniform(0.5, 0.9, (2, 10))
+    held = np.concatenate([models(10, 80, quality=one), models(10, 120, quality=other, seed=1)], axis=1)
+    truth = scores(models(10, 400, quality=one, seed=2))
+    found = try_history(held, truth, judged(held), fold=np.repeat(np.arange(5), 40))
+    assert found is not None
+    assert found.used
+    assert found.error is not None
+    assert found.error_of_all is not None
+    assert found.error < found.error_of_all
+    used = 0
+    for seed in range(6):
+        held = models(7, 60, seed=seed)
+        luck = try_history(held, scores(held) + np.random.default_rng(seed).normal(0, 0.02, 7), judged(held))
+        assert luck is not None
+        used += luck.used
+        assert luck.used or luck.why
+    assert used == 0
+
+
+def test_the_nested_error_of_a_submission_has_not_seen_its_score(models: Made) -> None:
+    """Another score of one submission moves the search, but not what the others predict for it."""
+    held = models(7, 60)
+    seen: list[tuple[bytes, bytes]] = []
+    inner = judged(held)
+
+    def judge(images: NDArray[np.bool_], public: NDArray[np.float64]) -> Estimate:
+        seen.append((images.tobytes(), public.tobytes()))
+        return inner(images, public)
+
+    def choices(public: NDArray[np.float64]) -> list[tuple[bytes, bytes]]:
+        seen.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Subset, "used", property(lambda _: True))
+            assert try_history(held, public, judge) is not None
+        return list(seen)
+
+    public = scores(held) + np.random.default_rng(1).normal(0, 0.02, 7)
+    moved = public.copy()
+    moved[3] += 0.1
+    before, after = choices(public), choices(moved)
+    assert before[6:8] == after[6:8]
+    assert before[:6] != after[:6]

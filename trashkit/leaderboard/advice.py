@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trashkit.leaderboard.history import Subset
+from trashkit.leaderboard.nested import Trial
 from trashkit.leaderboard.proxy import ENOUGH, Estimate, final_two, sureness
 from trashkit.leaderboard.standing import Standing
 
@@ -58,14 +58,15 @@ def cautions(held: Standing, found: Estimate) -> list[str]:
     return lines
 
 
-def of_history(subset: Subset | None, *, taken: bool) -> str:
+def of_history(trial: Trial | None) -> str:
     """What came of the search for a subset, in words; empty where none was made."""
-    if subset is None:
+    if trial is None:
         return ""
-    pairs = f"{subset.agreement:.0%} of their pairs right ({subset.plain_agreement:.0%})"
-    told = (
-        f"of {subset.tried} validation subsets the best follows the public scores within {subset.fit:.4f} (all images "
-        f"{subset.plain_fit:.4f}), but on submissions left out of the search within {subset.error:.4f} (all images "
-        f"{subset.plain_error:.4f}), ordering {pairs}"
-    )
-    return told + (f": {subset.what} are used" if taken else ": too little to go by, all images are used")
+    subset = trial.subset
+    told = f"of {subset.tried} validation subsets a search, {subset.what} follow the public scores best"
+    if trial.used:
+        return (
+            f"{told} and are used: chosen anew without each submission, the estimate errs by {trial.error:.4f} on it "
+            f"(on all images {trial.error_of_all:.4f})"
+        )
+    return f"{told}; all images are used all the same: {trial.why}"

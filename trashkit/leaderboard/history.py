@@ -8,6 +8,7 @@ predicts better than all images do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from trashkit.scores import Floats
 ENOUGH = 5
 """Submissions with public score below which nothing is searched."""
 CHUNKS = 24
+LEAST = 0.2
+"""Smallest share of the images that a subset may hold: of fewer, luck decides."""
 TRIED = 2000
 SURE = 2.0
 """A subset must predict left-out submissions better than all images by this many standard errors of the gain, and order
@@ -53,23 +56,29 @@ class Subset:
 
 
 def by_history(
-    matrices: Matrices, public: Floats, *, fold: NDArray[np.intp] | None = None, seed: int = 0, tried: int = TRIED
+    matrices: Matrices,
+    public: Floats,
+    *,
+    fold: NDArray[np.intp] | None = None,
+    seed: int = 0,
+    tried: int = TRIED,
+    enough: int = ENOUGH,
 ) -> Subset | None:
-    """Search the subset of images whose mIoU follows the public scores best; None below `ENOUGH` of them.
+    """Search the subset of images whose mIoU follows the public scores best; None below `enough` of them.
 
     matrices: [M, N, C, C] out of fold. public: [M], NaN where unknown. fold: [N] fold of each image; then all unions
-    of folds (up to ten) are tried first. `tried` unions of random chunks of images follow, each at least a fifth of
-    all images. Judged by the squared deviation of score and public score after the mean offset.
+    of folds (up to ten) are tried first. `tried` unions of random chunks of images follow. Those of less than `LEAST`
+    of all images are left out. Judged by the squared deviation of score and public score after the mean offset.
     """
     known = np.flatnonzero(np.isfinite(public))
-    if len(known) < ENOUGH:
+    if len(known) < enough:
         return None
     images = matrices.shape[1]
     rng = np.random.default_rng(seed)
     chunks = rng.permutation(images) % min(CHUNKS, images)
-    kinds = [(chunks, _random_unions(rng, int(chunks.max()) + 1, tried), "chunks of images")]
+    kinds = [(chunks, _large(_random_unions(rng, int(chunks.max()) + 1, tried), chunks), "")]
     if fold is not None and 1 < fold.max() + 1 <= 10:
-        kinds.insert(0, (fold, _all_unions(int(fold.max()) + 1), "folds"))
+        kinds.insert(0, (fold, _large(_all_unions(int(fold.max()) + 1), fold), "folds"))
     scores = [_scores(matrices[known], group, chosen) for group, chosen, _ in kinds]
     table = np.concatenate([_scores(matrices[known], np.zeros(images, np.intp), np.ones((1, 1))), *scores])
     truth = public[known]
@@ -77,14 +86,14 @@ def by_history(
     plain_fit = float(np.abs(_centred(truth - table[0])).mean())
     errors, agreements = _left_out(table, truth)
     gain = errors[1] - errors[0]
-    spread = float(gain.std(ddof=1) / np.sqrt(len(gain)))
     inside, what = np.ones(images, bool), "all images"
     place = best - 1
     for group, chosen, name in kinds:
         if 0 <= place < len(chosen):
             groups = np.flatnonzero(chosen[place])
             inside = np.isin(group, groups)
-            what = f"{name} {', '.join(map(str, groups))}"
+            what = f"{int(inside.sum())} of {images} images"
+            what += f" ({name} {', '.join(map(str, groups))})" if name else ""
         place -= len(chosen)
     return Subset(
         images=inside,
@@ -95,9 +104,15 @@ def by_history(
         plain_error=float(errors[1].mean()),
         agreement=float(agreements[0].mean()),
         plain_agreement=float(agreements[1].mean()),
-        sureness=float(gain.mean()) / spread if spread > 0 else 0.0,
+        sureness=sure(gain),
         tried=len(table) - 1,
     )
+
+
+def sure(gain: Floats) -> float:
+    """Mean of gains in standard errors of it, 0 where they do not differ."""
+    spread = float(gain.std(ddof=1) / np.sqrt(len(gain)))
+    return float(gain.mean()) / spread if spread > 0 else 0.0
 
 
 def _all_unions(folds: int) -> Floats:
@@ -107,9 +122,14 @@ def _all_unions(folds: int) -> Floats:
 
 def _random_unions(rng: np.random.Generator, chunks: int, tried: int) -> Floats:
     """Unions of random chunks, from a fifth of them to all but one: [tried, chunks] of 0 and 1."""
-    size = rng.integers(max(1, chunks // 5), max(2, chunks), tried)
+    size = rng.integers(max(1, ceil(LEAST * chunks)), max(2, chunks), tried)
     order = rng.random((tried, chunks)).argsort(axis=1).argsort(axis=1)
     return np.asarray(order < size[:, None], dtype=float)
+
+
+def _large(chosen: Floats, group: NDArray[np.intp]) -> Floats:
+    """Those unions [T, G] that hold enough images."""
+    return chosen[chosen @ np.bincount(group, minlength=chosen.shape[1]) >= LEAST * len(group) - 1e-9]
 
 
 def _scores(matrices: Matrices, group: NDArray[np.intp], chosen: Floats) -> Floats:

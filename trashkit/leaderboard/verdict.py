@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trashkit.leaderboard.advice import cautions, choice, of_history, too_few
-from trashkit.leaderboard.history import Subset, by_history
 from trashkit.leaderboard.ledger import Ledger
+from trashkit.leaderboard.nested import SEARCHES, Trial, try_history
 from trashkit.leaderboard.proxy import Estimate, estimate
 from trashkit.leaderboard.standing import ImageId, Standing, standing
+from trashkit.scores import Floats
 
 
 def verdict(
@@ -21,44 +23,43 @@ def verdict(
     likeness: Mapping[ImageId, float] | None = None,
     folds: Sequence[Sequence[ImageId]] = (),
     public_share: float = 0.5,
-    history: bool = True,
+    history: bool = False,
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Judge the submissions of a ledger.
 
     likeness: weights of validated images by id. folds: ids that each fold validates on, tried as subsets.
-    public_share: part of the test photos in the public half. history: whether subsets are searched.
+    public_share: part of the test photos in the public half. history: whether subsets are searched
+    (`trashkit.leaderboard.nested`); ``errors`` are then of subsets chosen without the left-out submission.
     Keys: ``enough`` (public scores), ``submissions`` (best first), ``calibration``, ``errors`` (of left-out public
     scores), ``class_mix`` of the test photos, ``weighted_by_likeness``, ``history``, ``public_half_sd``, ``says``.
     TrashkitError where no submission has validation evidence.
     """
     held = standing(ledger)
     weights = held.weights(likeness or {})
-    subset = by_history(held.matrices, held.public, fold=held.fold(folds), seed=seed) if history else None
     public_images = max(1, round(held.test_images * public_share))
 
-    def judged(chosen: NDArray[np.bool_]) -> Estimate:
+    def judged(chosen: NDArray[np.bool_], public: Floats, draw: int = 0) -> Estimate:
         return estimate(
             held.matrices[:, chosen],
-            public=held.public,
+            public=public,
             shown=held.shown,
             weights=None if weights is None else weights[chosen],
             public_images=public_images,
             private_images=max(1, held.test_images - public_images),
             level=level,
-            seed=seed,
+            seed=draw,
         )
 
-    found = judged(np.ones(len(held.image_ids), bool))
-    taken = False
-    if subset is not None and subset.used:
-        # It beats the plain score of all images; now it has to beat what the estimate makes of all images.
-        other = judged(subset.images)
-        taken = other.errors["proxy"] < found.errors["proxy"]
-        found = other if taken else found
+    found = judged(np.ones(len(held.image_ids), bool), held.public, seed)
+    trial = try_history(held.matrices, held.public, judged, fold=held.fold(folds)) if history else None
+    if trial is not None and trial.used and trial.error is not None:
+        # The plain score stays that of all images, and the errors those of subsets that had not seen the submission.
+        errors = {**found.errors, "proxy": trial.error}
+        found = replace(judged(trial.subset.images, held.public, seed), plain=found.plain, errors=errors)
     few = too_few(held)
-    says = [few] if few else [*choice(held, found), *cautions(held, found), of_history(subset, taken=taken)]
+    says = [few] if few else [*choice(held, found), *cautions(held, found), of_history(trial)]
     says += [f"left out: {name}, {why}" for name, why in held.left_out.items()]
     line = found.calibration
     order = np.argsort(-(found.plain if few else found.expected), kind="stable")
@@ -75,7 +76,7 @@ def verdict(
         "errors": {} if few else found.errors,
         "class_mix": None if found.mix is None else dict(zip(held.names, found.mix.tolist(), strict=True)),
         "weighted_by_likeness": weights is not None,
-        "history": _plain_history(subset, taken),
+        "history": _plain_history(trial, held),
         "public_half_sd": found.half_sd,
         "says": [told for told in says if told],
     }
@@ -101,8 +102,19 @@ def _rows(held: Standing, found: Estimate, order: list[int], *, known: bool) -> 
     return rows
 
 
-def _plain_history(subset: Subset | None, taken: bool) -> dict[str, Any] | None:
-    if subset is None:
+def _plain_history(trial: Trial | None, held: Standing) -> dict[str, Any] | None:
+    if trial is None:
         return None
+    subset = trial.subset
     keys = ["what", "fit", "plain_fit", "error", "plain_error", "agreement", "plain_agreement", "sureness", "tried"]
-    return {**{key: getattr(subset, key) for key in keys}, "images": int(subset.images.sum()), "used": taken}
+    return {
+        **{key: getattr(subset, key) for key in keys},
+        "images": int(subset.images.sum()),
+        "image_ids": [held.image_ids[n] for n in np.flatnonzero(subset.images)],
+        "searches": SEARCHES,
+        "searches_won": trial.won,
+        "used": trial.used,
+        "why_not": trial.why,
+        "estimate_error": trial.error,
+        "estimate_error_of_all": trial.error_of_all,
+    }
