@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Same examples every time, so that a run fails for what was changed and not by chance; no deadline on busy machines.
+settings.register_profile("same-every-time", deadline=None, derandomize=True)
+settings.load_profile("same-every-time")
 
 
 @pytest.fixture(scope="session")
