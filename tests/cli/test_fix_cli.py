@@ -83,6 +83,54 @@ def test_show_stats_and_filters(ann):
     assert "2 edits of 2 rows" in trashkit("edits", "stats", "log.jsonl").stdout
 
 
+def bow_tie(shift, *, repeated):
+    first = [10 + shift, 10]
+    return [[*first, *(first if repeated else []), 50 + shift, 50, 50 + shift, 10, 10 + shift, 50]]
+
+
+def test_edits_that_build_on_others_are_named_and_can_be_skipped(ann, tmp_path):
+    value = json.loads(ann.read_text())
+    for row, repeated in ((0, True), (1, False), (2, False)):
+        value["annotations"][row]["segmentation"] = bow_tie(10 * row, repeated=repeated)
+    ann.write_text(json.dumps(value))
+    trashkit("fix", ann, "--out", "fixed.json", "--write-edits", "log.jsonl")
+    only = ("edits", "apply", ann, "log.jsonl", "--out", "rings.json", "--author", "G003")
+    refused = trashkit(*only, code=2)
+    assert not (tmp_path / "rings.json").exists()
+    words = " ".join(refused.stderr.split())
+    assert "1 of the 3 edits chosen build on edits that are left out" in words
+    assert "annotations[0] (id 1) by G003 (invalid-ring) needs G005 (repeated-vertex)" in words
+    assert "--author G005" in words
+    result = json.loads(trashkit(*only, "--skip-dependent", "--json").stdout)
+    assert result["edits"] == 2
+    assert [(one["edit"]["row"], one["needs"][0]["author"]) for one in result["skipped"]] == [(0, "G005")]
+    rings, fixed = (json.loads((tmp_path / name).read_text())["annotations"] for name in ("rings.json", "fixed.json"))
+    assert rings[0] == value["annotations"][0]
+    assert [rings[n]["segmentation"] for n in (1, 2)] == [fixed[n]["segmentation"] for n in (1, 2)]
+    both = json.loads(trashkit(*only, "--author", "G005", "--overwrite", "--json").stdout)
+    assert both["edits"] == 4 and both["skipped"] == []
+
+
+def test_a_choice_of_nothing_says_what_there_is(ann):
+    trashkit("fix", ann, "--out", "fixed.json", "--write-edits", "log.jsonl")
+    apply = ("edits", "apply", ann, "log.jsonl", "--out", "some.json")
+    reasons = trashkit(*apply, "--reason", "nope", code=2).stderr
+    assert "area-mismatch" in reasons and "duplicate-annotation-id" in reasons
+    assert "G022" in trashkit(*apply, "--author", "nobody", code=2).stderr
+    assert "renumber by S011" in " ".join(trashkit(*apply, "--kind", "relabel", code=2).stderr.split())
+
+
+def test_a_partial_export_without_part_warns(ann, tmp_path):
+    value = json.loads(ann.read_text())
+    value["images"] = value["images"][:1]
+    value["annotations"] = [one for one in value["annotations"] if one["image_id"] == value["images"][0]["id"]]
+    (tmp_path / "one.json").write_text(json.dumps(value))
+    words = ("edits", "diff", ann, "one.json", "--out", "one.jsonl", "--overwrite")
+    assert "add --part" in " ".join(trashkit(*words).stderr.split())
+    assert "add --part" not in " ".join(trashkit(*words, "--part").stderr.split())
+    assert "add --part" not in " ".join(trashkit("edits", "diff", ann, ann, "--out", "no.jsonl").stderr.split())
+
+
 def test_diff_of_two_files_and_merge_of_two_people(ann, tmp_path):
     value = json.loads(ann.read_text())
     for name, category in (("anna", 2), ("ben", 3)):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from trashkit.coco import Coco, read, write
 from trashkit.coco.edit import add, canonical, change, decide, delete, fingerprint, same_value
+from trashkit.coco.edit_choice import separate
 from trashkit.coco.edit_log import append_log, read_log, to_line, write_log
 from trashkit.coco.edit_merge import merge_logs
 from trashkit.coco.edits import apply, invert, select, stats
@@ -277,3 +278,21 @@ def test_canonical_values():
     assert not same_value(True, 1) and not same_value("1", 1) and not same_value(0, None)
     assert canonical(1e300) != canonical(math.inf)
     assert fingerprint({"b": 1, "a": 2.0}) == fingerprint({"a": 2, "b": 1}) != fingerprint({"a": 2, "b": 1.5})
+
+
+def test_a_choice_stands_alone_where_it_can(coco):
+    first = change(coco, "annotations", 0, {"area": 1.0}, **WHO)
+    held = {**coco.record("annotations", 0), "area": 1.0}
+    again = change(coco, "annotations", 0, {"area": 2.0}, current=held, **WHO)
+    other = change(coco, "annotations", 0, {"category_id": 3}, current={**held, "area": 2.0}, **WHO)
+    third = change(coco, "annotations", 0, {"area": 3.0}, current={**held, "area": 2.0, "category_id": 3}, **WHO)
+    last = {**held, "area": 3.0, "category_id": 3}
+    gone = delete(coco, "annotations", 0, current=last, **WHO)
+    log = [first, again, other, third, gone]
+    assert separate(log, log).edits == log and not separate(log, log).dependent
+    split = separate(log, [again, other, third])
+    assert split.edits == [other]
+    assert [(edit, needs) for edit, needs in split.dependent] == [(again, [first]), (third, [first, again])]
+    assert apply(coco, split.edits).record("annotations", 0)["category_id"] == 3
+    alone = separate(log, [gone])
+    assert not alone.dependent and apply(coco, alone.edits).count("annotations") == coco.count("annotations") - 1

@@ -89,26 +89,43 @@ def apply(
     reason: Reasons = None,
     author: Authors = None,
     kind: Kinds = None,
+    skip_dependent: Annotated[
+        bool, typer.Option("--skip-dependent", help="Leave out chosen edits that build on edits that were not chosen.")
+    ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Apply a log, or the edits of one reason, author or kind, to the file that it was made for.
 
-    An edit whose row is no longer as it was found is refused by name, and nothing is written.
+    An edit whose row is no longer as it was found is refused by name, and nothing is written. So are edits of a choice
+    that build on others of the log (a ring mended after its repeated vertices were dropped, say) without these.
 
     Examples:
 
       trashkit edits apply ANN.json review.jsonl --out REVIEWED.json
 
       trashkit edits apply ANN.json review.jsonl --out RELABELLED.json --kind relabel
+
+      trashkit edits apply ANN.json fix.jsonl --out RINGS.json --author G003 --skip-dependent
     """
     from trashkit.coco import read, write
+    from trashkit.coco.edit_choice import describe_dependent, independent
+    from trashkit.coco.edit_log import to_record
     from trashkit.coco.edits import apply as run
 
-    edits = _read(log, reason, author, kind)
+    whole, chosen = _choose(log, reason, author, kind, some=True)
+    choice = independent(whole, chosen, skip_dependent=skip_dependent)
+    edits, skipped = choice.edits, choice.dependent
     write(run(read(file), edits), out, overwrite=overwrite)
+    if skipped:
+        note(f"{len(skipped)} edits skipped: {describe_dependent(skipped)}")
     done = sum(not edit.is_decision for edit in edits)
-    result = {"out": out, "edits": done, "decisions": len(edits) - done}
+    result = {
+        "out": out,
+        "edits": done,
+        "decisions": len(edits) - done,
+        "skipped": [{"edit": to_record(edit), "needs": [to_record(one) for one in needs]} for edit, needs in skipped],
+    }
     show(result, json=json, human=f"{done} edits applied", wrote=out, next=command("audit", out))
 
 
@@ -208,8 +225,15 @@ def diff(
     from trashkit.coco.edit_log import write_log
     from trashkit.coco.edits import stats as count
 
-    found = run(read(old), read(new), exact=exact, part=part, reason=reason, author=author)
+    before = read(old)
+    found = run(before, read(new), exact=exact, part=part, reason=reason, author=author)
     write_log(out, found.edits, overwrite=overwrite)
+    gone = sum(edit.kind == "delete" and edit.block == "images" for edit in found.edits)
+    if 3 * gone > before.count("images"):
+        warn(
+            f"{new} lacks {gone} of the {before.count('images')} images, and the log deletes them with their "
+            "annotations: if it is an export of some of the images, add --part"
+        )
     for block, number in found.renumbered.items():
         note(f"{number} {block} have other ids in {new}: matched by name or shape, the old ids stay")
     for block, names in found.left_alone.items():
@@ -226,6 +250,13 @@ def diff(
 def _read(
     log: Path, reasons: list[str] | None = None, authors: list[str] | None = None, kinds: list[str] | None = None
 ) -> list[Edit]:
+    return _choose(log, reasons, authors, kinds)[1]
+
+
+def _choose(
+    log: Path, reasons: list[str] | None, authors: list[str] | None, kinds: list[str] | None, *, some: bool = False
+) -> tuple[list[Edit], list[Edit]]:
+    """All edits of a log, and the chosen ones. some: whether choosing none is an error."""
     from trashkit.coco.edit import KINDS
     from trashkit.coco.edit_log import read_log
     from trashkit.coco.edits import select
@@ -237,4 +268,16 @@ def _read(
     edits, torn = read_log(log)
     if torn:
         warn(torn)
-    return select(edits, reasons=reasons or (), authors=authors or (), kinds=kinds or ())
+    for what, wanted, there in (
+        ("reason", reasons, dict.fromkeys(edit.reason for edit in edits)),
+        ("author", authors, dict.fromkeys(edit.author for edit in edits)),
+    ):
+        for one in wanted or []:
+            if one not in there:
+                known = ", ".join(sorted(there)) or "none: the log is empty"
+                raise TrashkitError(f'{log} has no edit with the {what} "{one}"', hint=f"its {what}s are: {known}")
+    chosen = select(edits, reasons=reasons or (), authors=authors or (), kinds=kinds or ())
+    if some and edits and not chosen:
+        known = ", ".join(dict.fromkeys(f"{edit.kind} by {edit.author} ({edit.reason})" for edit in edits))
+        raise TrashkitError(f"no edit of {log} is chosen by these options", hint=f"it has: {known}")
+    return edits, chosen
