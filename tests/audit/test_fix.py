@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from trashkit.audit import audit
 from trashkit.audit.example import clean_file
-from trashkit.audit.fix import fix
+from trashkit.audit.fix import fix, propose
 from trashkit.coco import Coco, read
 from trashkit.coco.edit import decide
 from trashkit.coco.edits import apply, select
@@ -194,3 +195,49 @@ def test_taco_is_fixed_without_changing_masks(real_data):
     assert len(set(ids)) == len(ids) == 4784
     assert all(result.coco.rows(block) == coco.rows(block) for block in coco.blocks() if block != "annotations")
     assert fix(result.coco, workers=1).edits == []
+
+
+def at_other_scale():
+    value = clean_file()
+    value["images"][0].update(width=320, height=240)
+    for annotation in value["annotations"][:9]:
+        annotation["area"] *= 0.25
+    return value
+
+
+def rle_of_wrong_size():
+    value = clean_file()
+    value["annotations"][0]["segmentation"] = {"size": [640, 480], "counts": [48100, 4, 640 * 480 - 48104]}
+    return value
+
+
+def no_image_of_its_own():
+    value = clean_file()
+    value["annotations"][0].update(image_id=77, area=float("inf"), bbox="none")
+    value["annotations"][1].update(category_id=float("inf"), segmentation=[[10, 10, 60, 60, 60, 10, 10, 60], [1, 2]])
+    del value["annotations"][2]["area"], value["images"][0]["width"]
+    return value
+
+
+def ring_outside_at_other_scale():
+    value = at_other_scale()
+    value["annotations"][0]["segmentation"].append([900, 900, 950, 900, 950, 950])
+    return value
+
+
+def test_areas_of_images_at_another_scale_stay():
+    value = at_other_scale()
+    result, annotations = fixed(value)
+    assert annotations == value["annotations"] and result.kept_back == 0
+
+
+@pytest.mark.parametrize(
+    "made",
+    [at_other_scale, rle_of_wrong_size, no_image_of_its_own, ring_outside_at_other_scale],
+    ids=lambda f: f.__name__,
+)
+def test_each_promise_is_kept_where_fixing_is_refused(made):
+    coco = Coco.of(made())
+    for finding in audit(coco, workers=1).findings:
+        if finding.fix is not None:
+            assert propose(coco, [finding], unsafe=True), finding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ from trashkit.audit.repair import (
 )
 from trashkit.audit.specks import without_pin_holes, without_specks
 from trashkit.audit.workbench import Workbench
-from trashkit.coco.edit import canonical
+from trashkit.coco.edit import canonical, id_of
 from trashkit.coco.segmentation import check_segmentation
 from trashkit.finding import Finding
 
@@ -101,7 +102,17 @@ def measure(bench: Workbench, finding: Finding) -> None:
             record = bench.record("annotations", row)
             if isinstance(record, dict):
                 crowd = {} if "iscrowd" in record else {"iscrowd": 0}
-                bench.set(replace(finding, row=row), {**bench.measures(record), **crowd})
+                measures = bench.measures(record)
+                if (
+                    id_of({"id": record.get("image_id")}) in bench.misplaced
+                ):  # what the row says there tells what is wrong
+                    measures = {key: value for key, value in measures.items() if not _is_measure(record.get(key))}
+                bench.set(replace(finding, row=row), {**measures, **crowd})
+
+
+def _is_measure(value: Any) -> bool:
+    numbers = value if isinstance(value, list) else [value]
+    return all(type(one) in (int, float) and math.isfinite(one) for one in numbers)
 
 
 def remeasure(bench: Workbench, finding: Finding) -> None:
@@ -110,7 +121,7 @@ def remeasure(bench: Workbench, finding: Finding) -> None:
     record = bench.record("annotations", finding.row)
     name = "area" if finding.name == "area-mismatch" else "bbox"
     misplaced = finding.image_id is not None and finding.image_id in bench.misplaced
-    if isinstance(record, dict) and not (name == "bbox" and misplaced):
+    if isinstance(record, dict) and not misplaced:
         # half of what the check lets pass, so that it is silent afterwards whatever it is set to
         new = bench.measures(record, share=bench.settings.area_share / 2, off=bench.settings.bbox_edge / 2)
         bench.set(finding, {key: value for key, value in new.items() if key == name})
@@ -203,7 +214,7 @@ STAGES: tuple[dict[str, Fixer], ...] = (
 
 MISPLACED = frozenset({"axes-swapped", "annotated-at-other-scale", "x-and-y-exchanged"})
 """Checks whose findings say that an image and its annotations do not belong together: nothing is clipped there,
-and boxes stay, since they tell what is wrong."""
+and areas and boxes stay, since they tell what is wrong."""
 
 FIXERS: dict[str, Fixer] = {name: fixer for stage in STAGES for name, fixer in stage.items()}
 """All stages in one table."""

@@ -236,6 +236,22 @@ class Shapes:
         return np.bincount(self.ring_owner, minlength=len(self))
 
     @cached_property
+    def sized(self) -> Bools:
+        """[n] whether the image's size is known and whole."""
+        return np.asarray((self.width == np.floor(self.width)) & (self.height == np.floor(self.height)))
+
+    @cached_property
+    def measurable(self) -> Bools:
+        """[n] whether the whole segmentation rasterises on an image of known size, without which no fix touches it."""
+        sound = self.sized & ((self.ring_count > 0) | np.isin(np.arange(len(self)), list(self.masks)))
+        bad = [defect.annotation for defect in self.defects]
+        bad += [annotation for annotation, mask in self.masks.items() if mask.size_problem or mask.counts_problem]
+        sound[bad] = False
+        sound[self.not_finite] = False
+        sound[self.ring_owner[~self.bounded]] = False
+        return np.asarray(sound)
+
+    @cached_property
     def first_ring(self) -> Ints:
         """[n] first ring of each annotation (rings of one annotation follow each other)."""
         return np.searchsorted(self.ring_owner, np.arange(len(self)))

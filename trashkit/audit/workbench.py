@@ -187,7 +187,7 @@ class Workbench:
             kind, _ = judge(old, segmentation, *size)
         measures = self.measures({**record, "segmentation": segmentation})
         if record.get("image_id") in self.misplaced:
-            measures.pop("bbox", None)  # the old box tells what is wrong
+            measures = {}  # the old area and box tell what is wrong
         self.set(finding, {"segmentation": segmentation, **measures}, kind=kind)
 
     def measures(self, record: Mapping[str, Any], *, share: float = AREA_SHARE, off: float = BOX_OFF) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from trashkit.audit.checks.bounds import misplaced
 from trashkit.audit.registry import Hit, check
 from trashkit.audit.shapes import Shapes
-from trashkit.finding import Severity
+from trashkit.finding import FixKind, Severity
 
 
 def _flat(coco: dict[str, Any]) -> None:
@@ -73,7 +74,7 @@ def area_mismatch(shapes: Shapes) -> Iterator[Hit]:
 
         {"segmentation": [[10, 10, 60, 10, 60, 60, 10, 60]], "area": 100}
 
-    Cure: `trashkit fix` computes it.
+    Cure: `trashkit fix` computes it, but for images that do not fit their annotations (G012, G013, G014).
     """
     stated, true = shapes.table.area[shapes.rows], shapes.area
     off = np.abs(stated - true) / np.where(true > 0, true, np.nan)
@@ -85,7 +86,12 @@ def area_mismatch(shapes: Shapes) -> Iterator[Hit]:
     limit = np.maximum(shapes.table.settings.area_share, slack)
     for annotation in np.flatnonzero(off > limit).tolist():
         message = f"area is {stated[annotation]:.6g}, but the shape has {true[annotation]:.6g} px²"
-        yield Hit(int(shapes.rows[annotation]), message, float(off[annotation]), "safe")
+        yield Hit(int(shapes.rows[annotation]), message, float(off[annotation]), _fix(shapes, annotation))
+
+
+def _fix(shapes: Shapes, annotation: int) -> FixKind | None:
+    """Area and box are computed where the segmentation can be trusted: not where the image does not fit it."""
+    return "safe" if shapes.measurable[annotation] and not misplaced(shapes)[annotation] else None
 
 
 def _wrong_box(coco: dict[str, Any]) -> None:
@@ -115,7 +121,7 @@ def bbox_mismatch(shapes: Shapes) -> Iterator[Hit]:
         as_corners = bool(np.abs(stated[annotation] - true[annotation]).max() <= limit[annotation])
         why = ": it holds corners, but COCO has left, top, width, height" if as_corners else ""
         message = f"bbox is up to {off[annotation]:.4g} px off the shape's{why}"
-        yield Hit(int(shapes.rows[annotation]), message, float(off[annotation]), "safe")
+        yield Hit(int(shapes.rows[annotation]), message, float(off[annotation]), _fix(shapes, annotation))
 
 
 def _lost(coco: dict[str, Any]) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 
 from trashkit.audit.checks.rings import worst_rings
 from trashkit.audit.registry import Hit, check
-from trashkit.audit.shapes import Shapes
+from trashkit.audit.shapes import Bools, Shapes
 from trashkit.audit.table import Floats, Ints
-from trashkit.finding import Severity
+from trashkit.finding import FixKind, Severity
 
 FEW_PIXELS = 5.0
 """Up to here cutting off what lies outside is a safe fix: beyond it, the outline itself is in doubt."""
@@ -35,6 +35,18 @@ def _wholly_outside(shapes: Shapes) -> np.ndarray[Any, Any]:
     left, top, right, bottom = shapes.ring_box.T
     before = (right <= 0) | (bottom <= 0)
     return np.asarray(before | (left >= shapes.width[owner]) | (top >= shapes.height[owner]))
+
+
+def misplaced(shapes: Shapes) -> Bools:
+    """[n] whether an annotation's image is one that does not fit its annotations (G012, G013, G014).
+
+    Fixes leave areas, boxes and what lies outside alone there, since these tell what is wrong.
+    """
+    found = shapes.cache.get("misplaced")
+    if not isinstance(found, np.ndarray):
+        images = {hit.row for one in (axes_swapped, annotated_at_other_scale, x_and_y_exchanged) for hit in one(shapes)}
+        found = shapes.cache["misplaced"] = np.isin(shapes.image, sorted(row for row in images if row is not None))
+    return found
 
 
 def _shift(dx: float, dy: float) -> Any:
@@ -70,7 +82,8 @@ def out_of_bounds(shapes: Shapes) -> Iterator[Hit]:
         owner = int(shapes.ring_owner[ring])
         pixels = float(excess[ring])
         message = f"polygon reaches {pixels:.3g} px outside the image of {_size(shapes, owner)}"
-        yield Hit(int(shapes.rows[owner]), message, pixels, "safe" if pixels <= FEW_PIXELS else "unsafe")
+        fix: FixKind | None = "safe" if pixels <= FEW_PIXELS else "unsafe"
+        yield Hit(int(shapes.rows[owner]), message, pixels, fix if _may_clip(shapes, owner) else None)
 
 
 @check("G011", "ring-outside", Severity.ERROR, broken=_shift(-200, 0))
@@ -94,7 +107,11 @@ def ring_outside(shapes: Shapes) -> Iterator[Hit]:
             f"{which} from ({left:.5g}, {top:.5g}) to ({right:.5g}, {bottom:.5g}) lies wholly outside the image of "
             f"{_size(shapes, owner)}"
         )
-        yield Hit(int(shapes.rows[owner]), message, float(excess[ring]), "unsafe")
+        yield Hit(int(shapes.rows[owner]), message, float(excess[ring]), "unsafe" if _may_clip(shapes, owner) else None)
+
+
+def _may_clip(shapes: Shapes, annotation: int) -> bool:
+    return bool(shapes.measurable[annotation] and not misplaced(shapes)[annotation])
 
 
 def _size(shapes: Shapes, annotation: int) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from trashkit.audit.registry import Hit, check
 from trashkit.audit.rows import RowProblem, shown, text_problems
 from trashkit.audit.table import Table
+from trashkit.coco.segmentation import check_segmentation
 from trashkit.finding import Severity
 
 
@@ -171,7 +172,8 @@ def missing_measure(table: Table) -> Iterator[Hit]:
             yield Hit(None, f"none of the {len(lacking)} annotations has {name}", fix="safe", related=lacking)
         else:
             for row in lacking:
-                yield Hit(row, f"{name} is missing", fix="safe")
+                fixable = name == "iscrowd" or _may_measure(table, row)
+                yield Hit(row, f"{name} is missing", fix="safe" if fixable else None)
 
 
 def _text_width(coco: dict[str, Any]) -> None:
@@ -193,7 +195,19 @@ def wrong_type(table: Table) -> Iterator[Hit]:
     """
     others = {(p.block, p.row) for p in table.problems if p.kind == "type" and p.field not in ("area", "bbox")}
     for hit in _of_kind(table, "type"):
-        yield hit if (hit.block, hit.row) in others else hit._replace(fix="safe")
+        fixable = (hit.block, hit.row) not in others and _may_measure(table, hit.row)
+        yield hit._replace(fix="safe") if fixable else hit
+
+
+def _may_measure(table: Table, row: int | None) -> bool:
+    """Whether an annotation's segmentation rasterises on an image of known size, so that a fix can measure it."""
+    if row is None or table.image_row[row] < 0:
+        return False
+    width, height = table.width[table.image_row[row]], table.height[table.image_row[row]]
+    if not (width == width // 1 and height == height // 1):
+        return False
+    record = table.coco.record("annotations", row)
+    return check_segmentation(record.get("segmentation"), int(height), int(width)) is None
 
 
 def _infinite_box(coco: dict[str, Any]) -> None:
@@ -212,5 +226,7 @@ def field_not_finite(table: Table) -> Iterator[Hit]:
 
     Cure: `trashkit fix` computes area and box afresh where the segmentation is sound.
     """
+    measures = {p.row for p in table.problems if p.kind == "number" and p.field in ("area", "bbox")}
     for hit in _of_kind(table, "number"):
-        yield hit._replace(fix="safe" if hit.block == "annotations" else None)
+        fixable = hit.block == "annotations" and hit.row in measures and _may_measure(table, hit.row)
+        yield hit._replace(fix="safe" if fixable else None)

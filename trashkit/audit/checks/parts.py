@@ -80,7 +80,7 @@ def _pairs(shapes: Shapes, first: Any, second: Any, shared: Any, what: str) -> I
             int(shapes.rows[annotation]),
             f"rings {a} and {b} {what} {shared[worst]:.4g} px²{more}",
             float(shared[worst]),
-            "unsafe",
+            "unsafe" if shapes.measurable[annotation] else None,
         )
 
 
@@ -110,7 +110,9 @@ def speck(shapes: Shapes) -> Iterator[Hit]:
         count = int(specks[annotation])
         what = "a part is" if count == 1 else f"{count} parts are"
         message = f"{what} under {settings.speck_area:.3g} px² and {settings.speck_share:.0%} of the whole"
-        yield Hit(int(shapes.rows[annotation]), message, float(count), "unsafe")
+        yield Hit(
+            int(shapes.rows[annotation]), message, float(count), "unsafe" if shapes.measurable[annotation] else None
+        )
 
 
 def _pin_hole(coco: dict[str, Any]) -> None:
@@ -151,7 +153,10 @@ def pin_hole(shapes: Shapes) -> Iterator[Hit]:
     for annotation in np.flatnonzero(holes).tolist():
         count = int(holes[annotation])
         what = "a hole is" if count == 1 else f"{count} holes are"
-        yield Hit(int(shapes.rows[annotation]), f"{what} under {settings.speck_area:.3g} px²", float(count), "unsafe")
+        message = f"{what} under {settings.speck_area:.3g} px²"
+        yield Hit(
+            int(shapes.rows[annotation]), message, float(count), "unsafe" if shapes.measurable[annotation] else None
+        )
 
 
 def _small(sizes: Ints, limit: float) -> int:

@@ -22,7 +22,10 @@ def _defects(shapes: Shapes, kinds: tuple[str, ...], fix: FixKind | None) -> Ite
             found.setdefault(defect.annotation, []).append(defect)
     for annotation, defects in found.items():
         more = f" (and {len(defects) - 1} more rings)" if len(defects) > 1 else ""
-        yield Hit(int(shapes.rows[annotation]), defects[0].message + more, float(len(defects)), fix)
+        # what is left of it needs an image; where nothing is left the annotation goes
+        left = shapes.ring_count[annotation] > 0 or annotation in shapes.not_finite
+        mends = fix if shapes.sized[annotation] or not left else None
+        yield Hit(int(shapes.rows[annotation]), defects[0].message + more, float(len(defects)), mends)
 
 
 def _of_image(shapes: Shapes, ring: int) -> str:
@@ -113,7 +116,7 @@ def invalid_ring(shapes: Shapes) -> Iterator[Hit]:
             int(shapes.rows[shapes.ring_owner[ring]]),
             f"{_of_image(shapes, ring)}is invalid: {_place(reason)}{area}{more}",
             pixels,
-            "safe",
+            "safe" if shapes.measurable[shapes.ring_owner[ring]] else None,
         )
 
 
@@ -137,7 +140,11 @@ def coordinate_not_finite(shapes: Shapes) -> Iterator[Hit]:
     Cure: outline the object again, or let `trashkit fix --unsafe` drop the point.
     """
     for annotation in shapes.not_finite.tolist():
-        yield Hit(int(shapes.rows[annotation]), "a coordinate is NaN or infinite", fix="unsafe")
+        yield Hit(
+            int(shapes.rows[annotation]),
+            "a coordinate is NaN or infinite",
+            fix="unsafe" if shapes.sized[annotation] else None,
+        )
 
 
 def _again(coco: dict[str, Any]) -> None:
@@ -161,4 +168,4 @@ def repeated_vertex(shapes: Shapes) -> Iterator[Hit]:
     for annotation in np.flatnonzero(repeats).tolist():
         count = int(repeats[annotation])
         what = "a point repeats the one before" if count == 1 else f"{count} points repeat the one before"
-        yield Hit(int(shapes.rows[annotation]), what, float(count), "safe")
+        yield Hit(int(shapes.rows[annotation]), what, float(count), "safe" if shapes.measurable[annotation] else None)
