@@ -201,6 +201,46 @@ def test_a_split_brings_weights_and_folds(folder: Path, ledger: Path, tmp_path: 
     assert plain["submissions"][0]["expected"] != value["submissions"][0]["expected"]
 
 
+def split_of(ids: range, path: Path, truth: Path | None, auc: float = 0.9) -> Path:
+    folds = [{"train": [i for i in ids if i % 3 != k], "val": [i for i in ids if i % 3 == k]} for k in range(3)]
+    weights = [[i, 1.9 if i % 2 else 0.1] for i in ids]
+    alike = {"auc": auc, "auc_sd": 0.02, "weights": weights}
+    source = {"path": str(truth), "sha256": read_dataset(truth).coco.sha256} if truth else {}
+    path.write_text(json.dumps({"folds": folds, "quality": {"test_likeness": alike}, "source": source}))
+    return path
+
+
+def test_a_split_of_another_data_set_is_refused(folder: Path, ledger: Path, tmp_path: Path) -> None:
+    words = ["leaderboard", "proxy", "--ledger", ledger, "--json", "--split"]
+    right = split_of(range(1, 31), tmp_path / "right.json", folder / "train.json")
+    assert json.loads(run(*words, right).stdout)["weighted_by_likeness"] is True
+    other = split_of(range(5, 35), tmp_path / "other.json", None)
+    same_ids = split_of(range(1, 31), tmp_path / "same.json", folder / "hidden.json")
+    for path, told in ((other, "lacks 4 of the 30"), (same_ids, "not the file that the submissions")):
+        done = run(*words, path)
+        assert done.exit_code == 2
+        assert told in done.stderr
+        plot = run("leaderboard", "plot", "--ledger", ledger, "--split", path, "--html", tmp_path / "p.html")
+        assert plot.exit_code == 2
+
+
+def test_weights_that_mean_nothing_are_not_used(folder: Path, ledger: Path, tmp_path: Path) -> None:
+    path = split_of(range(1, 31), tmp_path / "s.json", folder / "train.json", auc=0.53)
+    done = run("leaderboard", "proxy", "--ledger", ledger, "--split", path, "--json")
+    assert json.loads(done.stdout)["weighted_by_likeness"] is False
+    assert "cannot be told apart" in done.stderr
+
+
+def test_the_recorded_split_weighs_the_images(folder: Path, ledger: Path, tmp_path: Path) -> None:
+    path = split_of(range(1, 31), tmp_path / "s.json", folder / "train.json")
+    assert add(folder, ledger, 5, "--split", path).exit_code == 0
+    done = run("leaderboard", "proxy", "--ledger", ledger, "--json")
+    assert json.loads(done.stdout)["weighted_by_likeness"] is True
+    assert f"{path}, the split recorded with sub-5" in done.stderr
+    path.write_text(path.read_text() + " ")
+    assert json.loads(run("leaderboard", "proxy", "--ledger", ledger, "--json").stdout)["weighted_by_likeness"] is False
+
+
 def test_the_page_stands_alone(ledger: Path, tmp_path: Path) -> None:
     out = tmp_path / "board.html"
     assert run("leaderboard", "plot", "--ledger", ledger, "--html", out).exit_code == 0

@@ -88,3 +88,14 @@ def test_near_duplicates_do_not_judge_each_other() -> None:
     test = rng.normal(size=(100, 30))
     group = np.repeat(np.arange(20), 5)
     assert separate(train, test, group=group).auc < separate(train, test).auc - 0.1
+
+
+def test_weights_are_one_where_the_two_cannot_be_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    for n in range(10):
+        found = separate(rng.normal(size=(60, 6)), rng.normal(size=(50, 6)), seed=n)
+        assert found.told == (found.auc > 0.5 + 2 * found.auc_sd)
+        assert found.told or ((found.weights == 1).all() and found.effective == 60)
+    apart = separate(rng.normal(size=(60, 6)), rng.normal(size=(50, 6)) + 1, seed=0)
+    assert apart.told
+    assert apart.weights.std() > 0.1

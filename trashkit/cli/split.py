@@ -182,7 +182,9 @@ def _tell(made: Made, alike: Likeness | None, dataset: Dataset, test: Path | Non
         note("stopped: the best split so far is kept")
     for line in made.split.quality["warnings"]:
         warn(line)
-    if alike is not None:
+    if alike is not None and not alike.told:
+        note(f"{alike.words} (AUC {alike.auc:.3f} ± {alike.auc_sd:.3f}): every training photo weighs 1")
+    elif alike is not None:
         note(
             f"{alike.words}: AUC {alike.auc:.3f} ± {alike.auc_sd:.3f}; weighted by likeness, {len(alike.weights)} "
             f"training photos count as {alike.effective:.0f}"

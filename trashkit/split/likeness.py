@@ -25,8 +25,8 @@ class Likeness:
 
     auc: 0.5 the two cannot be told apart, 1 always. auc_sd: its standard error (Hanley and McNeil 1982).
     train, test: [N], [M] probability of being a test photo, prior one half. weights: [N] of training photos, density
-    ratio test over train, clipped to 1/10 .. 10, mean 1. effective: Kish's effective number of training photos so
-    weighted, of N.
+    ratio test over train, clipped to 1/10 .. 10, mean 1; all 1 where the two cannot be told apart, since the ratio is
+    then noise. effective: Kish's effective number of training photos so weighted, of N.
     """
 
     auc: float
@@ -37,12 +37,22 @@ class Likeness:
     effective: float
 
     @property
+    def told(self) -> bool:
+        """Whether the two can be told apart: 0.5 is below the interval of the AUC."""
+        return told_apart(self.auc, self.auc_sd)
+
+    @property
     def words(self) -> str:
         """The distance in words."""
-        if self.auc < 0.5 + 2 * self.auc_sd:
+        if not self.told:
             return "train and test photos cannot be told apart"
         grade = "little" if self.auc < 0.65 else "clearly" if self.auc < 0.85 else "strongly"
         return f"train and test photos differ {grade}"
+
+
+def told_apart(auc: float, auc_sd: float) -> bool:
+    """Whether an AUC is above 0.5 by two standard errors."""
+    return auc > 0.5 + 2 * auc_sd
 
 
 def likeness(train: Appearance, test: Appearance, *, group: Ints | None = None, seed: int = 0) -> Likeness:
@@ -77,10 +87,11 @@ def separate(train: Floats, test: Floats, *, group: Ints | None = None, seed: in
     score, positive = logit[:count], logit[count:]
     auc = _auc(score, positive)
     ratio = np.clip(np.exp(np.clip(score, -20, 20)), 1 / CLIP, CLIP)
-    weights = ratio / ratio.mean()
+    sd = _auc_sd(auc, count, other)
+    weights = ratio / ratio.mean() if told_apart(auc, sd) else np.ones(count)
     probability = 1 / (1 + np.exp(-np.clip(logit, -500, 500)))
     effective = float(weights.sum() ** 2 / np.square(weights).sum())
-    return Likeness(auc, _auc_sd(auc, count, other), probability[:count], probability[count:], weights, effective)
+    return Likeness(auc, sd, probability[:count], probability[count:], weights, effective)
 
 
 def _standard(values: Floats) -> Floats:
