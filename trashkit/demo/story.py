@@ -136,7 +136,9 @@ def _annotations(teller: _Teller, size: Size, seed: int) -> None:
     teller.say(f"   of {whole} planted defects it names {hit}:")
     for one in teller.story.grades:
         if one.deterministic or one.found:
-            teller.say(f"     {one.kind:24} {one.found} of {one.planted}  ({', '.join(one.codes)})")
+            precision = "   –" if one.precision is None else f"{one.precision:.2f}"
+            codes = ", ".join(one.codes)
+            teller.say(f"     {one.kind:24} {one.found} of {one.planted}, precision {precision}  ({codes})")
     clean = teller.run("audit", "data/train_clean.json")
     false = clean["summary"]["by_severity"]
     numbers["clean_findings"] = false
