@@ -321,3 +321,19 @@ def test_keys_given_twice_are_found_at_the_top_and_inside_what_no_other_check_re
         True
     ] * 3
     assert len(messages) == 3
+
+
+def test_references_of_other_blocks_are_followed_by_their_names() -> None:
+    coco = clean_file()
+    coco["videos"] = [{"id": 1}, {"id": 1}]
+    coco["images"][0]["video_id"], coco["images"][1]["video_id"], coco["images"][2]["video_id"] = 1, 2, None
+    coco["relations"] = [
+        {"id": 1, "annotation_ids": [1, 2], "category_id": 3, "image_id": 4, "video_id": 1, "other_id": 99},
+        {"id": 2, "annotation_ids": [1, 2000], "category_id": 30, "image_id": 40, "relation_id": 7},
+    ]
+    found = [f for f in audit(Coco.of(coco), workers=1).findings if f.code in ("S018", "S019")]
+    assert [(f.code, f.block, f.row, f.score) for f in found] == [
+        ("S018", "images", 1, 1.0),
+        ("S018", "relations", 1, 4.0),
+        ("S019", "videos", 1, 2.0),
+    ]

@@ -202,10 +202,12 @@ def _undefined_scene(coco: dict[str, Any]) -> None:
 
 @check("S018", "dangling-reference", Severity.WARNING, on="file", broken=_undefined_scene)
 def dangling_reference(table: Table) -> Iterator[Hit]:
-    """A row of a block that COCO does not know refers to an image or a category that does not exist.
+    """A row refers to an image, an annotation, a category or a row of another block that does not exist.
 
-    In a block such as `scene_annotations`, `image_id` means an image, and a field whose name ends in `_id` or `_ids`
-    means a row of `scene_categories`, where the file has such a block.
+    In blocks that COCO does not know, `image_id` means an image, `annotation_ids` annotations, and `video_id` a row of
+    `videos` where the file has such a block; so too in images. In a block such as `scene_annotations` other fields
+    whose names end in `_id` or `_ids` mean rows of `scene_categories`, where the file has that. (Images and categories
+    of annotations are S013's and S014's.)
 
     Example::
 
@@ -213,28 +215,73 @@ def dangling_reference(table: Table) -> Iterator[Hit]:
 
     Cure: correct the row or add what it names.
     """
-    images = rows_by_id(table.image_ids)
-    for block in other_blocks(table.coco):
-        target = block.removesuffix("_annotations") + "_categories"
-        targets = {
-            value for value in (r.get("id") for r in table.records(target) if isinstance(r, dict)) if ids_in(value)
-        }
+    targets = _Targets(table)
+    blocks = other_blocks(table.coco)
+    for block in ["images", *blocks] if blocks else ():
         for row, record in enumerate(table.records(block)):
-            if not isinstance(record, dict):
-                continue
-            missing = []
-            if "image_id" in record and not (ids_in(record["image_id"]) and record["image_id"] in images):
-                missing.append(f"image_id {shown(record['image_id'])} names no image")
-            if block.endswith("_annotations") and target in table.coco.blocks():
-                missing += dict.fromkeys(_undefined(record, targets, target))
+            missing = list(dict.fromkeys(targets.missing(block, record))) if isinstance(record, dict) else []
             if missing:
                 yield Hit(row, f"{block}[{row}]: {'; '.join(missing)}", float(len(missing)), block=block)
 
 
-def _undefined(record: dict[str, Any], targets: set[Any], target: str) -> Iterator[str]:
-    for key, value in record.items():
-        if key in ("id", "image_id") or not key.endswith(("_id", "_ids")):
-            continue
-        for one in value if isinstance(value, list) else [value]:
-            if not (ids_in(one) and one in targets):
-                yield f"{key} {shown(one)} names no row of {target}"
+class _Targets:
+    """Finds the block that a field refers to by the field's name, and what of it is not there."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.ids: dict[str, set[Any]] = {}
+        self.blocks = set(table.coco.blocks())
+
+    def of(self, block: str, key: str) -> str | None:
+        """The block that a field means; None where it is no reference, or nobody knows to what."""
+        stem = key.removesuffix("_ids").removesuffix("_id")
+        if stem == key or not stem:
+            return None
+        for plural in (f"{stem}s", f"{stem}es", f"{stem.removesuffix('y')}ies"):
+            # a block of its own may have its own categories: scene_categories
+            if plural in self.blocks and (plural != "categories" or self._own(block) is None):
+                return plural
+        return self._own(block) or {"image": "images", "annotation": "annotations"}.get(stem)
+
+    def _own(self, block: str) -> str | None:
+        own = block.removesuffix("_annotations") + "_categories"
+        return own if block.endswith("_annotations") and own in self.blocks else None
+
+    def missing(self, block: str, record: dict[str, Any]) -> Iterator[str]:
+        for key, value in record.items():
+            target = self.of(block, key)
+            if target is None or (block == "images" and value is None):
+                continue
+            for one in value if isinstance(value, list) else [value]:
+                if not (ids_in(one) and one in self._ids(target)):
+                    known = {"images": "image", "annotations": "annotation", "categories": "category"}
+                    yield f"{key} {shown(one)} names no {known.get(target, f'row of {target}')}"
+
+    def _ids(self, target: str) -> set[Any]:
+        if target not in self.ids:
+            table = self.table
+            own = {"images": table.image_ids, "annotations": table.annotation_ids, "categories": table.category_ids}
+            values = own.get(target) or [r.get("id") for r in table.records(target) if isinstance(r, dict)]
+            self.ids[target] = {value for value in values if ids_in(value)}
+        return self.ids[target]
+
+
+def _licence_twice(coco: dict[str, Any]) -> None:
+    coco["licenses"].append({"id": 1, "name": "CC0"})
+
+
+@check("S019", "duplicate-id-elsewhere", Severity.WARNING, on="file", broken=_licence_twice)
+def duplicate_id_elsewhere(table: Table) -> Iterator[Hit]:
+    """Two licences, or two rows of a block that COCO does not know, have the same id: what refers to it is in doubt.
+
+    Reported once for each row after the first.
+
+    Example::
+
+        {"licenses": [{"id": 1, "name": "CC BY 4.0"}, {"id": 1, "name": "CC0"}]}
+
+    Cure: give the later one its own id, and correct what refers to it.
+    """
+    for block in ("licenses", *other_blocks(table.coco)):
+        ids = [record.get("id") if isinstance(record, dict) else None for record in table.records(block)]
+        yield from _duplicates(ids, block, block, None)
