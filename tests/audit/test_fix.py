@@ -241,3 +241,22 @@ def test_each_promise_is_kept_where_fixing_is_refused(made):
     for finding in audit(coco, workers=1).findings:
         if finding.fix is not None:
             assert propose(coco, [finding], unsafe=True), finding
+
+
+def test_splinters_of_a_mended_ring_go_with_it():
+    """A big square whose last stroke crosses its own start leaves a triangle of 1.5 px², which was no part before."""
+    value = clean_file()
+    value["annotations"][0]["segmentation"] = [[60, 60, 160, 60, 160, 160, 60, 160, 61.5, 58]]
+    codes = {finding.code for finding in audit(Coco.of(value), select=["G"]).findings}
+    result, annotations = fixed(value, select=["G003"])
+    after = {finding.code for finding in audit(result.coco, select=["G"]).findings}
+    assert "G003" in codes and "G003" not in after
+    assert after - codes <= {"G022", "G023"}, "only measures, which another check mends"
+    assert len(annotations[0]["segmentation"]) == 1
+
+
+def test_no_finding_is_new_after_safe_fixes_of_taco(real_data):
+    source = read(real_data / "taco/annotations.json")
+    mended = fix(source).coco
+    before, after = ({(one.code, one.block, one.row) for one in audit(coco).findings} for coco in (source, mended))
+    assert len(before) > 400 and after < before

@@ -16,7 +16,7 @@ from trashkit.audit.repair import (
     make_rings_valid,
     unite_rings,
 )
-from trashkit.audit.specks import without_pin_holes, without_specks
+from trashkit.audit.specks import without_pin_holes, without_specks, without_splinters
 from trashkit.audit.workbench import Workbench
 from trashkit.coco.edit import canonical, id_of
 from trashkit.coco.segmentation import check_segmentation
@@ -37,6 +37,20 @@ def _step(step: Callable[[Any], Any]) -> Fixer:
                 bench.reshape(finding, after)
 
     return fixer
+
+
+def mend_rings(bench: Workbench, finding: Finding) -> None:
+    """Make rings valid; splinters that this cuts off, specks by the check's thresholds, go where that is safe.
+
+    Else the cure would earn a finding that the file did not have.
+    """
+    assert finding.row is not None
+    record = bench.record("annotations", finding.row)
+    size = bench.size(record)
+    if size and _has_sound_rings(record):
+        old = record["segmentation"]
+        mended = make_rings_valid(old)
+        bench.reshape(finding, without_splinters(old, mended, *size, bench.settings))
 
 
 def _has_sound_rings(record: Any) -> bool:
@@ -193,7 +207,7 @@ STAGES: tuple[dict[str, Fixer], ...] = (
     {"duplicate-annotation-id": renumber},
     {"malformed-ring": drop_broken, "coordinate-not-finite": drop_broken},
     {"repeated-vertex": _step(drop_repeated_vertices)},
-    {"invalid-ring": _step(make_rings_valid)},
+    {"invalid-ring": mend_rings},
     {"out-of-bounds": clip, "ring-outside": clip},
     {"zero-area": remove, "tiny-area": remove},
     {"sibling-rings-overlap": _step(unite_rings), "ring-inside-ring": _step(unite_rings)},

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from shapely.geometry import Polygon
 
-from trashkit.audit.repair import area_of
+from trashkit.audit.repair import area_of, judge
 from trashkit.audit.settings import Settings
 from trashkit.coco.segmentation import Segmentation
 from trashkit.masks import mask, rle_from_mask
@@ -16,15 +16,45 @@ from trashkit.masks import mask, rle_from_mask
 def without_specks(segmentation: Segmentation, height: int, width: int, settings: Settings) -> Segmentation:
     """A segmentation without its parts under `speck_area` and `speck_share` of the whole; the largest part stays."""
     if isinstance(segmentation, list):
-        whole = area_of(segmentation, height, width) or 0.0
-        areas = [Polygon(list(zip(ring[0::2], ring[1::2], strict=True))).area for ring in segmentation]
-        limit = min(settings.speck_area, settings.speck_share * whole)
+        areas, limit = _areas_and_limit(segmentation, height, width, settings)
         kept = [ring for ring, area in zip(segmentation, areas, strict=True) if area >= limit]
         return kept or segmentation
     covered = mask(segmentation, height, width)
     limit = min(settings.speck_area, settings.speck_share * int(covered.sum()))
     small = small_regions(covered, limit)
     return rle_from_mask(covered & ~small) if small.any() and (covered & ~small).any() else segmentation
+
+
+def _areas_and_limit(
+    rings: list[list[float]], height: int, width: int, settings: Settings
+) -> tuple[list[float], float]:
+    """Areas of rings, and the area under which one is a speck."""
+    whole = area_of(rings, height, width) or 0.0
+    areas = [Polygon(list(zip(ring[0::2], ring[1::2], strict=True))).area for ring in rings]
+    return areas, min(settings.speck_area, settings.speck_share * whole)
+
+
+def without_splinters(
+    old: list[list[float]], mended: list[list[float]], height: int, width: int, settings: Settings
+) -> list[list[float]]:
+    """Mended rings without those specks among them that the old rings did not have, as far as that is safe.
+
+    Safe as `judge` says: against the old rings, or against the mended ones where mending itself was not safe. Where
+    not all can go, the smallest ones go. Rings that stood there before stay, whatever their size.
+    """
+    areas, limit = _areas_and_limit(mended, height, width, settings)
+    small = [n for n, ring in enumerate(mended) if areas[n] < limit and ring not in old]
+    small.sort(key=areas.__getitem__)
+    small = small[: len(mended) - 1]
+    if not small:
+        return mended
+    like = old if judge(old, mended, height, width)[0] == "safe" else mended
+    while small:
+        slim = [ring for n, ring in enumerate(mended) if n not in small]
+        if judge(like, slim, height, width)[0] == "safe":
+            return slim
+        small = small[: len(small) // 2]
+    return mended
 
 
 def without_pin_holes(segmentation: Segmentation, height: int, width: int, settings: Settings) -> Segmentation:
