@@ -110,4 +110,5 @@ def test_unknown_codes_are_refused_with_the_closest() -> None:
 def test_select_and_ignore() -> None:
     codes = [check.code for check in chosen(select=["G", "rare-category"], ignore=["G003"])]
     assert "G003" not in codes and "G005" in codes and "S022" in codes and "S010" not in codes
-    assert chosen(select=["G003"], ignore=["G"]) == []
+    with pytest.raises(TrashkitError, match="no check is left"):
+        chosen(select=["G003"], ignore=["G"])

@@ -337,3 +337,12 @@ def test_references_of_other_blocks_are_followed_by_their_names() -> None:
         ("S018", "relations", 1, 4.0),
         ("S019", "videos", 1, 2.0),
     ]
+
+
+@pytest.mark.parametrize(("outside", "found"), [(4, 0), (8, 1)])
+def test_swapped_sides_are_found_by_a_few_pixels(outside: int, found: int) -> None:
+    coco = clean_file()
+    coco["annotations"] = [annotation(n, 1, 1, octagon(x, 90, 40)) for n, x in ((1, 100), (2, 440 + outside))]
+    right = max(coco["annotations"][1]["segmentation"][0][0::2])
+    coco["images"][0].update(width=int(right) - outside, height=640)
+    assert codes(coco)["G012"] == found

@@ -159,3 +159,32 @@ def test_a_finding_without_ids_names_its_row_on_github(tmp_path: Path) -> None:
     path = tmp_path / "ann.json"
     path.write_text(json.dumps(coco))
     assert "::categories[2]: " in run(path, "--format", "github", "--select", "S012").stdout
+
+
+def test_what_to_type_next_follows_from_the_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    wanted = {
+        "trashkit fix ann.json --diff": lambda coco: coco["annotations"][0].update(area=-5),
+        "trashkit fix ann.json --unsafe --diff": lambda coco: coco["annotations"][0].update(image_id=99),
+        "trashkit audit --explain S012": lambda coco: coco["categories"].append({"id": 1, "name": "x"}),
+        "trashkit split ann.json --out split.json": lambda coco: coco["images"][0].update(license=None),
+    }
+    for words, breaks in wanted.items():
+        coco = clean_file()
+        breaks(coco)
+        Path("ann.json").write_text(json.dumps(coco))
+        assert f"next: {words}\n" in run("ann.json").stdout
+    Path("ann.json").write_text(json.dumps(clean_file()).replace('"area": 4', '"area": -4', 1))
+    (finding,) = [one for one in findings(run("ann.json", "--json")) if one["code"] == "S007"]
+    assert "is negative" in finding["message"] and finding["fix"] == "safe"
+
+
+def test_no_check_left_and_a_misspelt_table_are_errors(broken: Path) -> None:
+    result = run(broken, "--select", "G", "--ignore", "G")
+    assert result.exit_code == 2 and "no check is left" in result.stderr
+    Path("trashkit.toml").write_text("[audits]\ntiny_area = 3\n")
+    result = run(broken)
+    assert result.exit_code == 2 and "[audits] is no table" in result.stderr
+    Path("trashkit.toml").write_text("[tool]\nx = 3\n")
+    assert run(broken).exit_code == 1
+    assert run("--explain", "S0012").stderr.count("S001") == 1

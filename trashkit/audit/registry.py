@@ -108,13 +108,22 @@ def find(wanted: str) -> list[Check]:
     if not found:
         words = [word for c in checks().values() for word in (c.code, c.name)]
         close = get_close_matches(text.upper(), words, 2) + get_close_matches(text.lower(), words, 2)
-        meant = f"did you mean {' or '.join(close)}?" if close else "`trashkit audit --explain all` lists the checks"
+        meant = (
+            f"did you mean {' or '.join(dict.fromkeys(close))}?"
+            if close
+            else "`trashkit audit --explain all` lists the checks"
+        )
         raise TrashkitError(f"there is no check {wanted!r}", hint=meant)
     return found
 
 
 def chosen(select: Iterable[str] = (), ignore: Iterable[str] = ()) -> list[Check]:
-    """Checks to run: those selected (all where nothing is), less those ignored. Raises TrashkitError as `find`."""
+    """Checks to run: those selected (all where nothing is), less those ignored.
+
+    Raises TrashkitError as `find`, and where none is left.
+    """
     picked = {c.code for wanted in select for c in find(wanted)} or set(checks())
     dropped = {c.code for wanted in ignore for c in find(wanted)}
+    if not picked - dropped:
+        raise TrashkitError("no check is left to run", hint="--ignore takes out all that --select chose: name fewer")
     return [c for code, c in checks().items() if code in picked - dropped]

@@ -62,6 +62,11 @@ def _is_number(value: Any) -> str | None:
     return None if number(value) is not None else "is not finite"
 
 
+def _is_area(value: Any) -> str | None:
+    wrong = _is_number(value)
+    return wrong or (None if value >= 0 else "is negative")
+
+
 def _is_side(value: Any) -> str | None:
     wrong = _is_number(value)
     if wrong:
@@ -91,7 +96,7 @@ FIELDS: dict[str, dict[str, Any]] = {
         "image_id": _is_id,
         "category_id": _is_id,
         "segmentation": _is_shape,
-        "area": _is_number,
+        "area": _is_area,
         "bbox": _is_box,
         "iscrowd": _is_flag,
     },
@@ -229,6 +234,8 @@ def read_annotations(
         try:
             read = sound(raw)
             if read.iscrowd not in (0, 1, msgspec.UNSET) or bytes(memoryview(read.segmentation)[:1]) not in b"[{":
+                raise ValueError
+            if read.area is not msgspec.UNSET and read.area < 0:
                 raise ValueError
         except (msgspec.MsgspecError, ValueError, RecursionError):
             record = _read_slowly(row, raw, problems)

@@ -22,6 +22,8 @@ class Settings:
     """A category with fewer annotations than this is rare."""
     outside: float = 0.0
     """A ring may reach this far outside its image."""
+    swapped_outside: float = 5.0
+    """Width and height are swapped where all fits that way only, and something reaches this far outside as it is."""
     area_share: float = 0.01
     """`area` may differ from the area of the union of the polygons by this share."""
     bbox_edge: float = 1.0
@@ -93,11 +95,15 @@ def read_settings(path: Path | None = None) -> Settings:
     if path is None:
         return Settings()
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("audit", {})
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TrashkitError(f"{path} cannot be read: {error.strerror}", hint="check the path") from error
     except ValueError as error:
         raise TrashkitError(f"{path} is not TOML: {error}", hint="mend that place") from error
+    misspelt = [key for key in content if key != "audit" and get_close_matches(key.lower(), ["audit"], 1, 0.7)]
+    if misspelt:
+        raise TrashkitError(f"{path}: [{misspelt[0]}] is no table of settings", hint="write [audit]")
+    table = content.get("audit", {})
     if not isinstance(table, dict):
         raise TrashkitError(f"{path}: audit is not a table", hint="write [audit] and the settings below it")
     return replace(Settings(), **_checked(table, path))

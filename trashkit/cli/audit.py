@@ -135,7 +135,8 @@ def audit(
         _write_page(coco, result, html, images, other, overwrite)
     if images is not None:
         _note_wrong_folder(coco, images)
-    _report(coco, result, annotations, html, format, json)
+    given = [*(("--images", images) if images is not None else ()), *(("--against", against) if against else ())]
+    _report(coco, result, html, format, json, _next(result, annotations, given))
     if result.fails("never" if write_baseline else fail_on.value):
         raise typer.Exit(1)
 
@@ -212,9 +213,20 @@ def _write_page(
     write_text(path, page, overwrite=overwrite)
 
 
-def _report(coco: Coco, result: AuditResult, path: Path, html: Path | None, format: Format, json: bool) -> None:
-    fixable = any(finding.fix == "safe" for finding in result.findings)
-    next = command("fix", path, "--diff") if fixable else command("split", path, "--out", "split.json")
+def _next(result: AuditResult, path: Path, given: list[object]) -> str:
+    """What to type next: a fix where there is one; with errors that have none what the worst means, else the split."""
+    fixes = {finding.fix for finding in result.findings}
+    errors = [finding for finding in result.findings if finding.severity == "error"]
+    if "safe" in fixes:
+        return command("fix", path, "--diff")
+    if errors and "unsafe" in fixes:
+        return command("fix", path, "--unsafe", "--diff", *given)
+    if errors:
+        return command("audit", "--explain", errors[0].code)
+    return command("split", path, "--out", "split.json")
+
+
+def _report(coco: Coco, result: AuditResult, html: Path | None, format: Format, json: bool, next: str) -> None:
     if json:
         from trashkit.audit.findings_json import json_pieces
 

@@ -118,8 +118,11 @@ def _size(shapes: Shapes, annotation: int) -> str:
     return f"{shapes.width[annotation]:.0f}x{shapes.height[annotation]:.0f} px"
 
 
-def _images(shapes: Shapes) -> Iterator[tuple[int, Ints, Floats]]:
-    """Each known image with usable shapes: its row, its annotations, and the box around them."""
+def _images(shapes: Shapes, share: float, pixels: float) -> Iterator[tuple[int, Ints, Floats]]:
+    """Images that their usable shapes leave by more than a share of the side and so many pixels.
+
+    Its row, its annotations, and the box around them with the image's size: left, top, right, bottom, width, height.
+    """
     usable = np.flatnonzero((shapes.image >= 0) & ~np.isnan(shapes.box).any(axis=1) & ~np.isnan(shapes.width))
     if not len(usable):
         return
@@ -128,7 +131,7 @@ def _images(shapes: Shapes) -> Iterator[tuple[int, Ints, Floats]]:
     low = np.minimum.reduceat(shapes.box[usable, :2], first)
     high = np.maximum.reduceat(shapes.box[usable, 2:], first)
     sizes = np.stack((shapes.width[usable[first]], shapes.height[usable[first]]), axis=1)
-    beyond = (high > sizes * 1.1 + 2).any(axis=1)
+    beyond = (high > sizes * (1 + share) + pixels).any(axis=1)
     last = np.append(first[1:], len(usable))
     for n in np.flatnonzero(beyond).tolist():
         yield int(image[first[n]]), usable[first[n] : last[n]], np.concatenate((low[n], high[n], sizes[n]))
@@ -142,6 +145,7 @@ def _swap(coco: dict[str, Any]) -> None:
 def axes_swapped(shapes: Shapes) -> Iterator[Hit]:
     """All annotations of an image fit it only when x and y, or its width and height, change places.
 
+    As it is, at least one of them reaches over the right or lower side by more than 5 pixels (`swapped_outside`).
     Photos taken upright and turned by an EXIF tag do this, and writers that put rows before columns. Where boxes say
     that only the polygons are exchanged, it is G014.
 
@@ -153,7 +157,7 @@ def axes_swapped(shapes: Shapes) -> Iterator[Hit]:
     Cure: correct width and height, as `trashkit fix --unsafe` does, after a look at the photo.
     """
     exchanged = _exchanged(shapes)
-    for row, members, (_, _, right, bottom, width, height) in _images(shapes):
+    for row, members, (_, _, right, bottom, width, height) in _images(shapes, 0, shapes.table.settings.swapped_outside):
         if row not in exchanged and width != height and right <= height + 2 and bottom <= width + 2:
             message = (
                 f"{len(members)} annotations reach to ({right:.0f}, {bottom:.0f}) in an image of {width:.0f}x"
@@ -182,7 +186,7 @@ def annotated_at_other_scale(shapes: Shapes) -> Iterator[Hit]:
     Cure: find the size at which they were drawn and scale them, or correct width and height.
     """
     named: set[int] = set()
-    for row, members, (_, _, right, bottom, width, height) in _images(shapes):
+    for row, members, (_, _, right, bottom, width, height) in _images(shapes, 0.1, 2):
         if width != height and right <= height + 2 and bottom <= width + 2:
             continue
         outside = np.maximum(shapes.box[members, 2:] - (width, height), -shapes.box[members, :2]).max(axis=1)

@@ -185,7 +185,7 @@ def wrong_type(table: Table) -> Iterator[Hit]:
     """A field holds a value of the wrong type or out of its range.
 
     Ids are whole numbers (texts are taken too), file_name and name are texts, width and height positive whole numbers,
-    area is a number, bbox four of them, iscrowd 0 or 1, and segmentation a list of rings or an RLE object.
+    area is a number from 0 up, bbox four of them, iscrowd 0 or 1, and segmentation a list of rings or an RLE object.
 
     Example::
 
