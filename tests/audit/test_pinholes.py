@@ -97,3 +97,21 @@ def test_polygons_keep_their_vertices():
 def test_other_sizes_are_refused():
     with pytest.raises(TrashkitError, match="takes 3 or 5, not 4"):
         fill(scene(0), despeckle=4)
+
+
+def test_one_annotation_that_cannot_be_drawn_costs_its_image_only():
+    sound = scene(1)
+    value = {block: sound.records(block) for block in sound.blocks()}
+    wanted = [(edit.id, edit.after) for edit in fill(sound, despeckle=3).edits]
+    value["images"].insert(0, {"id": 2, "file_name": "bad.jpg", "width": 80, "height": 60})
+    mine = {"id": 900, "image_id": 2, "category_id": 1, "area": 1.0, "bbox": [0, 0, 1, 1], "iscrowd": 0}
+    value["annotations"].insert(0, {**mine, "segmentation": []})
+    value["annotations"].insert(1, {**mine, "id": 901, "segmentation": [[1, 1, 9, 1, 9, 9]]})
+    value["annotations"].append({**mine, "id": 902, "image_id": 3, "segmentation": [[1, 1, 9, 1, 9, 9]]})
+    coco = Coco.of(value)
+    filled = fill(coco, despeckle=3)
+    assert [(edit.id, edit.after) for edit in filled.edits] == wanted and wanted
+    apply(coco, filled.edits)
+    first, second = filled.skipped
+    assert "bad.jpg" in first and "annotations[0] (id 900)" in first and "empty" in first
+    assert "(id 902) is of no image" in second

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from trashkit.audit.repair import unite_rings
 from trashkit.audit.specks import small_holes
 from trashkit.audit.workbench import Workbench
-from trashkit.coco.dataset import Coco
+from trashkit.coco.dataset import Coco, ids_in
 from trashkit.coco.edit import Edit
+from trashkit.coco.segmentation import check_segmentation
 from trashkit.coco.strict import Annotation, Dataset, Segmentation, read_dataset
 from trashkit.errors import TrashkitError
 from trashkit.finding import Finding, Severity
@@ -31,10 +32,13 @@ class Filled:
     """Edits that fill pin-holes, and by class name the counts COUNTS over the label maps of all images.
 
     parts: 8-connected regions of the class. holes: 4-connected regions of anything else that one of them encloses.
+    skipped: what was left alone and why, in words: images with an annotation that cannot be drawn, and annotations
+    without an image.
     """
 
     edits: list[Edit]
     classes: dict[str, dict[str, int]] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
 
 
 def fill(
@@ -51,11 +55,12 @@ def fill(
     annotation of its class next to it. fill_holes: holes inside one annotation of up to so many pixels are filled.
     Polygons are united with the filled pixels and keep their other vertices; where the result would not rasterise to
     exactly these pixels, it becomes an RLE. Area and box follow. Outlines never change, and nothing is removed.
-    Raises TrashkitError for other sizes, and as `read_dataset` does.
+    Images with an annotation that cannot be drawn are left alone, and named.
+    Raises TrashkitError for other sizes, and as `read_dataset` does for images and categories.
     """
     if despeckle not in (None, 3, 5):
         raise TrashkitError(f"--despeckle takes 3 or 5, not {despeckle}", hint="3 fills single pixels, 5 up to 3x3")
-    dataset = read_dataset(coco, classes=classes)
+    dataset, skipped = _drawable(coco, classes)
     bench = Workbench(coco)
     counts = np.zeros((len(dataset.classes), len(COUNTS)), np.int64)
     for done, image in enumerate(dataset.images):
@@ -74,7 +79,41 @@ def fill(
         for name, row in zip(dataset.classes.names, counts, strict=True)
         if row.any() and name != "Background"
     }
-    return Filled(bench.edits, named)
+    return Filled(bench.edits, named, skipped)
+
+
+def _drawable(coco: Coco, classes: str | None) -> tuple[Dataset, tuple[str, ...]]:
+    """The data set without images that cannot be drawn whole, rows as in `coco`; and what was left out, in words."""
+    count = coco.count("annotations") if "annotations" in coco.blocks() else 0
+    bare = read_dataset(coco.replace("annotations", dict.fromkeys(range(count))) if count else coco, classes=classes)
+    bad: dict[int, str] = {}
+    images: dict[Any, str] = {}
+    for row, record in enumerate(coco.records("annotations")):
+        place = f"annotations[{row}]"
+        if not isinstance(record, dict):
+            bad[row] = f"{place} is not an object"
+            continue
+        image_id, category_id = record.get("image_id"), record.get("category_id")
+        image = bare.image_by_id.get(image_id) if ids_in(image_id) else None
+        place += f" (id {record.get('id')!r})"
+        if image is None:
+            bad[row] = f"{place} is of no image"
+            continue
+        reason = check_segmentation(record.get("segmentation"), image.height, image.width)
+        if not (ids_in(category_id) and category_id in bare.classes.index_of):
+            reason = f"category_id {category_id!r} names no category"
+        if reason:
+            bad[row] = ""
+            images.setdefault(image.id, f"image {image.file_name}: {place}: {reason}")
+    if not bad:
+        return read_dataset(coco, classes=classes), ()
+    kept = [row for row in range(count) if row not in bad]
+    sound = read_dataset(coco.replace("annotations", dict.fromkeys(bad)), classes=classes)
+    left = {image.row for image in sound.images if image.id not in images}
+    annotations = tuple(replace(one, row=kept[one.row]) for one in sound.annotations if one.image_row in left)
+    drawable = tuple(image for image in sound.images if image.row in left)
+    said = (*images.values(), *filter(None, bad.values()))
+    return Dataset(coco, drawable, annotations, sound.classes), said
 
 
 def _finding(annotation: Annotation, reason: str, pixels: int) -> Finding:

@@ -190,7 +190,12 @@ def _fill(coco: Coco, despeckle: int | None, fill_holes: int | None) -> tuple[Co
 
     with progress() as report:
         filled = fill(coco, despeckle=despeckle, fill_holes=fill_holes or 0, progress=report)
-    return apply(coco, filled.edits), filled.edits, {"kept_back": 0, "classes": filled.classes}
+    if filled.skipped:
+        said = "; ".join(filled.skipped[:10])
+        more = f"; and {len(filled.skipped) - 10} more" if len(filled.skipped) > 10 else ""
+        note(f"left alone, since they cannot be drawn (`trashkit audit` tells more): {said}{more}")
+    summary = {"kept_back": 0, "classes": filled.classes, "skipped": list(filled.skipped)}
+    return apply(coco, filled.edits), filled.edits, summary
 
 
 def _described(edits: Sequence[Edit]) -> list[str]:
