@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trashkit.audit.registry import Check, checks, find
+from trashkit.audit.settings import Settings, explained
 
 FAMILIES = {
     "S": "Structure: the file and its references",
@@ -49,4 +50,45 @@ def reference_page() -> str:
     for letter, title in FAMILIES.items():
         lines += ["", f"## {title}", ""]
         lines += [_section(c) for code, c in everything.items() if code.startswith(letter)]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines, *_settings()]).rstrip() + "\n"
+
+
+def _settings() -> list[str]:
+    """The section on trashkit.toml: every setting with its default, and what holds more than a number by example."""
+    rows = [
+        f"| `{name}` | {'below' if name == 'parts' else f'`{list(value) if isinstance(value, tuple) else value}`'} "
+        f"| {text.replace('``', '`')} |"
+        for name, value, text in explained()
+    ]
+    pairs = ",\n".join(f'    ["{part}", "{whole}"]' for part, whole in Settings().parts)
+    return [
+        "## Settings",
+        "",
+        "All of them stand in the table `[audit]` of `trashkit.toml`, in the current folder or named by `--config`.",
+        "Lengths are pixels, areas square pixels, shares numbers from 0 to 1. What is not named keeps its default.",
+        "",
+        "| setting | default | means |",
+        "|---|---|---|",
+        *rows,
+        "",
+        "A part may lie in its whole, both by names of categories in which `*` stands for anything. `extend_parts`",
+        "adds pairs to those that are known, `parts` puts others in their place. A waiver accepts findings of one code:",
+        "of an `annotation_id`, an `image_id` or a `file_name` (`*` stands for anything), always with a reason.",
+        "",
+        "```toml",
+        "[audit]",
+        "tiny_area = 4",
+        'extend_parts = [["*sticker*", "*box*"]]',
+        "",
+        "[[audit.waivers]]",
+        'code = "G003"',
+        "annotation_id = 17",
+        'reason = "drawn like this on purpose"',
+        "```",
+        "",
+        "The default of `parts`:",
+        "",
+        "```toml",
+        f"parts = [\n{pairs},\n]",
+        "```",
+    ]

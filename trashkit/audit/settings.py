@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
 import tomllib
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +85,23 @@ class Settings:
         ("*label*", "*"),
         ("*pop tab*", "*can*"),
     )
-    """Part and whole: category names (``*`` stands for anything, case ignored) that may lie one inside the other."""
+    """Pairs [part, whole] of category names that may lie one inside the other; ``*`` stands for anything, case ignored.
+    A list of your own replaces this one."""
+    extend_parts: tuple[tuple[str, str], ...] = ()
+    """Pairs that are added to `parts`."""
     waivers: tuple[dict[str, Any], ...] = ()
     """Findings that are accepted, each with a reason: tables ``[[audit.waivers]]``."""
+
+
+def explained() -> list[tuple[str, Any, str]]:
+    """Every setting: its name, its default, and the text below it in the source."""
+    tree = ast.parse(inspect.getsource(Settings)).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    texts: dict[str, str] = {}
+    for field, text in pairwise(tree.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+            texts[field.target.id] = " ".join(str(ast.literal_eval(text.value)).split())
+    return [(field.name, field.default, texts[field.name]) for field in fields(Settings)]
 
 
 def read_settings(path: Path | None = None) -> Settings:
@@ -117,13 +134,13 @@ def _checked(table: dict[str, Any], path: Path) -> dict[str, Any]:
         if key not in defaults:
             close = get_close_matches(key, defaults, 1)
             wrong.append(f"{key} is no setting" + (f" (did you mean {close[0]}?)" if close else ""))
-        elif key == "parts":
+        elif key in ("parts", "extend_parts"):
             if isinstance(value, list) and all(
                 isinstance(p, list) and len(p) == 2 and all(isinstance(n, str) for n in p) for p in value
             ):
                 good[key] = tuple((part, whole) for part, whole in value)
             else:
-                wrong.append("parts is not a list of [part, whole] names")
+                wrong.append(f"{key} is not a list of [part, whole] names")
         elif key == "waivers":
             if isinstance(value, list) and all(isinstance(w, dict) for w in value):
                 good[key] = tuple(value)

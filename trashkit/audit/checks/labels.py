@@ -165,7 +165,7 @@ def _allowed(shapes: Shapes, part: int, whole: int) -> bool:
     names = [shapes.table.category_name(int(shapes.rows[one])).casefold() for one in (part, whole)]
     return any(
         fnmatchcase(names[0], small.casefold()) and fnmatchcase(names[1], large.casefold())
-        for small, large in shapes.table.settings.parts
+        for small, large in (*shapes.table.settings.parts, *shapes.table.settings.extend_parts)
     )
 
 
@@ -173,15 +173,15 @@ def _allowed(shapes: Shapes, part: int, whole: int) -> bool:
 def contained_in_other_class(shapes: Shapes) -> Iterator[Hit]:
     """More than 95 % (`contained_share`) of an annotation lies inside one of another class. Score: that share.
 
-    Often right: a cap on its bottle, a label on a can. Pairs of part and whole that are expected go into `parts`, a
-    list of category names in trashkit.toml; caps, lids, straws, labels and pop tabs stand there already. Often wrong
-    too: an object seen through a bag.
+    Often right: a cap on its bottle, a label on a can. Pairs [part, whole] that are expected go into `extend_parts` in
+    trashkit.toml, `*` standing for anything: `extend_parts = [["*sticker*", "*box*"]]`. Caps, lids, straws, labels and
+    pop tabs are in `parts`, which a list of your own would replace. Often wrong too: an object seen through a bag.
 
     Example::
 
         a Paper leaflet drawn inside a Plastic bag
 
-    Cure: look at the pair; add it to `parts` where it is legitimate.
+    Cure: look at the pair; add it to `extend_parts` where it is legitimate.
     """
     pairs = overlaps(shapes)
     for pair in np.flatnonzero(_inside(shapes, pairs)).tolist():
