@@ -6,11 +6,16 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from trashkit.cli.app import app
+from trashkit.cli.groups import _resumes
 from trashkit.coco import Dataset, write
+from trashkit.split.make import Plan
 
 Build = Callable[..., Dataset]
 runner = CliRunner()
@@ -107,3 +112,82 @@ def test_no_output_replaces_an_input(annotations: Path, tmp_path: Path) -> None:
         assert done.exit_code == 2, words
         assert "would be overwritten" in done.stderr
         assert {path: path.read_bytes() for path in held} == held
+
+
+def test_every_repeat_is_shown_and_counted(annotations: Path, tmp_path: Path) -> None:
+    out = tmp_path / "split.json"
+    done = run("split", annotations, "--out", out, "--folds", 3, "--repeats", 2, "--trials", 50_000)
+    assert done.exit_code == 0, done.stderr
+    quality = json.loads(out.read_text())["quality"]
+    for text in (done.stdout, run("split", "show", out).stdout):
+        assert "worst of 2 repeats" in text
+        assert "repeat 1: images of each class" in text
+        assert "fold 5" in text
+    assert len(quality["folds"]) == 6
+    for name, criterion in quality["criteria"].items():
+        parts = [one["criteria"][name] for one in quality["repeats"]]
+        assert criterion["worst"] == max(part["worst"] for part in parts)
+        assert criterion["mean"] == pytest.approx(sum(part["mean"] for part in parts) / 2, abs=1e-6)
+    support = quality["per_class"]["Paper"]["support"]
+    assert support == [n for one in quality["repeats"] for n in one["per_class"]["Paper"]["support"]]
+    checked = run("split", "check", out, "--data", annotations)
+    assert "worst of 2 repeats" in checked.stdout
+    assert quality["swaps_tried"] > 0
+
+
+def test_classes_of_the_split_are_used_and_can_be_given(annotations: Path, tmp_path: Path) -> None:
+    merged = tmp_path / "map.json"
+    merged.write_text(json.dumps({"Paper": "Glass", "Metal": "Glass", "Glass": "Glass"}))
+    out = tmp_path / "split.json"
+    words = ["split", annotations, "--out", out, "--folds", 2, "--trials", 50_000, "--classes"]
+    assert run(*words, merged).exit_code == 0
+    for command in ("check", "show"):
+        done = run("split", command, out, "--data", annotations, "--json")
+        value = json.loads(done.stdout)
+        quality = value["quality"][0] if command == "check" else value
+        made = {name for name, row in quality["per_class"].items() if row["images"]}
+        assert made == {"Glass"}
+        assert f"classes: {merged}" in done.stderr
+        own = run("split", command, out, "--data", annotations, "--classes", "own", "--json")
+        value = json.loads(own.stdout)
+        assert "Paper" in (value["quality"][0] if command == "check" else value)["per_class"]
+
+
+def test_ctrl_c_while_comparing_keeps_the_split(
+    annotations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def stopped(plan: Plan, folds: int, seed: int) -> NDArray[np.intp]:
+        calls.append(seed)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return np.arange(len(plan.group)) % folds
+
+    monkeypatch.setattr("trashkit.split.peers.SPLITTERS", {"first": stopped, "second": stopped})
+    out = tmp_path / "split.json"
+    words = ["split", annotations, "--out", out, "--folds", 2, "--trials", 50_000, "--compare-peers", "--peer-seeds", 5]
+    done = run(*words)
+    assert done.exit_code == 0, done.stderr
+    assert "stopped: the comparison holds what was tried" in done.stderr
+    peers = json.loads(out.read_text())["quality"]["peers"]
+    assert peers["first"]["seeds"] == 2
+    assert "stopped" in peers["second"]["missing"]
+    assert run("split", "check", out, "--data", annotations).exit_code == 0
+
+
+def test_resume_is_suggested_where_there_is_one(
+    annotations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> Dataset:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trashkit.coco.read_dataset", stopped)
+    done = run("split", annotations, "--out", tmp_path / "split.json")
+    assert done.exit_code == 130
+    assert "run the same command again" in done.stderr
+    assert "--resume" not in done.stderr
+    commands = get_command(app)
+    assert _resumes(commands, ["train", "--data", "x"])
+    assert _resumes(commands, ["predict", "x"])
+    assert not _resumes(commands, ["leaderboard", "plot"])

@@ -27,7 +27,9 @@ def test_folds_are_a_partition_and_groups_stay_whole(
 ) -> None:
     dataset = build(count, seed=seed, ids=[f"id {n}" for n in range(count)] if texts else None)
     rng = np.random.default_rng(seed)
-    group = np.unique(rng.integers(0, count, count), return_inverse=True)[1]
+    # As many groups as folds at least: fewer are refused.
+    drawn = np.concatenate([np.arange(folds), rng.integers(0, count, count - folds)])
+    group = np.unique(drawn, return_inverse=True)[1]
     made = make_split(dataset, folds=folds, seed=seed, photo_group=group, trials=QUICK)
     ids = [image.id for image in dataset.images]
     assert problems(made.split, ids) == []

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,12 @@ class Root(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; 2 for what the user can mend and for crashes, 130 for Ctrl-C."""
+        words = [*getattr(ctx, "_protected_args", ()), *ctx.args]
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stopped:
-            say("stopped", "", "run the same command again; add --resume where it has one")
+            again = ", with --resume to go on where it stopped" if _resumes(self, words) else ""
+            say("stopped", "", f"run the same command again{again}")
             raise typer.Exit(130) from stopped
         except TrashkitError as error:
             say("error", error.message, error.hint)
@@ -63,6 +66,16 @@ class Root(TyperGroup):
             message, hint = explain(error)
             say("error", message, hint)
             raise typer.Exit(2) from error
+
+
+def _resumes(group: Any, words: Sequence[str]) -> bool:
+    """Whether the command that these words name has --resume."""
+    found = group
+    for word in words:
+        if not hasattr(found, "commands"):
+            break
+        found = found.commands.get(word) or found.commands.get(getattr(found, "default", ""), found)
+    return any(parameter.name == "resume" for parameter in found.params)
 
 
 def _is_closed_pipe(error: Exception) -> bool:

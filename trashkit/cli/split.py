@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trashkit.cli.groups import default_group
-from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, show, table, warn
+from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, show
+from trashkit.cli.split_tables import likeness_report, peer_report, quality_tables, search_tables, tell
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from trashkit.coco import Dataset
+    from trashkit.split.files import Split
     from trashkit.split.likeness import Likeness
-    from trashkit.split.make import Made
     from trashkit.split.peers import Peer
 
 app = typer.Typer(
@@ -127,16 +128,16 @@ def search(
             peers = measure(made.plan, seeds=peer_seeds, seed=seed, progress=report)
     quality = dict(made.split.quality)
     if peers:
-        quality["peers"] = {peer.name: _peer(peer) for peer in peers}
+        quality["peers"] = {peer.name: peer_report(peer) for peer in peers}
     if alike is not None:
-        quality["test_likeness"] = _likeness(alike, dataset)
+        quality["test_likeness"] = likeness_report(alike, dataset)
     split = Split(made.split.folds, quality, made.split.seed, made.split.source)
     write_split(split, out, overwrite=overwrite)
-    _tell(made, alike, dataset, test)
+    tell(made, peers, peer_seeds, alike, dataset, test)
     show(
         split.as_json(),
         json=json,
-        human=_human(made, peers),
+        human=search_tables(made, peers),
         wrote=out,
         next=command("split", "show", out, "--html", out.with_suffix(".html")),
     )
@@ -176,86 +177,13 @@ def _photos(
     return alike
 
 
-def _tell(made: Made, alike: Likeness | None, dataset: Dataset, test: Path | None) -> None:
-    """Notes and warnings, on stderr."""
-    if made.found[-1].interrupted:
-        note("stopped: the best split so far is kept")
-    for line in made.split.quality["warnings"]:
-        warn(line)
-    if alike is not None and not alike.told:
-        note(f"{alike.words} (AUC {alike.auc:.3f} ± {alike.auc_sd:.3f}): every training photo weighs 1")
-    elif alike is not None:
-        note(
-            f"{alike.words}: AUC {alike.auc:.3f} ± {alike.auc_sd:.3f}; weighted by likeness, {len(alike.weights)} "
-            f"training photos count as {alike.effective:.0f}"
-        )
-        foreign = [dataset.images[n].file_name for n in alike.train.argsort(kind="stable")[:3]]
-        note(f"least like {test}: {', '.join(foreign)}")
-
-
-def _human(made: Made, peers: list[Peer]) -> list[Any]:
-    from trashkit.split.page import class_rows, criteria_rows
-
-    quality, found = made.split.quality, made.found
-    sizes = ", ".join(str(fold["images"]) for fold in quality["folds"])
-    groups = quality["groups"]
-    tried, took = sum(f.candidates for f in found), sum(f.seconds for f in found)
-    noise = [fold["expected_miou_sd"] for fold in quality["folds"] if fold["expected_miou_sd"] is not None]
-    human: list[Any] = [
-        f"{quality['images']} images in {groups['groups']} groups; validation sets of {sizes}",
-        f"{tried / 1e6:.0f} million swaps tried in {took:.1f} s, {tried / max(took, 1e-9) / 1e6:.0f} million a second",
-        table(["criterion", "worst %", "mean %", "floor %"], criteria_rows(quality), title="off the whole by"),
-        table(
-            ["class", "images", *(f"fold {k}" for k in range(len(quality["folds"])))],
-            class_rows(quality),
-            title="images of each class (its pixels, off their share)",
-        ),
-    ]
-    if noise:
-        human.append(
-            f"a fold's mIoU has an expected standard deviation of {min(noise):.3f} to {max(noise):.3f} "
-            f"({quality['expected_sd_assumes']})"
-        )
-    if peers:
-        human.append(_peer_table(quality, peers))
-    return human
-
-
-def _peer_table(quality: Any, peers: list[Peer]) -> Any:
-    rows: list[list[object]] = []
-    ours = {"trashkit": quality} | {peer.name: peer.quality or {"missing": peer.missing} for peer in peers}
-    for name, one in ours.items():
-        if "missing" in one:
-            rows.append([name, one["missing"], *[None] * 7])
-            continue
-        spread = [
-            None if one["criteria"][key][what] is None else 100 * one["criteria"][key][what]
-            for key in ("pixel_share", "instances", "support")
-            for what in ("worst", "mean")
-        ]
-        sizes = one["criteria"]["images"]["worst"]
-        rows.append([name, one["groups"]["broken"], None if sizes is None else 100 * sizes, *spread])
-    columns = ["splitter", "groups broken", "size %", "pixels worst %", "mean %", "instances worst %", "mean %"]
-    return table([*columns, "images worst %", "mean %"], rows, title="beside other splitters, best of their seeds")
-
-
-def _peer(peer: Peer) -> dict[str, Any]:
-    if peer.quality is None:
-        return {"missing": peer.missing}
-    kept = {key: peer.quality[key] for key in ("criteria", "folds", "groups")}
-    return {"seeds": peer.seeds, **kept}
-
-
-def _likeness(alike: Likeness, dataset: Dataset) -> dict[str, Any]:
-    return {
-        "auc": alike.auc,
-        "auc_sd": alike.auc_sd,
-        "words": alike.words,
-        "effective_images": alike.effective,
-        "weights": [[image.id, round(float(w), 4)] for image, w in zip(dataset.images, alike.weights, strict=True)],
-        "most_foreign_train": [dataset.images[n].file_name for n in alike.train.argsort(kind="stable")[:20]],
-        "most_foreign_test": [int(n) for n in (-alike.test).argsort(kind="stable")[:20]],
-    }
+def _classes(split: Split, given: str | None) -> str | None:
+    """--classes, or else those that the split was searched with."""
+    recorded = (split.source.get("settings") or {}).get("classes")
+    if given is not None or not isinstance(recorded, str):
+        return given
+    note(f"classes: {recorded}, as the split was made")
+    return recorded
 
 
 @app.command()
@@ -295,6 +223,7 @@ def show_split(
         Path | None, typer.Option("--data", help="The COCO file it is of; needed for splits made elsewhere.")
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Page to write.")] = None,
+    classes: Classes = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -311,27 +240,24 @@ def show_split(
     from trashkit.files import refuse_inputs, write_text
     from trashkit.split.check import check_split
     from trashkit.split.files import load_split, read_split
-    from trashkit.split.page import class_rows, criteria_rows, split_page
+    from trashkit.split.page import split_page
+    from trashkit.split.quality import over_repeats
 
     if html is not None:
         refuse_inputs(html, [split, data])
     if data is not None:
-        dataset = read_dataset(data)
-        quality = check_split(read_split(split, dataset), dataset).quality[0]
+        dataset = read_dataset(data, classes=_classes(load_split(split), classes))
+        quality = over_repeats(check_split(read_split(split, dataset), dataset).quality)
     else:
         quality = dict(load_split(split).quality)
     if not {"criteria", "per_class", "folds"} <= quality.keys():
         raise TrashkitError(f"{split} holds no report of its own", hint="add --data ANN.json")
     if html is not None:
         write_text(html, split_page(quality, title=f"Split {split.name}"), overwrite=overwrite)
-    folds = [f"fold {k}" for k in range(len(quality["folds"]))]
     show(
         quality,
         json=json,
-        human=[
-            table(["criterion", "worst %", "mean %", "floor %"], criteria_rows(quality), title="off the whole by"),
-            table(["class", "images", *folds], class_rows(quality), title="images (pixels off their share)"),
-        ],
+        human=quality_tables(quality),
         wrote=html,
         next=command(
             "train", "--split", split, "--fold", "all", "--data", data or "ANN.json", "--images", "DIR", "--out", "RUN"
@@ -345,6 +271,7 @@ def check(
     data: Data,
     groups: Groups = None,
     images: Images = None,
+    classes: Classes = None,
     json: Json = False,
 ) -> None:
     """Test a split, made here or elsewhere: does it fit the data, does it leak, does each fold hold each class.
@@ -360,19 +287,18 @@ def check(
     from trashkit.split.appearance import appearance, near_duplicates
     from trashkit.split.check import check_split
     from trashkit.split.files import load_split
-    from trashkit.split.page import criteria_rows
+    from trashkit.split.quality import over_repeats
 
-    loaded, dataset = load_split(split), read_dataset(data)
+    loaded = load_split(split)
+    dataset = read_dataset(data, classes=_classes(loaded, classes))
     photo_group: NDArray[np.intp] | None = None
     if images is not None:
         with progress() as report:
             photo_group = near_duplicates(appearance(dataset, images, progress=report))
     checked = check_split(loaded, dataset, rules=groups or (), photo_group=photo_group)
     human: list[Any] = [f"{finding.severity}: {finding.message}" for finding in checked.findings]
-    human += [
-        table(["criterion", "worst %", "mean %", "floor %"], criteria_rows(one), title="off the whole by")
-        for one in checked.quality
-    ]
+    if checked.quality:
+        human += quality_tables(over_repeats(checked.quality))[:1]
     if checked.passed:
         human.append(
             "the split is sound" + ("" if groups or images else "; leaks need --images or --groups to be seen")

@@ -18,6 +18,10 @@ from trashkit.split.quality import quality
 Ints = NDArray[np.intp]
 
 
+NAMED = 5
+"""Images of a leaking group that its message names."""
+
+
 @dataclass(frozen=True)
 class Checked:
     """findings: errors for an unsound split and for leaks, warnings for missing classes. quality: one report for each
@@ -62,6 +66,8 @@ def leaks(split: Split, dataset: Dataset, group: Ints) -> list[Finding]:
     for g, folds in broken.items():
         first = dataset.image_by_row[members[g][0]]
         where = ", ".join(map(str, folds))
+        names = ", ".join(dataset.image_by_row[row].file_name for row in members[g][:NAMED])
+        more = f" and {len(members[g]) - NAMED} more" if len(members[g]) > NAMED else ""
         found.append(
             Finding(
                 "leak",
@@ -69,7 +75,7 @@ def leaks(split: Split, dataset: Dataset, group: Ints) -> list[Finding]:
                 Severity.ERROR,
                 "images",
                 first.row,
-                f"a group of {len(members[g])} images is in train and in val of fold {where}",
+                f"a group of {len(members[g])} images is in train and in val of fold {where}: {names}{more}",
                 image_id=first.id,
                 file_name=first.file_name,
                 related=tuple(members[g][1:21]),
@@ -96,17 +102,18 @@ def check_split(
     findings += leaks(split, dataset, group)
     reports: list[dict[str, Any]] = []
     if not any(finding.code == "unsound" for finding in findings):
-        reports += [_quality(folds, dataset, made) for folds in rounds(split)]
-    for number, report in enumerate(reports):
-        place = f"repeat {number}: " if len(reports) > 1 else ""
-        findings += [
-            Finding("uneven", "class-missing", Severity.WARNING, "file", None, place + line)
-            for line in report["warnings"]
-        ]
+        first = 0
+        for folds in rounds(split):
+            reports.append(_quality(folds, dataset, made, first))
+            first += len(folds)
+    findings += [
+        Finding("uneven", "class-missing", Severity.WARNING, "file", None, line)
+        for line in dict.fromkeys(line for report in reports for line in report["warnings"])
+    ]
     return Checked(tuple(findings), tuple(reports))
 
 
-def _quality(folds: Sequence[Fold], dataset: Dataset, made: Plan) -> dict[str, Any]:
+def _quality(folds: Sequence[Fold], dataset: Dataset, made: Plan, first: int) -> dict[str, Any]:
     """A holdout is measured against its own share, K folds against 1/K each."""
     total = len(dataset.images)
     held = len(folds[0].val) / total
@@ -118,4 +125,4 @@ def _quality(folds: Sequence[Fold], dataset: Dataset, made: Plan) -> dict[str, A
         home |= dict.fromkeys(fold.val, number)
     fold_of = np.array([home.get(dataset.images[n].id, 0) for n in made.order], dtype=np.intp)
     planned = replace(made, shares=shares, report=report)
-    return quality(planned.features, planned.group, fold_of, shares, report)
+    return quality(planned.features, planned.group, fold_of, shares, report, first=first)

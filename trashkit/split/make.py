@@ -15,7 +15,7 @@ from trashkit.progress import Progress
 from trashkit.split.files import Fold, Split
 from trashkit.split.groups import joined, named_groups, number
 from trashkit.split.objective import Features, attainable_weights, gather, image_features
-from trashkit.split.quality import quality
+from trashkit.split.quality import over_repeats, quality
 from trashkit.split.search import DEFAULT_TRIALS, Found, search
 
 Floats = NDArray[np.float64]
@@ -147,10 +147,11 @@ def make_split(
         fold = one.fold[planned.group]
         found.append(one)
         made += _folds(dataset, planned, fold)
-        reports.append(quality(planned.features, planned.group, fold, planned.shares, planned.report))
+        first = repeat * len(planned.report)
+        reports.append(quality(planned.features, planned.group, fold, planned.shares, planned.report, first=first))
         if one.interrupted:
             break
-    report = reports[0] if repeats == 1 else {**reports[0], "repeats": reports}
+    report = {**over_repeats(reports), "swaps_tried": sum(one.candidates for one in found)}
     used = {
         "folds": None if holdout is not None else folds,
         "holdout": holdout,

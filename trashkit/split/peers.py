@@ -19,14 +19,15 @@ Ints = NDArray[np.intp]
 Splitter = Callable[[Plan, int, int], Ints]
 
 INSTALL = "pip install 'trashkit[peers]'"
+STOPPED = "stopped before it was tried"
 
 
 @dataclass(frozen=True)
 class Peer:
     """What a splitter reached.
 
-    quality: of its best seed, None where its package is missing, and `missing` then says what to install.
-    seconds: for all seeds.
+    quality: of its best seed, None where its package is missing or it was stopped, and `missing` then says so.
+    seeds: that were tried. seconds: for all of them.
     """
 
     name: str
@@ -84,7 +85,7 @@ def compare_peers(plan: Plan, *, seeds: int = 100, seed: int = 0, progress: Prog
     """The best of `seeds` splits of each peer, judged by the mean deviation of pixel share (the least favours it).
 
     The seeds are ``seed, seed + 1, ...``. For a holdout each peer makes about ``1 / share`` folds, of which the first
-    is held out.
+    is held out. Ctrl-C ends it: the seeds tried so far count, and later splitters are `missing` as stopped.
     """
     import warnings
 
@@ -92,8 +93,12 @@ def compare_peers(plan: Plan, *, seeds: int = 100, seed: int = 0, progress: Prog
     folds = max(2, round(1 / plan.shares[1])) if holdout else len(plan.shares)
     columns = plan.features.columns("pixel_share")
     peers: list[Peer] = []
+    stopped = False
     for name, splitter in SPLITTERS.items():
-        begun, best, kept = time.monotonic(), np.inf, None
+        begun, best, kept, tried = time.monotonic(), np.inf, None, 0
+        if stopped:
+            peers.append(Peer(name, None, 0, 0.0, STOPPED))
+            continue
         try:
             for n in range(seeds):
                 with warnings.catch_warnings():
@@ -104,10 +109,16 @@ def compare_peers(plan: Plan, *, seeds: int = 100, seed: int = 0, progress: Prog
                 off = deviations(plan.features.values[:, columns], fold, plan.shares)[list(plan.report)]
                 if np.abs(off).mean() < best:
                     best, kept = float(np.abs(off).mean()), fold
-                progress(f"trying {name}", n + 1, seeds)
+                tried = n + 1
+                progress(f"trying {name}", tried, seeds)
         except ModuleNotFoundError:
             peers.append(Peer(name, None, 0, 0.0, INSTALL))
             continue
-        report = None if kept is None else quality(plan.features, plan.group, kept, plan.shares, plan.report)
-        peers.append(Peer(name, report, seeds, time.monotonic() - begun))
+        except KeyboardInterrupt:
+            stopped = True
+        if kept is None:
+            peers.append(Peer(name, None, 0, 0.0, STOPPED))
+            continue
+        report = quality(plan.features, plan.group, kept, plan.shares, plan.report)
+        peers.append(Peer(name, report, tried, time.monotonic() - begun))
     return peers

@@ -64,8 +64,10 @@ def _spread(deviation: Floats, floor: Floats) -> dict[str, float | None]:
     }
 
 
-def quality(features: Features, group: Ints, fold: Ints, shares: Floats, report: Sequence[int]) -> dict[str, Any]:
-    """The report on one split, JSON-ready.
+def quality(
+    features: Features, group: Ints, fold: Ints, shares: Floats, report: Sequence[int], *, first: int = 0
+) -> dict[str, Any]:
+    """The report on one split, JSON-ready. first: number of its first fold in the split, where repeats precede it.
 
     group, fold: [N] of each image. shares: [K]. report: the folds that are scored on (all, or the holdout alone).
     Deviations are relative: 0.05 is five percent too much or too little of what the fold should hold. ``floor`` is a
@@ -124,7 +126,7 @@ def quality(features: Features, group: Ints, fold: Ints, shares: Floats, report:
             "broken": int((np.bincount(homes) > 1).sum()),
         },
         "expected_sd_assumes": f"a class's IoU on one image has standard deviation {IMAGE_IOU_SD}; groups independent",
-        "warnings": _warnings(features, group, held, report),
+        "warnings": _warnings(features, group, held, shares, report=report, first=first),
     }
 
 
@@ -132,21 +134,60 @@ def _column(features: Features, criterion: str, name: str) -> int:
     return next(int(c) for c in features.columns(criterion) if features.names[c] == name)
 
 
-def _warnings(features: Features, group: Ints, held: Ints, report: Sequence[int]) -> list[str]:
+def over_repeats(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One report of all repeats, in the shape of each: all folds one after the other, the worst of all deviations.
+
+    ``mean`` is the mean over the repeats. With several, the single reports stand under ``repeats``.
+    """
+    if len(reports) == 1:
+        return reports[0]
+    head = reports[0]
+    per_class: dict[str, Any] = {}
+    for name, row in head["per_class"].items():
+        rows = [report["per_class"][name] for report in reports]
+        per_class[name] = {key: _together(key, [one[key] for one in rows]) for key in row}
+    return {
+        **head,
+        "criteria": {key: _worst([report["criteria"][key] for report in reports]) for key in head["criteria"]},
+        "per_class": per_class,
+        "folds": [fold for report in reports for fold in report["folds"]],
+        "groups": {**head["groups"], "broken": max(report["groups"]["broken"] for report in reports)},
+        "warnings": list(dict.fromkeys(line for report in reports for line in report["warnings"])),
+        "repeats": list(reports),
+    }
+
+
+def _together(key: str, values: list[Any]) -> Any:
+    if isinstance(values[0], list):
+        return [one for value in values for one in value]
+    return _worst(values) if key.endswith("_deviation") else values[0]
+
+
+def _worst(spreads: list[dict[str, float | None]]) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for key in spreads[0]:
+        known = [value for spread in spreads if (value := spread[key]) is not None]
+        found[key] = (_number(float(np.mean(known))) if key == "mean" else max(known)) if known else None
+    return found
+
+
+def _warnings(
+    features: Features, group: Ints, held: Ints, shares: Floats, *, report: Sequence[int], first: int
+) -> list[str]:
     """One line per class and the folds without it, rarest class first."""
     units = gather(features.support.astype(float), group) > 0
     lines: list[str] = []
     for number, name in enumerate(features.classes):
-        empty = [str(n) for n, k in enumerate(report) if held[k, number] == 0]
+        empty = [str(first + n) for n, k in enumerate(report) if held[k, number] == 0]
         if not empty:
             continue
         have = int(units[:, number].sum())
         what = ("image", "images") if len(units) == len(group) else ("group of images", "groups of images")
         why = f"only 1 {what[0]} holds it" if have == 1 else f"only {have} {what[1]} hold it"
         if have >= len(held):
-            why = f"although {have} {what[1]} hold it: rarer classes had to be placed first"
+            why = f"although {have} {what[1]} hold it"
         lines.append(f"{name} is missing from fold {', '.join(empty)}: {why}")
     largest = int(np.bincount(group).max())
-    if largest > len(group) * 0.5:
-        lines.append(f"one group holds {largest} of {len(group)} images: folds cannot be of one size")
+    if largest > np.ceil(len(group) * shares.max()):
+        lines.append(f"one group holds {largest} of {len(group)} images, more than a fold should")
     return lines
