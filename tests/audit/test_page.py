@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from trashkit.audit import audit
 from trashkit.audit.example import clean_file
 from trashkit.audit.page import PER_CODE, audit_page
 from trashkit.audit.page_data_set import _covered
+from trashkit.audit.page_drawings import BLANK, BLUE, OUTSIDE, RED, SIDE, Facts, draw_finding
 from trashkit.audit.registry import checks
 from trashkit.coco import Coco, read
+from trashkit.finding import Finding
 
 NASTY = "<script>alert('x')</script>\"&'<img src=x onerror=y>"
 
@@ -156,6 +159,66 @@ def test_boxes_over_a_grid_are_counted_as_a_loop_counts_them() -> None:
     for (left, top), (right, bottom) in zip(first, last, strict=True):
         wanted[top:bottom, left:right] += 1
     assert (_covered(first, last) == wanted).all()
+
+
+def colored(picture: Any, color: tuple[int, int, int]) -> Any:
+    """Where a picture has a colour, nearly."""
+    return np.abs(picture.astype(int) - color).max(axis=2) < 40
+
+
+def test_annotations_at_another_scale_are_drawn_where_they_lie() -> None:
+    coco = clean_file()
+    coco["images"][0].update(width=320, height=240)
+    whole = Coco.of(coco)
+    (finding,) = audit(whole, select=["G013"]).findings
+    drawn = draw_finding(Facts(whole, None), finding)
+    assert drawn is not None and max(drawn.shape) <= SIDE + 1
+    outside = (drawn == OUTSIDE).all(axis=2)
+    red = colored(drawn, RED)
+    photo = (drawn == BLANK).all(axis=2)
+    right = np.flatnonzero(photo.any(axis=0)).max()
+    assert outside.mean() > 0.3 and photo.any()
+    assert red[:, right + 3 :].sum() > 50, "outlines beyond the image's border"
+    assert red[:, :right].sum() > 50
+
+
+def test_a_ring_outside_its_image_is_seen() -> None:
+    coco = clean_file()
+    coco["annotations"][0]["segmentation"].append([900, 10, 1000, 10, 1000, 110])
+    whole = Coco.of(coco)
+    (finding,) = audit(whole, select=["G011"]).findings
+    drawn = draw_finding(Facts(whole, None), finding)
+    assert drawn is not None
+    beyond = np.flatnonzero((drawn == BLANK).all(axis=2).any(axis=0)).max() + 3
+    assert colored(drawn, RED)[:, beyond:].sum() > 20
+
+
+def test_the_stated_box_is_drawn_beside_the_outline() -> None:
+    whole = Coco.of(broken())
+    findings = audit(whole, select=["G023", "G003"]).findings
+    for finding in findings:
+        drawn = draw_finding(Facts(whole, None), finding)
+        assert drawn is not None and colored(drawn, RED).any()
+        assert colored(drawn, BLUE).any() == (finding.code == "G023")
+    assert len(findings) >= 2
+
+
+def test_all_codes_have_a_bar_and_all_findings_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = sorted(checks())[:25]
+    findings = [
+        Finding(code, checks()[code].name, checks()[code].severity, "images", None, f"message {code} {n}")
+        for code in names
+        for n in range(4)
+    ]
+    coco = Coco.of(clean_file())
+    result = replace(audit(coco), findings=findings)
+    page = Page(audit_page(coco, result))
+    svg = audit_page(coco, result).split("<svg")[1].split("</svg>")[0]
+    assert all(f"{code} {checks()[code].name}<" in svg for code in names)
+    assert all(finding.message in page.text for finding in findings)
+    assert "100 of 100" in page.text and "left out here" not in page.text
+    monkeypatch.setattr("trashkit.audit.page.MOST_ROWS", 30)
+    assert "70 more are left out here" in Page(audit_page(coco, result)).text
 
 
 CHOOSE = """<script>

@@ -74,15 +74,20 @@ def bars(
     finite = [value for _, value, _ in values if not isnan(value)]
     full = longest or max([*finite, 0.0]) or 1.0
     height = 22 * len(values)
+    # Labels are drawn at 12 px, where a letter of the usual typefaces is about 7 px wide.
+    room = max(196, min(420, 7 * max((len(label) for label, _, _ in values), default=0) + 8))
     parts: list[str] = []
     for n, (label, value, color) in enumerate(values):
         y = 22 * n
-        parts.append(f'<text x="196" y="{y + 15}" text-anchor="end">{escape(label)}</text>')
+        parts.append(f'<text x="{room}" y="{y + 15}" text-anchor="end">{escape(label)}</text>')
         length = 0.0 if isnan(value) else max(0.0, min(1.0, value / full)) * 290
-        parts.append(f'<rect x="204" y="{y + 3}" width="{length:.1f}" height="15" rx="2" fill="{escape(color)}"/>')
+        parts.append(
+            f'<rect x="{room + 8}" y="{y + 3}" width="{length:.1f}" height="15" rx="2" fill="{escape(color)}"/>'
+        )
         shown = "–" if isnan(value) else form.format(value)
-        parts.append(f'<text x="{210 + length:.1f}" y="{y + 15}" class="value">{escape(shown)}</text>')
-    svg = f'<svg viewBox="0 0 580 {height}" width="580" height="{height}" role="img">{"".join(parts)}</svg>'
+        parts.append(f'<text x="{room + 14 + length:.1f}" y="{y + 15}" class="value">{escape(shown)}</text>')
+    wide = room + 384
+    svg = f'<svg viewBox="0 0 {wide} {height}" width="{wide}" height="{height}" role="img">{"".join(parts)}</svg>'
     return Html(f"<figure><figcaption>{safe(title)}</figcaption>{svg}</figure>")
 
 

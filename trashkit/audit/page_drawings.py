@@ -1,0 +1,250 @@
+"""What the audit's page draws: an annotation in its photo, photos side by side, outlines that leave their image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from trashkit import masks, photos
+from trashkit.coco import Coco
+from trashkit.coco.dataset import ids_in
+from trashkit.coco.segmentation import check_segmentation
+from trashkit.errors import TrashkitError
+from trashkit.finding import Finding
+from trashkit.report.overlay import sheet
+
+Pixels = NDArray[np.uint8]
+
+SIDE = 320
+"""Longest side of a drawing in pixels."""
+RED, BLUE, BLANK, OUTSIDE = (235, 60, 50), (60, 130, 235), 58, 24
+OF_WHOLE_IMAGE = frozenset({"axes-swapped", "annotated-at-other-scale", "x-and-y-exchanged", "ring-outside"})
+"""Checks whose findings show only when all annotations are drawn, with what lies outside the image."""
+WITH_BOXES = frozenset({"annotated-at-other-scale", "x-and-y-exchanged"})
+MOST_OUTLINES = 300
+"""Annotations of one image that are drawn."""
+MOST_OUTSIDE = 3.0
+"""A drawing shows what lies outside up to this many times the image's longer side."""
+
+
+class Facts:
+    """Rows of a damaged or sound file, looked up when a drawing needs them."""
+
+    def __init__(self, coco: Coco, folder: Path | None) -> None:
+        self.coco = coco
+        self.folder = folder
+        self.images = coco.records("images")
+        self.image_row = {
+            image["id"]: row
+            for row, image in reversed(list(enumerate(self.images)))
+            if isinstance(image, dict) and ids_in(image.get("id"))
+        }
+        self.names = {
+            category["id"]: str(category.get("name"))
+            for category in coco.records("categories")
+            if isinstance(category, dict) and ids_in(category.get("id"))
+        }
+
+    @cached_property
+    def of_image(self) -> dict[int, list[int]]:
+        """Rows of annotations by the row of their image."""
+        found: dict[int, list[int]] = {}
+        for row, record in enumerate(self.coco.records("annotations")):
+            image = self.image_of(record) if isinstance(record, dict) else None
+            if image is not None:
+                found.setdefault(image, []).append(row)
+        return found
+
+    def annotation(self, row: int) -> dict[str, Any]:
+        record = self.coco.record("annotations", row)
+        return record if isinstance(record, dict) else {}
+
+    def image_of(self, annotation: dict[str, Any]) -> int | None:
+        wanted = annotation.get("image_id")
+        return self.image_row.get(wanted) if ids_in(wanted) else None
+
+    def class_of(self, annotation: dict[str, Any]) -> str:
+        wanted = annotation.get("category_id")
+        return self.names.get(wanted, "unknown") if ids_in(wanted) else "unknown"
+
+    def size(self, row: int) -> tuple[int, int] | None:
+        """(width, height), None where the file has no usable ones or the canvas would be absurd."""
+        image = self.images[row]
+        if not isinstance(image, dict):
+            return None
+        width, height = image.get("width"), image.get("height")
+        for side in (width, height):
+            if isinstance(side, bool) or not isinstance(side, int | float) or not 0 < side < 2**31:
+                return None
+        assert width is not None and height is not None
+        return int(width), int(height)
+
+    def photo(self, row: int) -> tuple[Pixels, float] | None:
+        """A photo or blank canvas no longer than 4 x SIDE, and its scale against the file's size."""
+        size, image = self.size(row), self.images[row]
+        longest = 4 * SIDE
+        if self.folder is not None and isinstance(image, dict) and isinstance(image.get("file_name"), str):
+            try:
+                seen = photos.thumbnail(photos.photo_path(self.folder, image["file_name"]), longest, size)
+                return seen, seen.shape[1] / (size[0] if size else seen.shape[1])
+            except TrashkitError:
+                pass
+        if size is None or max(size) / min(size) > 100:
+            return None
+        scale = min(1.0, longest / max(size))
+        shape = (max(1, round(size[1] * scale)), max(1, round(size[0] * scale)), 3)
+        return np.full(shape, BLANK, np.uint8), scale
+
+
+def _rings(segmentation: Any, height: int, width: int) -> list[NDArray[np.float64]]:
+    """Outlines [V, 2] in pixels of whatever can be drawn."""
+    if isinstance(segmentation, dict):
+        if check_segmentation(segmentation, height, width):
+            return []
+        covered = masks.mask(segmentation, height, width).astype(np.uint8)
+        outlines, _ = cv2.findContours(covered, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        return [outline[:, 0].astype(float) for outline in outlines]
+    rings = []
+    for ring in segmentation if isinstance(segmentation, list) else []:
+        numbers = [v for v in ring if isinstance(v, int | float)] if isinstance(ring, list) else []
+        try:
+            points = np.array(numbers[: len(numbers) // 2 * 2], dtype=float).reshape(-1, 2)
+        except OverflowError:  # a whole number that no float can hold
+            continue
+        if len(points) and np.isfinite(points).all():
+            rings.append(points)
+    return rings
+
+
+def _stated_box(annotation: dict[str, Any]) -> list[NDArray[np.float64]]:
+    """The four corners of `bbox`, as rings; none where it is no box."""
+    box = annotation.get("bbox")
+    if not isinstance(box, list) or len(box) != 4:
+        return []
+    numbers = _rings([box], 1, 1)
+    if not numbers or numbers[0].shape != (2, 2):
+        return []
+    (left, top), (wide, high) = numbers[0]
+    ring = np.array([(left, top), (left + wide, top), (left + wide, top + high), (left, top + high)], dtype=float)
+    return [ring] if np.isfinite(ring).all() else []
+
+
+def draw_finding(facts: Facts, finding: Finding) -> Pixels | None:
+    """What a finding about a row of images or annotations is about; None where there is nothing to draw on.
+
+    Where annotations lie outside their image, all of them on a canvas that has room for what lies outside.
+    """
+    assert finding.row is not None
+    if finding.name in OF_WHOLE_IMAGE:
+        image = finding.row if finding.block == "images" else facts.image_of(facts.annotation(finding.row))
+        return None if image is None else _draw_whole(facts, image, finding)
+    if finding.block == "images":
+        return draw_images([(facts, finding.row), *((facts, row) for row in finding.related[:3])])
+    annotation = facts.annotation(finding.row)
+    related = [facts.annotation(row) for row in finding.related[:5]]
+    return draw_annotation(facts, annotation, related, box=finding.name == "bbox-mismatch")
+
+
+def _draw_whole(facts: Facts, row: int, finding: Finding) -> Pixels | None:
+    """A whole image and what its annotations reach beyond it: outlines red, the finding's own thicker.
+
+    Blue: the boxes that the file states, where x and y are exchanged.
+    """
+    seen = facts.photo(row)
+    if seen is None:
+        return None
+    photo, _ = seen
+    width, height = facts.size(row) or (photo.shape[1], photo.shape[0])
+    rows = facts.of_image.get(row, [])[:MOST_OUTLINES]
+    if finding.block == "annotations" and finding.row not in rows:
+        rows = [*rows, finding.row or 0]
+    outlines = [
+        (ring, 2 if number == finding.row or finding.block == "images" else 1)
+        for number in rows
+        for ring in _rings(facts.annotation(number).get("segmentation"), height, width)
+    ]
+    boxes = [box for n in rows for box in _stated_box(facts.annotation(n))] if finding.name in WITH_BOXES else []
+    image = np.array([width, height], dtype=float)
+    points = np.concatenate([np.array([(0, 0), image]), *(ring for ring, _ in outlines), *boxes])
+    margin = 0.03 * image.max()
+    low = np.maximum(points.min(axis=0), -MOST_OUTSIDE * image.max()) - margin
+    high = np.minimum(points.max(axis=0), image + MOST_OUTSIDE * image.max()) + margin
+    zoom = SIDE / float((high - low).max())
+    wide, tall = (max(1, round(float(v))) for v in (high - low) * zoom)
+    drawn = np.full((tall, wide, 3), OUTSIDE, np.uint8)
+    left, top = (round(float(v)) for v in -low * zoom)
+    size = (max(1, min(wide - left, round(width * zoom))), max(1, min(tall - top, round(height * zoom))))
+    drawn[top : top + size[1], left : left + size[0]] = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+    cv2.rectangle(drawn, (left, top), (left + size[0] - 1, top + size[1] - 1), (230, 230, 230), 1)
+    for box in boxes:
+        _outline(drawn, (box - low) * zoom, BLUE, 1)
+    for ring, thick in outlines:
+        _outline(drawn, (ring - low) * zoom, RED, thick)
+    return drawn
+
+
+def _outline(drawn: Pixels, ring: NDArray[np.float64], color: tuple[int, int, int], thick: int) -> None:
+    # OpenCV draws in 1/16 pixels; what lies absurdly far outside is left at the rim of what it can hold.
+    points = np.clip(ring * 16, -(2**24), 2**24).round().astype(np.int32)
+    cv2.polylines(drawn, [points], True, color, thick, cv2.LINE_AA, 4)
+
+
+def draw_annotation(
+    facts: Facts, annotation: dict[str, Any], related: list[dict[str, Any]], *, box: bool = False
+) -> Pixels | None:
+    """The annotation's surroundings with its outline in red, and related ones in blue.
+
+    box: whether to draw the box that the file states too, in thin blue.
+    """
+    row = facts.image_of(annotation)
+    seen = facts.photo(row) if row is not None else None
+    if row is None or seen is None:
+        return None
+    photo, scale = seen
+    width, height = facts.size(row) or (photo.shape[1], photo.shape[0])
+    mine = [ring * scale for ring in _rings(annotation.get("segmentation"), height, width)]
+    others = [
+        ring * scale
+        for one in related
+        if facts.image_of(one) == row
+        for ring in _rings(one.get("segmentation"), height, width)
+    ]
+    stated = [ring * scale for ring in _stated_box(annotation)] if box else []
+    left, top, right, bottom = _window([*mine, *stated], photo.shape[1], photo.shape[0])
+    crop = photo[top:bottom, left:right]
+    zoom = SIDE / max(crop.shape[:2])
+    size = (max(1, round(crop.shape[1] * zoom)), max(1, round(crop.shape[0] * zoom)))
+    drawn = np.ascontiguousarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC))
+    canvas = drawn.astype(np.uint8)
+    for rings, color, thick in ((others, BLUE, 2), (mine, RED, 2), (stated, BLUE, 1)):
+        for ring in rings:
+            _outline(canvas, (ring - (left, top)) * zoom, color, thick)
+    return canvas
+
+
+def _window(rings: Sequence[NDArray[np.float64]], width: int, height: int) -> tuple[int, int, int, int]:
+    """The part of a picture to show: the outlines with room around them, the whole where there are none inside."""
+    if rings:
+        points = np.concatenate(rings)
+        low, high = points.min(axis=0), points.max(axis=0)
+        room = 0.35 * float((high - low).max()) + 12
+        left, top = (int(v) for v in np.clip(np.floor(low - room), 0, (width, height)))
+        right, bottom = (int(v) for v in np.clip(np.ceil(high + room), 0, (width, height)))
+        if right - left >= 4 and bottom - top >= 4:
+            return left, top, right, bottom
+    return 0, 0, width, height
+
+
+def draw_images(rows: Iterable[tuple[Facts, int]]) -> Pixels | None:
+    pictures = []
+    for facts, row in rows:
+        seen = facts.photo(row) if row < len(facts.images) else None
+        if seen is not None:
+            pictures.append(photos.shrink(seen[0], SIDE))
+    return sheet(pictures, columns=2) if pictures else None
