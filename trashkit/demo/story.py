@@ -39,7 +39,7 @@ class Size:
     shown: int = 4
 
 
-QUICK = Size(images=200, side=192, network=128, epochs=12)
+QUICK = Size(images=200, side=192, network=128, epochs=18)
 FULL = Size(images=600, side=256, network=192, epochs=20)
 
 
