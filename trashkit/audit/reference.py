@@ -72,7 +72,7 @@ def _settings() -> list[str]:
         *rows,
         "",
         "A part may lie in its whole, both by names of categories in which `*` stands for anything. `extend_parts`",
-        "adds pairs to those that are known, `parts` puts others in their place. A waiver accepts findings of one code:",
+        "adds pairs to those that are known, `parts` puts others in their place. A waiver accepts findings of a code:",
         "of an `annotation_id`, an `image_id` or a `file_name` (`*` stands for anything), always with a reason.",
         "",
         "```toml",
