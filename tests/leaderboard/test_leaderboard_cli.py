@@ -134,6 +134,31 @@ def test_add_refuses_duplicates_and_takes_late_scores(folder: Path, ledger: Path
     assert [row["private"] for row in json.loads(listed.stdout)["submissions"]] == [None, 0.8, None, None, None]
 
 
+def test_add_takes_validation_that_comes_later(folder: Path, tmp_path: Path) -> None:
+    ledger = tmp_path / "l.jsonl"
+    for n in range(2):
+        assert add(folder, ledger, n, "--public", 0.8 - n / 10).exit_code == 0
+    before = json.loads(run("leaderboard", "--ledger", ledger, "--json").stdout)["submissions"]
+    # Other out-of-fold predictions of the first submission, with another run and without a score.
+    other = ["--oof", folder / "oof-4.csv", *options(folder), "--run", "runs/again", "--ledger", ledger]
+    done = run("leaderboard", "add", folder / "sub-0.csv", *other, "--json")
+    assert done.exit_code == 0, done.stderr
+    value = json.loads(done.stdout)
+    assert value["validation"]["miou"] < before[0]["validation"]["miou"] - 0.05
+    assert (value["public"], value["run"]["name"], value["name"]) == (0.8, "runs/again", "sub-0")
+    assert len(ledger.read_text().splitlines()) == 3, "the first line stays as it was"
+    assert "later" in json.loads(ledger.read_text().splitlines()[2])
+    after = json.loads(run("leaderboard", "--ledger", ledger, "--json").stdout)["submissions"]
+    assert after == [value, before[1]]
+    rows = json.loads(run("leaderboard", "proxy", "--ledger", ledger, "--json").stdout)["submissions"]
+    assert {row["name"]: row["out_of_fold"] for row in rows}["sub-0"] == value["validation"]["miou"]
+    again = run("leaderboard", "add", folder / "sub-0.csv", *other)
+    assert again.exit_code == 2
+    assert "nothing about it is new" in again.stderr
+    assert add(folder, ledger, 1).exit_code == 2
+    assert len(list((tmp_path / "l.evidence").iterdir())) == 3, "nothing is kept twice"
+
+
 def test_the_list_is_the_default_and_survives_a_torn_line(ledger: Path) -> None:
     with ledger.open("a") as file:
         file.write('{"format": 1, "name": "su')

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trashkit.cli.groups import default_group
+from trashkit.cli.leaderboard_split import given_split, likeness_weights, recorded_split
 from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, show, table, warn
 from trashkit.cli.submit import paint_order
 
 if TYPE_CHECKING:
+    from trashkit.evaluate import Evaluation
     from trashkit.leaderboard.ledger import Entry, Ledger
-    from trashkit.split.files import Split
 
 app = typer.Typer(
     cls=default_group("list"),
@@ -52,11 +53,11 @@ def add(
     classes: Classes = None,
     json: Json = False,
 ) -> None:
-    """Append a submission, or scores that came back later for one that is recorded.
+    """Append a submission, or what came later for one that is recorded: scores, validation, its run or split.
 
     Kept are the hashes of submission, run and split, what validation said (out-of-fold confusion of every image) and
     the classes that the submission shows. A submission without --public is a candidate that the proxy ranks with the
-    others. The same submission with the same scores is refused.
+    others. Of a recorded submission what is new is appended; where nothing is, it is refused.
 
     Examples:
 
@@ -66,11 +67,12 @@ def add(
 
       trashkit leaderboard add candidate.csv --run runs/other --oof runs/other --truth train.json
     """
+    from dataclasses import replace
     from datetime import UTC, datetime
 
     from trashkit.errors import TrashkitError
     from trashkit.files import sha256
-    from trashkit.leaderboard.ledger import Entry, append, read_ledger
+    from trashkit.leaderboard.ledger import Entry, append, read_ledger, same_evidence
 
     wanted = paint_order(order)
     if not csv.is_file():
@@ -78,11 +80,19 @@ def add(
     digest, now = sha256(csv), datetime.now(UTC).isoformat(timespec="seconds")
     old = read_ledger(ledger).find(digest)
     entry = Entry(name or csv.stem, str(csv.absolute()), digest, now, public, private)
-    if old is None:
+    if old is None or run or split or oof or truth:
         entry = _described(entry, csv, run, split, oof, truth, size, wanted, ledger, classes)
-    elif oof is not None or name:
-        note(f"{old.name} is recorded already: only new scores are added")
+        known = old is not None and old.validation.get("evidence", {}).get("file")
+        kept = entry.validation.get("evidence", {}).get("file")
+        if old is not None and same_evidence(old, entry) and kept not in {known, None}:
+            (ledger.parent / kept).unlink()  # the same matrices are there already
+    if old is not None and name not in {"", old.name}:
+        note(f"it is recorded already and keeps its name {old.name}")
+    if old is not None and not run:
+        entry = replace(entry, run={})
     entry = append(ledger, entry)
+    if old is not None and entry.validation != old.validation:
+        note(f"{entry.name}: the new validation counts from now on")
     scores = ", ".join(f"{side} {value:.4f}" for side in ("public", "private") if (value := getattr(entry, side)))
     oof_score = "no validation" if entry.miou is None else f"out of fold {entry.miou:.4f}"
     if entry.miou is None and old is None:
@@ -155,7 +165,7 @@ def _described(
                 warn(f"{scored.left_out} images of {truth} have no out-of-fold prediction")
             ids = [dataset.image_by_row[row].id for row in scored.images]
             validation = {
-                **write_evidence(evidence_of(scored, ids, pixels), ledger, entry.sha256[:16]),
+                **write_evidence(evidence_of(scored, ids, pixels), ledger, _evidence_key(entry, scored, ledger)),
                 "oof": str(oof.absolute()),
                 "truth": str(truth),
                 "truth_sha256": dataset.coco.sha256,
@@ -171,6 +181,18 @@ def _described(
         trace=origin,
         validation=validation,
     )
+
+
+def _evidence_key(entry: Entry, scored: Evaluation, ledger: Path) -> str:
+    """Name of the file of matrices: the submission's hash, and for validation that came later that of the matrices."""
+    from hashlib import sha256
+
+    from trashkit.leaderboard.ledger import read_ledger
+
+    key = entry.sha256[:16]
+    if read_ledger(ledger).find(entry.sha256) is None:
+        return key
+    return f"{key}-{sha256(scored.per_image.tobytes()).hexdigest()[:8]}"
 
 
 def _read(ledger: Path) -> Ledger:
@@ -323,73 +345,10 @@ def _said(
 
     likeness: dict[Any, float] = {}
     folds: list[Any] = []
-    loaded = _given_split(ledger, split) if split is not None else _recorded_split(ledger)
+    loaded = given_split(ledger, split) if split is not None else recorded_split(ledger)
     if loaded is not None:
-        likeness = _weights(loaded)
+        likeness = likeness_weights(loaded)
         folds = [fold.val for fold in loaded.folds]
     return verdict(
         ledger, likeness=likeness, folds=folds, public_share=public_share, history=history, level=level, seed=seed
     )
-
-
-def _weights(split: Split) -> dict[Any, float]:
-    """Test-likeness of the images by id; empty where the split has none, or none that means anything."""
-    from trashkit.split.likeness import told_apart
-
-    alike = split.quality.get("test_likeness") or {}
-    if "auc" in alike and not told_apart(float(alike["auc"]), float(alike.get("auc_sd") or 0)):
-        note(f"train and test photos cannot be told apart (AUC {alike['auc']:.3f}): images weigh the same")
-        return {}
-    return {image_id: float(weight) for image_id, weight in alike.get("weights", [])}
-
-
-def _given_split(ledger: Ledger, path: Path) -> Split:
-    """The split of --split; TrashkitError where it is of other images than the submissions were validated on."""
-    from trashkit.errors import TrashkitError
-    from trashkit.files import sha256
-    from trashkit.leaderboard.standing import standing
-    from trashkit.split.files import load_split
-
-    loaded, held = load_split(path), standing(ledger)
-    truths = {str(entry.validation.get("truth")): entry.validation.get("truth_sha256") for entry in held.entries}
-    hint = f"give the split of {', '.join(truths)}, or leave --split out"
-    known = {image_id for fold in loaded.folds for image_id in (*fold.train, *fold.val)}
-    absent = [image_id for image_id in held.image_ids if image_id not in known]
-    if absent:
-        raise TrashkitError(
-            f"{path} is of another data set: it lacks {len(absent)} of the {len(held.image_ids)} validated images, "
-            f"such as image id {absent[0]}",
-            hint=hint,
-        )
-    made_of = loaded.source.get("sha256")
-    recorded = any(entry.split.get("sha256") == sha256(path) for entry in held.entries)
-    if made_of and all(truths.values()) and made_of not in truths.values() and not recorded:
-        raise TrashkitError(
-            f"{path} was made from {loaded.source.get('path')}, which is not the file that the submissions were "
-            f"validated on ({', '.join(truths)})",
-            hint=hint,
-        )
-    if not loaded.quality.get("test_likeness"):
-        note(f"{path} holds no test-likeness (trashkit split --test): images weigh the same")
-    return loaded
-
-
-def _recorded_split(ledger: Ledger) -> Split | None:
-    """The latest split that add --split recorded, where it is unchanged and has a test-likeness."""
-    from trashkit.errors import TrashkitError
-    from trashkit.files import sha256
-    from trashkit.split.files import load_split
-
-    for entry in reversed(ledger.entries):
-        path = Path(str(entry.split.get("path", "")))
-        if not path.is_file() or sha256(path) != entry.split.get("sha256"):
-            continue
-        try:
-            loaded = load_split(path)
-            if loaded.quality.get("test_likeness"):
-                loaded = _given_split(ledger, path)
-                note(f"images are weighed by the test-likeness in {path}, the split recorded with {entry.name}")
-                return loaded
-        except TrashkitError as error:
-            note(f"the split recorded with {entry.name} is not used: {error.message}")
-    return None

@@ -52,8 +52,8 @@ def cautions(held: Standing, found: Estimate) -> list[str]:
     if errors and errors["proxy"] >= min(errors["plain_offset"], errors["mean"]):
         better = "the plain out-of-fold score" if errors["plain_offset"] <= errors["mean"] else "the mean of the others"
         lines.append(
-            f"on these submissions {better} predicts a left-out public score at least as well as the estimate does: there is "
-            "nothing in the ledger yet that validation alone does not say"
+            f"on these submissions {better} predicts a left-out public score at least as well as the estimate does: "
+            "there is nothing in the ledger yet that validation alone does not say"
         )
     return lines
 

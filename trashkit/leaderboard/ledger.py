@@ -1,8 +1,9 @@
 """The ledger: one JSON line for every submission, only ever appended to.
 
 A line is either a submission (what it is, which run and split it came from, what validation said of it, how much of
-each class it predicts) or scores that came back later for a submission that stands above. Confusion matrices of the
-single images, which the proxy weighs, are kept beside it (see `trashkit.leaderboard.evidence`).
+each class it predicts) or what came later for a submission that stands above: scores, validation, its run or split.
+Confusion matrices of the single images, which the proxy weighs, are kept beside it (see
+`trashkit.leaderboard.evidence`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any
 from trashkit.errors import TrashkitError
 
 FORMAT = 1
+LATER = ("run", "split", "validation", "images", "pixels")
+"""What may be recorded later beside the scores; the latest line counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,23 +108,15 @@ def _take(value: Any, entries: list[Entry], place: str) -> None:
     if value.get("later"):
         for n, entry in enumerate(entries):
             if entry.sha256 == value["sha256"]:
-                entries[n] = _scored(entry, scores["public"], scores["private"])
+                new: dict[str, Any] = {side: score for side, score in scores.items() if score is not None}
+                entries[n] = replace(entry, **new, **{key: value[key] for key in LATER if key in value})
                 return
-        raise TrashkitError(f"{place} has scores for a submission that does not stand above it", hint=hint)
+        raise TrashkitError(f"{place} has more on a submission that does not stand above it", hint=hint)
     known: dict[str, Any] = {key: value[key] for key in Entry.__slots__ if key in value}
     try:
         entries.append(Entry(**{**known, **scores}))
     except TypeError as error:
         raise TrashkitError(f"{place} lacks a part of a submission's record", hint=hint) from error
-
-
-def _scored(entry: Entry, public: float | None, private: float | None) -> Entry:
-    """The entry with scores that came back; None leaves what is known."""
-    return replace(
-        entry,
-        public=entry.public if public is None else public,
-        private=entry.private if private is None else private,
-    )
 
 
 def _score(value: Any, what: str) -> float | None:
@@ -133,10 +128,11 @@ def _score(value: Any, what: str) -> float | None:
 
 
 def append(path: Path, entry: Entry) -> Entry:
-    """Add a submission, or the scores that came back for one that is there already; returns what the ledger now says.
+    """Add a submission, or what came later for one that is there already; returns what the ledger now says.
 
-    A name that another submission has gets a number. TrashkitError for a submission that stands there with the same
-    scores or other ones: a ledger tells what happened and is not rewritten.
+    Later may come scores, validation (with images and pixels), run and split; empty ones leave what is known. A name
+    that another submission has gets a number. TrashkitError for a submission that stands there where nothing is new,
+    and for another score than the recorded one: a ledger tells what happened and is not rewritten.
     """
     for side, value in (("--public", entry.public), ("--private", entry.private)):
         _score(value, side)
@@ -173,11 +169,31 @@ def _line(entry: Entry, ledger: Ledger) -> tuple[bytes, Entry]:
                 f"{old.name} has the {side} score {before} in {ledger.path}, not {now}",
                 hint="check the score; a wrong line can be deleted from the ledger by hand",
             )
-    new = {side: now for side, before, now in sides if before is None and now is not None}
-    if not new:
+    new: dict[str, Any] = {side: now for side, before, now in sides if before is None and now is not None}
+    described = _new_evidence(old, entry)
+    if not new and not described:
         raise TrashkitError(
-            f"{entry.path} is in {ledger.path} already, as {old.name} of {old.time}",
-            hint="the same pixels score the same: submit something else",
+            f"{entry.path} is in {ledger.path} already, as {old.name} of {old.time}, and nothing about it is new",
+            hint="the same pixels score the same: submit something else, or add what is new, such as --oof and --truth",
         )
+    new |= described
     value = {"format": FORMAT, "later": True, "sha256": old.sha256, "time": entry.time, **new}
-    return json.dumps(value).encode() + b"\n", _scored(old, new.get("public"), new.get("private"))
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n", replace(old, **new)
+
+
+def _new_evidence(old: Entry, now: Entry) -> dict[str, Any]:
+    """What `now` says of run, split and validation that is not what `old` says."""
+    new: dict[str, Any] = {
+        key: dict(value) for key in ("run", "split") if (value := getattr(now, key)) and value != getattr(old, key)
+    }
+    if now.validation and not same_evidence(old, now):
+        new |= {"validation": dict(now.validation), "images": now.images, "pixels": dict(now.pixels)}
+    return new
+
+
+def same_evidence(one: Entry, other: Entry) -> bool:
+    """Whether two entries were validated by the same matrices against the same annotations, wherever they lie."""
+    first, second = one.validation, other.validation
+    return (first.get("evidence") or {}).get("sha256") == (second.get("evidence") or {}).get("sha256") and first.get(
+        "truth_sha256"
+    ) == second.get("truth_sha256")
