@@ -188,3 +188,16 @@ def test_no_check_left_and_a_misspelt_table_are_errors(broken: Path) -> None:
     Path("trashkit.toml").write_text("[tool]\nx = 3\n")
     assert run(broken).exit_code == 1
     assert run("--explain", "S0012").stderr.count("S001") == 1
+
+
+def test_a_list_given_twice_is_for_people_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    coco = clean_file()
+    coco["annotations"][0]["area"] = 1
+    again = json.dumps(coco)[:-1] + ', "annotations": ' + json.dumps(coco["annotations"]) + "}"
+    Path("ann.json").write_text(again)
+    result = run("ann.json")
+    assert "S002" in result.stdout and "next: trashkit audit --explain S002\n" in result.stdout
+    for words in (["fix", "ann.json", "--diff"], ["edits", "diff", "ann.json", "ann.json", "--out", "log.jsonl"]):
+        refused = CliRunner().invoke(app, words)
+        assert refused.exit_code == 2 and '"annotations" more than once' in refused.stderr

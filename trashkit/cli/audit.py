@@ -136,7 +136,7 @@ def audit(
     if images is not None:
         _note_wrong_folder(coco, images)
     given = [*(("--images", images) if images is not None else ()), *(("--against", against) if against else ())]
-    _report(coco, result, html, format, json, _next(result, annotations, given))
+    _report(coco, result, html, format, json, _next(coco, result, annotations, given))
     if result.fails("never" if write_baseline else fail_on.value):
         raise typer.Exit(1)
 
@@ -213,10 +213,12 @@ def _write_page(
     write_text(path, page, overwrite=overwrite)
 
 
-def _next(result: AuditResult, path: Path, given: list[object]) -> str:
+def _next(coco: Coco, result: AuditResult, path: Path, given: list[object]) -> str:
     """What to type next: a fix where there is one; with errors that have none what the worst means, else the split."""
     fixes = {finding.fix for finding in result.findings}
     errors = [finding for finding in result.findings if finding.severity == "error"]
+    if coco.repeated:  # which no fix takes
+        return command("audit", "--explain", "S002")
     if "safe" in fixes:
         return command("fix", path, "--diff")
     if errors and "unsafe" in fixes:

@@ -61,6 +61,8 @@ def diff(
     part: `new` holds some of the images only; those that it lacks stay, with their annotations.
     exact: everything is an edit and rows match by id; applying the log then gives all rows of `new` with equal values.
     """
+    for coco in (old, new):
+        coco.refuse_repeated()
     side = _Side(old, reason, author, exact, part)
     rows = {block: (old.records(block), new.records(block)) for block in OWN_BLOCKS}
     if exact:
