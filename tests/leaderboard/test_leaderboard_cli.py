@@ -105,6 +105,20 @@ def test_compare_says_which_is_better_and_which_classes_moved_it(folder: Path) -
     assert "no evidence" in same.stdout
 
 
+def test_score_gives_an_interval_to_each_class(folder: Path) -> None:
+    words = ["score", folder / "oof-2.csv", *options(folder), "--csv-size", SIZE]
+    value = json.loads(run(*words, "--json").stdout)
+    assert value["per_class_interval"].keys() == value["per_class"].keys()
+    for name, iou in value["per_class"].items():
+        low, high = value["per_class_interval"][name]
+        assert low < iou < high
+    # Of one class among four, an interval is wider than that of their mean.
+    low, high = value["interval"]
+    assert max(b - a for a, b in value["per_class_interval"].values()) > high - low
+    low, high = value["per_class_interval"]["Metal"]
+    assert f"{low:.3f} to {high:.3f}" in run(*words).stdout
+
+
 def test_compare_refuses_predictions_without_common_images(folder: Path) -> None:
     words = [*options(folder), "--csv-size", SIZE]
     done = run("compare", folder / "oof-0.csv", folder / "sub-0.csv", *words)

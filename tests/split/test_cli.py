@@ -82,6 +82,9 @@ def test_a_split_made_elsewhere_is_shown_with_its_data(annotations: Path, tmp_pa
         (["--test", "test.json"], "--test needs the photos"),
         (["--images", "/nowhere"], "/nowhere"),
         (["--seconds", 0], "is no time"),
+        (["--seconds", "nan"], "is no time"),
+        (["--folds", 3, "--holdout", 0.2], "exclude each other"),
+        (["--groups", "folder", "--groups", "field:width"], "folder leaves 4, then --groups field:width leaves 1"),
     ],
 )
 def test_mistakes_end_with_two_and_write_nothing(

@@ -54,3 +54,19 @@ def test_rules(build: Build, tmp_path: Path) -> None:
 def test_bad_rules_are_named(build: Build, rule: str, words: str) -> None:
     with pytest.raises(TrashkitError, match=words):
         named_groups(build(9), rule)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("set0/000.jpg,a\nset0/000.jpg,b\n", "line 2: set0/000.jpg is in group a already"),
+        ("set0/000.jpg,\n", "line 1: name or group is empty"),
+        ("set0/000.jpg a\n", "line 1: no tab and no comma"),
+        ('{"2": ["a"]}', 'has the group ["a"]'),
+    ],
+)
+def test_group_files_that_are_wrong_are_named(build: Build, tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "groups.txt").write_text(text)
+    with pytest.raises(TrashkitError) as caught:
+        named_groups(build(6), f"file:{tmp_path / 'groups.txt'}")
+    assert told in caught.value.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,7 +50,7 @@ def score(
     from trashkit.coco import read_dataset
     from trashkit.evaluate import evaluate_parts, require_labels
     from trashkit.predictions import open_predictions, out_of_fold
-    from trashkit.scores import SHOWN_DEFINITION, bootstrap_miou, interval
+    from trashkit.scores import SHOWN_DEFINITION, bootstrap_iou, bootstrap_miou, interval
     from trashkit.submission import Profile
 
     wanted = paint_order(order)
@@ -70,11 +71,13 @@ def score(
     if len(paths) > 1:
         note(f"scored as one: {', '.join(map(str, paths))}")
     low, high = interval(bootstrap_miou(found.per_image))
+    by_class = [interval(values) for values in bootstrap_iou(found.per_image).T]
     miou = found.definitions()[SHOWN_DEFINITION]
     result = {
         "miou": miou,
         "definition": SHOWN_DEFINITION,
         "interval": [low, high],
+        "per_class_interval": dict(zip(found.names, by_class, strict=True)),
         **_measured(found),
         "left_out": found.left_out,
         "extra": extra,
@@ -84,7 +87,7 @@ def score(
     }
     human = [
         f"mIoU {miou:.4f} ({SHOWN_DEFINITION}; 95 % of resampled image sets: {low:.4f} to {high:.4f})",
-        *_tables(found, "native size" if native else f"{size}x{size}"),
+        *_tables(found, by_class, "native size" if native else f"{size}x{size}"),
     ]
     following = "" if native else command("score", *predicted, "--truth", truth, "--native")
     show(result, json=json, human=human, next=following)
@@ -108,11 +111,15 @@ def _measured(found: Evaluation) -> dict[str, Any]:
     }
 
 
-def _tables(found: Evaluation, at: str) -> list[Any]:
+def _tables(found: Evaluation, intervals: list[tuple[float, float]], at: str) -> list[Any]:
     pooled = found.confusion
-    columns = [values.tolist() for values in (pooled.iou(), pooled.precision(), pooled.recall())]
+    iou, precision, recall = (values.tolist() for values in (pooled.iou(), pooled.precision(), pooled.recall()))
+    ranges = ["–" if isnan(low) else f"{low:.3f} to {high:.3f}" for low, high in intervals]
     return [
         f"{len(found.images)} images at {at}, pixel accuracy {pooled.pixel_accuracy():.4f}",
-        table(["class", "IoU", "precision", "recall"], list(zip(found.names, *columns, strict=True))),
+        table(
+            ["class", "IoU", "95 % of image sets", "precision", "recall"],
+            list(zip(found.names, iou, ranges, precision, recall, strict=True)),
+        ),
         table(["mIoU by definition", "value"], list(found.definitions().items())),
     ]

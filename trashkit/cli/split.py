@@ -31,7 +31,8 @@ Groups = Annotated[
     typer.Option(
         "--groups",
         metavar="field:NAME|folder|regex:PATTERN|file:PATH",
-        help="What must stay in one fold; may be given several times.",
+        help="What must stay in one fold; may be given several times. The file is a JSON object from image id or file "
+        "name to group, or a text with a line FILE NAME,GROUP for each image; images it does not name stand alone.",
     ),
 ]
 Images = Annotated[
@@ -45,7 +46,7 @@ Data = Annotated[Path, typer.Option("--data", help="The COCO file that the split
 def search(
     annotations: Annotated[Path, typer.Argument(metavar="ANN.json", help="COCO file to split.")],
     out: Annotated[Path, typer.Option("--out", help="Split to write.")],
-    folds: Annotated[int, typer.Option("--folds", help="Number of folds.")] = 5,
+    folds: Annotated[int | None, typer.Option("--folds", help="Number of folds. Default: 5.")] = None,
     holdout: Annotated[
         float | None, typer.Option("--holdout", help="One validation set of this share instead of folds.")
     ] = None,
@@ -99,7 +100,9 @@ def search(
     refuse_existing(out, overwrite=overwrite)
     if test is not None and images is None:
         raise TrashkitError("--test needs the photos", hint="add --images DIR (and --test-images DIR)")
-    if seconds is not None and seconds <= 0:
+    if folds is not None and holdout is not None:
+        raise TrashkitError("--folds and --holdout exclude each other", hint="give one of them")
+    if seconds is not None and not 0 < seconds < float("inf"):
         raise TrashkitError(f"--seconds {seconds:g} is no time", hint="give seconds above 0, such as --seconds 10")
     dataset = read_dataset(annotations, classes=classes)
     options: dict[str, Any] = {}
@@ -108,7 +111,7 @@ def search(
         alike = _photos(dataset, images, test, test_images, seed, options, report)
         made = make_split(
             dataset,
-            folds=folds,
+            folds=5 if folds is None else folds,
             holdout=holdout,
             repeats=repeats,
             seed=seed,

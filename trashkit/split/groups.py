@@ -17,6 +17,7 @@ from trashkit.near_duplicates import union
 
 Ints = NDArray[np.intp]
 
+FILE_HINT = 'a line "file name,group" for each image, or JSON {"file name or image id": "group"}'
 HINT = "--groups field:NAME, folder, regex:PATTERN or file:GROUPS.json"
 
 
@@ -82,7 +83,7 @@ def _matches(names: list[str], pattern: str) -> list[Hashable]:
 
 def _group_file(path: Path) -> dict[str, str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise TrashkitError(f"{path} cannot be read as groups: {error}", hint=HINT) from error
     if text.lstrip().startswith("{"):
@@ -90,13 +91,25 @@ def _group_file(path: Path) -> dict[str, str]:
             value = json.loads(text)
         except ValueError as error:
             raise TrashkitError(f"{path} is no JSON: {error}", hint=HINT) from error
-        return {str(key): json.dumps(group, sort_keys=True) for key, group in value.items()}
+        for key, group in value.items():
+            if not isinstance(group, str | int):
+                raise TrashkitError(
+                    f'{path}: "{key}" has the group {json.dumps(group)}, no text or whole number', hint=FILE_HINT
+                )
+        return {str(key): str(group) for key, group in value.items()}
     given: dict[str, str] = {}
     for line_number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         name, separator, group = line.rpartition("\t" if "\t" in line else ",")
         if not separator:
-            raise TrashkitError(f"{path}, line {line_number}: no tab and no comma", hint="write: file name,group")
-        given[name.strip()] = group.strip()
+            raise TrashkitError(f"{path}, line {line_number}: no tab and no comma", hint=FILE_HINT)
+        name, group = name.strip(), group.strip()
+        if not name or not group:
+            raise TrashkitError(f"{path}, line {line_number}: name or group is empty", hint=FILE_HINT)
+        if given.setdefault(name, group) != group:
+            raise TrashkitError(
+                f"{path}, line {line_number}: {name} is in group {given[name]} already",
+                hint="give each image one group",
+            )
     return given

@@ -125,6 +125,7 @@ def make_split(
         statistics=statistics,
         statistic_names=statistic_names,
     )
+    _enough_groups(dataset, planned, rules, photo_group)
     units = gather(planned.features.values, planned.group)
     presence = gather(planned.features.support.astype(float), planned.group) > 0
     weights = attainable_weights(planned.features.weights, units, planned.shares)
@@ -166,6 +167,22 @@ def make_split(
     path = dataset.coco.path
     source = {"path": str(path) if path else None, "sha256": dataset.coco.sha256, "settings": used}
     return Made(Split(tuple(made), report, seed, source), planned, tuple(found))
+
+
+def _enough_groups(dataset: Dataset, planned: Plan, rules: Sequence[str], photo_group: Ints | None) -> None:
+    """TrashkitError that says which rule leaves how many groups, where they are fewer than the folds."""
+    wanted, have = len(planned.shares), len(np.unique(planned.group))
+    if have >= wanted:
+        return
+    group = number([None] * len(dataset.images)) if photo_group is None else photo_group
+    steps = [] if photo_group is None else [f"near-duplicate photos leave {len(np.unique(group))}"]
+    for rule in rules:
+        group = joined(group, named_groups(dataset, rule))
+        steps.append(f"--groups {rule} leaves {len(np.unique(group))}")
+    raise TrashkitError(
+        f"{have} groups of images cannot fill {wanted} folds: of {len(dataset.images)} images, {', then '.join(steps)}",
+        hint="ask for fewer --folds, or for finer --groups",
+    )
 
 
 def _folds(dataset: Dataset, planned: Plan, fold: Ints) -> list[Fold]:
