@@ -13,6 +13,11 @@ from typer.testing import CliRunner, Result
 
 from trashkit.cli.app import app
 from trashkit.coco import read_dataset
+from trashkit.leaderboard.history import by_history
+from trashkit.leaderboard.ledger import read_ledger
+from trashkit.leaderboard.nested import Trial
+from trashkit.leaderboard.standing import standing
+from trashkit.leaderboard.verdict import verdict
 from trashkit.masks import dataset_label_map
 from trashkit.store import create_store
 from trashkit.submission import Profile, write
@@ -288,6 +293,25 @@ def test_the_page_stands_alone(ledger: Path, tmp_path: Path) -> None:
     assert "sub-4" in text
     assert "://" not in text
     assert run("leaderboard", "plot", "--ledger", ledger, "--html", out).exit_code == 2
+
+
+def test_a_subset_that_is_used_leaves_the_plain_rows_plain(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the search finds, rows of the plain score are of all images, and only a clear winner is used."""
+    plain = verdict(read_ledger(ledger))
+    held = standing(read_ledger(ledger))
+    subset = by_history(held.matrices, held.public)
+    assert subset is not None
+    for error, used in ((0.0, True), (0.5, False)):
+        trial = Trial(subset, 5, True, "", error, 0.6)
+        monkeypatch.setattr("trashkit.leaderboard.verdict.try_history", lambda *_, found=trial, **__: found)
+        value = verdict(read_ledger(ledger), history=True)
+        assert value["history"]["used"] is used
+        for row in ("plain", "plain_offset", "mean"):
+            assert value["errors"][row] == plain["errors"][row]
+        assert value["errors"]["proxy"] == (error if used else plain["errors"]["proxy"])
+        says = " ".join(value["says"])
+        assert ("are used: chosen anew" in says) is used
+        assert not (used and "nothing in the ledger" in says)
 
 
 def test_the_page_never_replaces_what_it_was_made_from(ledger: Path) -> None:

@@ -133,6 +133,8 @@ def test_every_repeat_is_shown_and_counted(annotations: Path, tmp_path: Path) ->
         assert criterion["mean"] == pytest.approx(sum(part["mean"] for part in parts) / 2, abs=1e-6)
     support = quality["per_class"]["Paper"]["support"]
     assert support == [n for one in quality["repeats"] for n in one["per_class"]["Paper"]["support"]]
+    assert run("split", "show", out, "--html", tmp_path / "page.html").exit_code == 0
+    assert "6 folds: 2 repeats one after the other" in (tmp_path / "page.html").read_text()
     checked = run("split", "check", out, "--data", annotations)
     assert "worst of 2 repeats" in checked.stdout
     assert quality["swaps_tried"] > 0

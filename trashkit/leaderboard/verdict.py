@@ -54,7 +54,11 @@ def verdict(
 
     found = judged(np.ones(len(held.image_ids), bool), held.public, seed)
     trial = try_history(held.matrices, held.public, judged, fold=held.fold(folds)) if history else None
-    if trial is not None and trial.used and trial.error is not None:
+    if trial is not None and trial.error is not None and trial.used:
+        simple = min(found.errors["plain_offset"], found.errors["mean"])
+        if trial.error >= simple:
+            trial = replace(trial, used=False, why="simpler guesses predict left-out scores as well")
+    if trial is not None and trial.error is not None and trial.used:
         # The plain score stays that of all images, and the errors those of subsets that had not seen the submission.
         errors = {**found.errors, "proxy": trial.error}
         found = replace(judged(trial.subset.images, held.public, seed), plain=found.plain, errors=errors)

@@ -37,7 +37,9 @@ def split_page(quality: Mapping[str, Any], *, title: str) -> str:
     """A self-contained HTML page of a split's report (`trashkit.split.quality.quality`)."""
     folds = range(len(quality["folds"]))
     color = [COLORS[k % len(COLORS)] for k in folds]
-    pieces: list[Html] = [paragraph(f"{quality['images']} images in {len(folds)} folds", css="lead")]
+    repeats = len(quality.get("repeats") or [quality])
+    several = f": {repeats} repeats one after the other, deviations are the worst of them" if repeats > 1 else ""
+    pieces: list[Html] = [paragraph(f"{quality['images']} images in {len(folds)} folds{several}", css="lead")]
     pieces += [paragraph(f"Warning: {line}") for line in quality["warnings"]]
     pieces.append(heading("How far the folds are from the whole"))
     pieces.append(
