@@ -153,8 +153,8 @@ def _annotations(teller: _Teller, size: Size, seed: int) -> None:
     left = teller.run("audit", "fixed.json", "--images", "data/images", "--against", "data/test.json", codes=(0, 1))
     numbers["findings_left"] = left["summary"]["by_severity"]
     errors = left["summary"]["by_severity"]["error"]
-    codes = sorted({finding["code"] for finding in left["findings"] if finding["severity"] == "error"})
-    why = f", for a person to decide ({', '.join(codes)})" if errors else ""
+    open_codes = sorted({finding["code"] for finding in left["findings"] if finding["severity"] == "error"})
+    why = f", for a person to decide ({', '.join(open_codes)})" if errors else ""
     teller.say(f"   {fixed['edits']} edits; errors left: {errors}{why}")
 
     teller.chapter("4. Folds that each look like the whole, near-duplicates kept together.")
