@@ -17,13 +17,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trashkit.errors import TrashkitError
 
+if TYPE_CHECKING:
+    import psutil
+
 ADDRESS = "127.0.0.1"
 PLUGINS = Path(__file__).parent / "plugin"
-STARTING = 60.0
-"""Seconds that mongod gets to answer."""
+STARTING, ENDING = 60.0, 30.0
+"""Seconds that mongod gets to answer, and to end."""
 _HTML = "or write a page to decide on with --html FILE"
 
 
@@ -75,7 +79,7 @@ def _connected(home: Path, database_uri: str, package: Path) -> Iterator[None]:
     with (home / "in-use").open("w") as users:
         with _alone(home):
             fcntl.flock(users, fcntl.LOCK_SH)
-            port = _running(home) or _start(mongod, home)
+            port = _reached(home) or _start(mongod, home)
         try:
             _import_with(f"mongodb://{ADDRESS}:{port}")
             yield
@@ -104,14 +108,21 @@ def _alone(home: Path) -> Iterator[None]:
         yield
 
 
-def _running(home: Path) -> int | None:
-    """The port of a mongod that answers; None where there is none."""
+def _running(home: Path) -> tuple[psutil.Process, int] | None:
+    """The mongod that has this folder open and its port, one left behind by a killed review too; None without one.
+
+    mongod itself keeps its process id in its folder, whoever started it.
+    """
+    import psutil  # comes with FiftyOne
+
     try:
-        pid, port = (int(word) for word in (home / "mongod").read_text().split())
-        os.kill(pid, 0)
-    except (OSError, ValueError):
+        process = psutil.Process(int((home / "mongodb" / "mongod.lock").read_text()))
+        words = process.cmdline()
+        if str(home / "mongodb") not in words:  # an id that another program has by now
+            return None
+        return process, int(words[words.index("--port") + 1])
+    except (OSError, ValueError, IndexError, psutil.Error):
         return None
-    return port if _answers(port) else None
 
 
 def _answers(port: int) -> bool:
@@ -120,6 +131,21 @@ def _answers(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _reached(home: Path) -> int | None:
+    """The port of a mongod that runs and answers; one that never does is ended. None where there is none."""
+    running = _running(home)
+    if running is None:
+        return None
+    process, port = running
+    end = time.monotonic() + STARTING
+    while not _answers(port):
+        if not process.is_running() or time.monotonic() > end:
+            _end(process)
+            return None
+        time.sleep(0.1)
+    return port
 
 
 def _start(mongod: Path, home: Path) -> int:
@@ -144,7 +170,6 @@ def _start(mongod: Path, home: Path) -> int:
                 hint=f"look into {log}, or set FIFTYONE_DATABASE_URI to a MongoDB of your own",
             )
         time.sleep(0.1)
-    (home / "mongod").write_text(f"{process.pid} {port}")
     return port
 
 
@@ -154,13 +179,19 @@ def _stop_unless_used(home: Path, users: int) -> None:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return
+    running = _running(home)
+    if running is not None:
+        _end(running[0])
+
+
+def _end(process: psutil.Process) -> None:
+    """Ask mongod to end and wait: it writes what it still holds, and the next one needs the folder."""
+    import psutil
+
     try:
-        pid = int((home / "mongod").read_text().split()[0])
-        os.kill(pid, signal.SIGTERM)
-        (home / "mongod").unlink()
-        for _ in range(100):  # it writes what it still holds
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                return
-            time.sleep(0.1)
-    except (OSError, ValueError):
+        process.send_signal(signal.SIGTERM)
+        process.wait(ENDING)
+    except psutil.TimeoutExpired:
+        process.kill()
+    except psutil.Error:
         return
