@@ -27,7 +27,8 @@ from pycocotools.coco import COCO
 from trashkit.coco import read_dataset
 from trashkit.nn.augment import make_augment
 from trashkit.nn.cache import open_cache, working_layout
-from trashkit.nn.data import EpochBatches, TrainPhotos, train_loader
+from trashkit.nn.data import TrainPhotos, train_loader
+from trashkit.nn.sampler import EpochBatches
 
 SIZE = 512
 IMAGES = 48

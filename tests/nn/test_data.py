@@ -15,9 +15,10 @@ from trashkit.coco import read_dataset
 from trashkit.masks import dataset_label_map
 from trashkit.nn.augment import IGNORE, PRESETS, make_augment
 from trashkit.nn.cache import content_hash, open_cache, validation_layout, working_layout
-from trashkit.nn.data import EpochBatches, TrainPhotos, epoch_order, train_loader
+from trashkit.nn.data import TrainPhotos, train_loader
 from trashkit.nn.optimise import MovingAverage
 from trashkit.nn.resize import resize_photo
+from trashkit.nn.sampler import EpochBatches, epoch_order
 from trashkit.nn.schedule import SHAPES, START, factor
 from trashkit.photos import read_photo
 

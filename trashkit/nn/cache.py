@@ -84,8 +84,12 @@ class PhotoCache:
         return len(self.images)
 
     def draws(self, n: int) -> tuple[int, ...]:
-        """What decides, with seed and epoch, which augmentation image `n` gets."""
-        return (self.images[n].row,)
+        """What decides, with seed and epoch, which augmentation image `n` gets: its row, and its source."""
+        return (self.images[n].row, 0)
+
+    def span(self, _: int) -> tuple[int, int]:
+        """First position, and the one after the last, of the images from the same source as an image."""
+        return 0, len(self)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_pixels": None}  # each process maps the file itself
@@ -129,8 +133,12 @@ class JoinedCaches:
     def draws(self, n: int) -> tuple[int, ...]:
         """As in `PhotoCache`; rows of the first cache have the same augmentations as when it is alone."""
         part = self.part(n)
-        row = self.parts[part].images[n - int(self.starts[part])].row
-        return (row, part) if part else (row,)
+        return self.parts[part].images[n - int(self.starts[part])].row, part
+
+    def span(self, n: int) -> tuple[int, int]:
+        """First position, and the one after the last, of the images from the same source as image `n`."""
+        part = self.part(n)
+        return int(self.starts[part]), int(self.starts[part + 1])
 
     def labels(self, n: int) -> Pixels:
         """Label map of image `n`, uint8 [H, W]."""

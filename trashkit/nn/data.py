@@ -2,38 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from trashkit.nn.augment import Augment
+from trashkit.coco import Dataset as Annotated
+from trashkit.data_settings import DataSettings
+from trashkit.nn.augment import Augment, make_augment
 from trashkit.nn.cache import JoinedCaches, PhotoCache
+from trashkit.nn.mix import Pair, cutmix, cutmix_box, mosaic, mosaic_tiles
+from trashkit.nn.paste import Paster, class_counts, class_weights, cut_out
+from trashkit.nn.sampler import Draw, EpochBatches, batch_sizes, classes_present, repeat_factors
 
-Draw = tuple[int, int]
-"""(epoch, position of the image)."""
+_AUGMENT, _PASTE, _MIX = 0, 1, 2
+"""What a random number is for: each purpose has a stream of its own, so that switching one on leaves the others."""
 
 
 class TrainPhotos(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented photos [H, W, 3] and label maps [H, W], uint8; asked by (epoch, position)."""
+    """Augmented photos [H, W, 3] and label maps [H, W], uint8; asked by `Draw`, or just (epoch, position).
 
-    def __init__(self, cache: PhotoCache | JoinedCaches, augment: Augment, seed: int) -> None:
+    paster: pastes objects before a photo is augmented. mosaic, cutmix: shares of pictures made of four photos, and of
+    those with a rectangle of another; the other photos come from the same source as the first, so that a picture has
+    one weight.
+    """
+
+    def __init__(
+        self,
+        cache: PhotoCache | JoinedCaches,
+        augment: Augment,
+        seed: int,
+        *,
+        paster: Paster | None = None,
+        mosaic: float = 0.0,
+        cutmix: float = 0.0,
+    ) -> None:
         self.cache = cache
         self.augment = augment
         self.seed = seed
+        self.paster = paster
+        self.mosaic, self.cutmix = mosaic, cutmix
 
     def __len__(self) -> int:
         return len(self.cache)
 
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        epoch, position = draw
-        seed = (self.seed, epoch, *self.cache.draws(position))
-        photo, labels = self.augment(self.cache.photo(position), self.cache.labels(position), seed)
+    def __getitem__(self, draw: Draw | tuple[int, int]) -> tuple[Tensor, Tensor]:
+        photo, labels = self.picture(Draw(*draw))
         return _tensor(photo), _tensor(labels)
+
+    def picture(self, draw: Draw) -> Pair:
+        """What the network sees for a draw: photo uint8 [S, S, 3] and label map uint8 [S, S]."""
+        size = draw.size or self.augment.size
+        # The last number tells the photos of one picture apart.
+        key = (self.seed, draw.epoch, *self.cache.draws(draw.position), draw.repeat)
+        if not (self.mosaic or self.cutmix):
+            return self._view(draw.position, key, (size, size))
+        generator = np.random.default_rng(np.random.SeedSequence([*key, _MIX]))
+        first, last = self.cache.span(draw.position)
+        if generator.random() < self.mosaic:
+            boxes = mosaic_tiles(size, generator)
+            positions = [draw.position, *generator.integers(first, last, 3).tolist()]
+            tiles = [
+                self._view(position, (*key, n), (bottom - top, right - left))
+                for n, (position, (top, left, bottom, right)) in enumerate(zip(positions, boxes, strict=True))
+            ]
+            return mosaic(tiles, boxes, size)
+        base = self._view(draw.position, key, (size, size))
+        if generator.random() >= self.cutmix:
+            return base
+        other = int(generator.integers(first, last))
+        return cutmix(base, self._view(other, (*key, 1), (size, size)), cutmix_box(size, generator))
+
+    def _view(self, position: int, key: Sequence[int], size: tuple[int, int]) -> Pair:
+        photo, labels = self.cache.photo(position), self.cache.labels(position)
+        if self.paster is not None:
+            generator = np.random.default_rng(np.random.SeedSequence([*key, _PASTE]))
+            photo, labels = self.paster.paste(photo, labels, generator)
+        return self.augment(photo, labels, (*key, _AUGMENT), size)
 
 
 class ValidationPhotos(Dataset[tuple[Tensor, int]]):
@@ -54,34 +104,50 @@ def _tensor(pixels: Any) -> Tensor:
     return torch.from_numpy(np.array(pixels) if not pixels.flags.writeable else np.ascontiguousarray(pixels))
 
 
-def epoch_order(count: int, batch: int, *, seed: int, epoch: int, processes: int = 1) -> list[list[int]]:
-    """Positions of every batch of an epoch, for all processes in turn: batch n belongs to process ``n % processes``.
+def train_photos(settings: DataSettings, dataset: Annotated, cache: JoinedCaches, seed: int) -> TrainPhotos:
+    """The photos that a run learns from, augmented as the settings say.
 
-    Every image comes once, in an order that seed and epoch decide; batches have nearly the same size, at most `batch`.
-    Only where there are fewer images than two per process does an image come more than once.
+    dataset: annotations; the first part of the cache holds its training images, and objects are pasted from there
+    alone. Raises TrashkitError for settings that do not fit the classes and augmentation files that cannot be used.
     """
-    order = np.random.default_rng(np.random.SeedSequence([seed, epoch])).permutation(count)
-    steps = max(1, -(-count // (batch * processes)))
-    if count < 2 * steps * processes:  # batch norm needs two images
-        order = np.resize(order, 2 * steps * processes)
-    return [part.tolist() for part in np.array_split(order, steps * processes)]
+    own, names = cache.parts[0], dataset.classes.names
+    paster = None
+    if settings.copy_paste.p > 0:
+        paster = Paster(cut_out(dataset, own, seed=seed), own, settings.copy_paste, names)
+    rarity = None
+    if settings.focus.p > 0:
+        counts = class_counts(dataset, own.images)
+        rarity = class_weights(counts, counts > 0, settings.focus.balance, np.ones(len(names)))
+    augment = make_augment(settings.augment, settings.size, focus=settings.focus.p, rarity=rarity)
+    return TrainPhotos(cache, augment, seed, paster=paster, mosaic=settings.mosaic, cutmix=settings.cutmix)
 
 
-class EpochBatches:
-    """The batch sampler of one process; set `epoch` before each pass."""
+def train_batches(
+    settings: DataSettings, dataset: Annotated, cache: JoinedCaches, *, seed: int, rank: int = 0, processes: int = 1
+) -> EpochBatches:
+    """The batches of one process, as the settings say: oversampled, of changing size."""
+    repeats = None
+    if settings.oversample.threshold > 0:
+        repeats = _repeats(settings, dataset, cache)
+    return EpochBatches(
+        len(cache),
+        int(settings.batch_size),
+        seed=seed,
+        rank=rank,
+        processes=processes,
+        repeats=repeats,
+        sizes=batch_sizes(settings.size, settings.multi_scale),
+    )
 
-    def __init__(self, count: int, batch: int, *, seed: int, rank: int = 0, processes: int = 1) -> None:
-        self.count, self.batch, self.seed = count, batch, seed
-        self.rank, self.processes = rank, processes
-        self.epoch = 0
 
-    def __len__(self) -> int:
-        return len(epoch_order(self.count, self.batch, seed=0, epoch=0, processes=self.processes)) // self.processes
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        order = epoch_order(self.count, self.batch, seed=self.seed, epoch=self.epoch, processes=self.processes)
-        for positions in order[self.rank :: self.processes]:
-            yield [(self.epoch, position) for position in positions]
+def _repeats(settings: DataSettings, dataset: Annotated, cache: JoinedCaches) -> NDArray[np.float64]:
+    """How often each photo comes in an epoch; photos without annotations (label maps) count as common."""
+    chosen, own = settings.oversample, cache.parts[0]
+    repeats = np.ones(len(cache))
+    repeats[: len(own)] = repeat_factors(classes_present(dataset, own.images), chosen.threshold, chosen.most)
+    if chosen.same_length:
+        repeats[: len(own)] *= len(own) / repeats[: len(own)].sum()
+    return repeats
 
 
 def _one_thread(_: int) -> None:
@@ -93,7 +159,7 @@ def train_loader(photos: TrainPhotos, batches: EpochBatches, *, workers: int, pi
     """Batches (photos [B, H, W, 3], label maps [B, H, W]) of uint8; workers stay alive between epochs."""
     return DataLoader(
         photos,
-        batch_sampler=batches,  # yields (epoch, position), not plain positions
+        batch_sampler=batches,  # yields draws, not plain positions
         num_workers=workers,
         pin_memory=pin,
         persistent_workers=workers > 0,

@@ -1,0 +1,255 @@
+"""Augmentations of one's own: a YAML or JSON file of albumentations, read without running anything it names.
+
+Either the short form, a list of transforms with their arguments, or what ``albumentations.to_dict`` gives:
+
+    - HorizontalFlip: {p: 0.5}
+    - Affine: {rotate: [-20, 20], p: 0.4}
+    - OneOf:
+        p: 0.2
+        transforms: [{GaussianBlur: {}}, {CLAHE: {}}]
+
+Only the names in `ALLOWED` are taken: transforms of uint8 photos and label maps that read no other files.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+import albumentations as A  # noqa: N812 - its own documentation calls it so
+
+from trashkit.config import closest
+from trashkit.errors import TrashkitError
+
+SUFFIXES = (".yaml", ".yml", ".json")
+IGNORE = 255
+
+CROPS = frozenset(
+    [
+        "CenterCrop",
+        "Crop",
+        "CropAndPad",
+        "CropNonEmptyMaskIfExists",
+        "LongestMaxSize",
+        "Pad",
+        "PadIfNeeded",
+        "RandomCrop",
+        "RandomCropFromBorders",
+        "RandomResizedCrop",
+        "RandomScale",
+        "RandomSizedCrop",
+        "Resize",
+        "SmallestMaxSize",
+    ]
+)
+"""These choose what part of a photo is seen: a file with one of them works on the cached photo, not at network size."""
+
+GROUPS = frozenset(["Compose", "OneOf", "OneOrOther", "RandomOrder", "Sequential", "SomeOf"])
+
+ALLOWED = (
+    CROPS
+    | GROUPS
+    | frozenset(
+        [
+            "AdditiveNoise",
+            "AdvancedBlur",
+            "Affine",
+            "AutoContrast",
+            "Blur",
+            "CLAHE",
+            "ChannelDropout",
+            "ChannelShuffle",
+            "ChromaticAberration",
+            "CoarseDropout",
+            "ColorJitter",
+            "ConstrainedCoarseDropout",
+            "D4",
+            "Defocus",
+            "Downscale",
+            "ElasticTransform",
+            "Emboss",
+            "Equalize",
+            "Erasing",
+            "FancyPCA",
+            "GaussNoise",
+            "GaussianBlur",
+            "GlassBlur",
+            "GridDistortion",
+            "GridDropout",
+            "GridElasticDeform",
+            "HorizontalFlip",
+            "HueSaturationValue",
+            "ISONoise",
+            "Illumination",
+            "ImageCompression",
+            "InvertImg",
+            "MedianBlur",
+            "MotionBlur",
+            "MultiplicativeNoise",
+            "NoOp",
+            "OpticalDistortion",
+            "Perspective",
+            "PiecewiseAffine",
+            "PixelDropout",
+            "PlanckianJitter",
+            "PlasmaBrightnessContrast",
+            "PlasmaShadow",
+            "Posterize",
+            "RGBShift",
+            "RandomBrightnessContrast",
+            "RandomFog",
+            "RandomGamma",
+            "RandomGravel",
+            "RandomGridShuffle",
+            "RandomRain",
+            "RandomRotate90",
+            "RandomShadow",
+            "RandomSnow",
+            "RandomSunFlare",
+            "RandomToneCurve",
+            "RingingOvershoot",
+            "Rotate",
+            "SafeRotate",
+            "SaltAndPepper",
+            "Sharpen",
+            "ShiftScaleRotate",
+            "ShotNoise",
+            "Solarize",
+            "Spatter",
+            "SquareSymmetry",
+            "Superpixels",
+            "ThinPlateSpline",
+            "ToGray",
+            "ToSepia",
+            "Transpose",
+            "UnsharpMask",
+            "VerticalFlip",
+            "XYMasking",
+            "ZoomBlur",
+        ]
+    )
+)
+
+
+@dataclass(frozen=True)
+class AugmentFile:
+    """Transforms as they stand in a file, checked. crops: whether any of them chooses a part of the photo."""
+
+    path: Path
+    transforms: tuple[Mapping[str, Any], ...]
+    crops: bool
+
+    def build(self, size: tuple[int, int]) -> list[A.BasicTransform]:
+        """The transforms for a picture of (height, width); a RandomResizedCrop or Resize without size gets it."""
+        return [_built(one, size) for one in self.transforms]
+
+
+def is_file(name: str) -> bool:
+    """Whether the setting ``data.augment`` names a file and no preset."""
+    return Path(name).suffix.lower() in SUFFIXES
+
+
+def read_augment_file(path: Path) -> AugmentFile:
+    """Read and try a file of augmentations. Raises TrashkitError naming the file and what is wrong in it."""
+    try:
+        transforms = tuple(_normal(one) for one in _listed(_parsed(path)))
+        crops = any(_names(one) & CROPS for one in transforms)
+        made = AugmentFile(path, transforms, crops)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # albumentations only warns about arguments that it does not know
+            compose = A.Compose(made.build((64, 64)))
+        for seed in range(3):
+            compose.set_random_seed(seed)
+            result = compose(image=np.full((96, 128, 3), 90, np.uint8), mask=np.full((96, 128), 3, np.uint8))
+            if result["image"].dtype != np.uint8 or result["image"].shape[2:] != (3,):
+                raise ValueError("the photo must stay uint8 with three channels")
+            if set(np.unique(result["mask"]).tolist()) - {0, 3, IGNORE}:
+                raise ValueError("a transform invents classes in the label map")
+    except TrashkitError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise TrashkitError(
+            f"the augmentations in {path} cannot be used: {text}",
+            hint="each entry is a transform of albumentations with its arguments, such as - HorizontalFlip: {p: 0.5}",
+        ) from error
+    return made
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrashkitError(f"the augmentations {path} cannot be read: {error}", hint="check data.augment") from error
+    if path.suffix.lower() == ".json":
+        return json.loads(text)
+    import yaml  # type: ignore[import-untyped]  # comes with what training needs, and is used for this alone
+
+    return yaml.safe_load(text)
+
+
+def _listed(content: Any) -> list[Any]:
+    """The transforms of a file in either form."""
+    if isinstance(content, dict) and "transform" in content:
+        content = content["transform"]
+    if isinstance(content, dict) and content.get("__class_fullname__") in ("Compose", "Sequential"):
+        content = content.get("transforms")
+    if isinstance(content, dict) and set(content) == {"transforms"}:
+        content = content["transforms"]
+    if not isinstance(content, list):
+        raise ValueError("it holds no list of transforms")
+    return content
+
+
+def _normal(entry: Any) -> dict[str, Any]:
+    """One transform as ``{"name", "arguments", "transforms"}``, checked against `ALLOWED`."""
+    if isinstance(entry, str):
+        entry = {entry: {}}
+    if isinstance(entry, dict) and "__class_fullname__" in entry:
+        arguments = {key: value for key, value in entry.items() if key != "__class_fullname__"}
+        name = str(entry["__class_fullname__"])
+    elif isinstance(entry, dict) and len(entry) == 1:
+        name, arguments = next(iter(entry.items()))
+        arguments = dict(arguments or {})
+    else:
+        raise ValueError(f"{str(entry)[:60]!r} is no transform with its arguments")
+    if name not in ALLOWED:
+        nearest = ", ".join(closest(str(name), ALLOWED)[:5])
+        raise ValueError(f'"{name}" is no transform that may be used; nearest: {nearest}')
+    inner = arguments.pop("transforms", None)
+    if (inner is not None) != (name in GROUPS):
+        raise ValueError(f"{name} {'needs' if name in GROUPS else 'takes no'} transforms")
+    return {"name": name, "arguments": arguments, "transforms": [_normal(one) for one in inner or []]}
+
+
+def _names(entry: Mapping[str, Any]) -> set[str]:
+    return {entry["name"]}.union(*(_names(one) for one in entry["transforms"]))
+
+
+def _built(entry: Mapping[str, Any], size: tuple[int, int]) -> A.BasicTransform:
+    kind = getattr(A, entry["name"])
+    arguments = {key: tuple(v) if isinstance(v, list) else v for key, v in entry["arguments"].items()}
+    if entry["transforms"]:
+        return kind([_built(one, size) for one in entry["transforms"]], **arguments)
+    takes = inspect.signature(kind.__init__).parameters
+    if entry["name"] == "RandomResizedCrop":
+        arguments.setdefault("size", size)
+    elif entry["name"] == "Resize":
+        arguments.setdefault("height", size[0])
+        arguments.setdefault("width", size[1])
+    if "mask_interpolation" in takes and arguments.setdefault("mask_interpolation", cv2.INTER_NEAREST) not in (0, 6):
+        raise ValueError(f"{entry['name']}: mask_interpolation must be 0, the nearest neighbour")
+    fill = takes.get("fill_mask")
+    if fill is not None and fill.default == 0:
+        arguments.setdefault("fill_mask", IGNORE)  # what comes from outside the photo is no background
+    return kind(**arguments)
