@@ -239,11 +239,11 @@ def test_sameness_with_another_submission(tmp_path: Path) -> None:
     maps = label_maps()
     maps[0, 0, 0] = (maps[0, 0, 0] + 1) % 11
     earlier = write_csv(tmp_path / "earlier.csv", maps, order=[5, 4, 3, 2, 1, 0])
-    report = check(write_csv(tmp_path / "s.csv"), dataset(), profile=PROFILE, against=earlier)
+    report = check(write_csv(tmp_path / "s.csv"), dataset(), profile=PROFILE, against=[earlier])
     assert codes(report.warnings) == ["sameness"]
     assert "only 1 of 6,144" in report.warnings[0].message
     other = write_csv(tmp_path / "other.csv", label_maps(1))
-    assert not check(tmp_path / "s.csv", dataset(), profile=PROFILE, against=other).warnings
+    assert not check(tmp_path / "s.csv", dataset(), profile=PROFILE, against=[other]).warnings
 
 
 def test_class_mix_is_compared_with_training_data(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trashkit.cli.output import Classes, Json, command, note, progress, show, table
-from trashkit.cli.submit import paint_order
+from trashkit.cli.submit_form import paint_order
 
 if TYPE_CHECKING:
     from trashkit.evaluate import Evaluation

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trashkit.cli.output import Classes, Json, Overwrite, Resume, command, note, progress, show, table
-from trashkit.cli.submit import numbers
+from trashkit.cli.submit_form import numbers
 from trashkit.errors import TrashkitError
 
 if TYPE_CHECKING:

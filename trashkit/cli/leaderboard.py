@@ -10,7 +10,7 @@ import typer
 from trashkit.cli.groups import default_group
 from trashkit.cli.leaderboard_split import given_split, likeness_weights, recorded_split
 from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, show, table, warn
-from trashkit.cli.submit import paint_order
+from trashkit.cli.submit_form import paint_order
 
 if TYPE_CHECKING:
     from trashkit.evaluate import Evaluation

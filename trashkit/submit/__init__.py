@@ -4,7 +4,8 @@ from trashkit.submit.check import Problem, Report, check, profile_of
 from trashkit.submit.compare import Difference, diff, vote
 from trashkit.submit.exchange import from_coco, to_coco
 from trashkit.submit.forms import FORMS, Form, read_form
-from trashkit.submit.make import Made, check_form, make, make_form, trace
+from trashkit.submit.make import Made, check_form, make, make_form
+from trashkit.submit.trace import trace
 
 __all__ = [
     "FORMS",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -90,8 +91,6 @@ class _Seen:
     digests: dict[bytes, list[str]] = field(default_factory=dict)
     pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, dtype=np.int64))
     rows: int = 0
-    equal: int = 0
-    compared: int = 0
 
 
 def check(
@@ -100,25 +99,27 @@ def check(
     *,
     profile: Profile | None = None,
     train: Dataset | None = None,
-    against: Path | None = None,
+    against: Sequence[Path] = (),
     progress: Progress = silent,
 ) -> Report:
     """Check a submission CSV against the images it is for.
 
     Fails: header, unknown, missing and doubled images, number of values, values that are no class, spacing. Warns: row
     order, rows of background alone, rows that are the same, Windows line ends and byte order mark; with `train` (data
-    with labels) also a class mix unlike it, with `against` (another submission) also sameness with that one.
+    with labels) also a class mix unlike it, with `against` (earlier submissions) also a class mix unlike theirs, and
+    pixels that are nearly all the same as in one of them.
     Raises TrashkitError only for files that cannot be read, and for images that share a file name.
     """
     profile = profile or profile_of(dataset)
     wanted = {name: position for position, name in enumerate(images_by_name(dataset))}
     seen = _Seen()
-    other = {row.file_name: row for row in submission.read(against, profile, values=False)} if against else {}
-    with path_or_nothing(against) as other_file:
+    with ExitStack() as stack:
+        others = [_Earlier.of(one, profile, stack) for one in against]
         for row in submission.read(path, profile):
             _look(row, wanted, profile, seen)
-            if other_file is not None and row.label_map is not None and row.file_name in other:
-                _compare(row.label_map, other_file, other[row.file_name], profile, seen)
+            if row.label_map is not None:
+                for other in others:
+                    other.compare(row, profile)
             progress("checking rows", min(seen.rows, len(wanted)), len(wanted))
     failures = [*_header(path, profile), *seen.failures, *_missing(wanted, seen)]
     warnings = [*_form(path), *_order(wanted, seen), *seen.background, *_same_rows(seen)]
@@ -126,30 +127,51 @@ def check(
     shares = seen.pixels[: profile.classes] / max(total, 1)
     if train is not None and total:
         warnings += _mix(shares, train, dataset.classes.names, (profile.height, profile.width))
-    if against is not None and seen.compared and seen.equal >= SAME * seen.compared:
-        changed = seen.compared - seen.equal
-        warnings.append(
-            Problem(
-                "sameness",
-                f"only {changed:,} of {seen.compared:,} pixels differ from {against}",
-                "make sure that this is not the submission you made before",
-            )
-        )
+    for other in others:
+        warnings += [*other.sameness(), *other.mix(seen.pixels, profile.classes, dataset.classes.names)]
     return Report(path, seen.rows, len(wanted), dataset.classes.names, shares, tuple(failures), tuple(warnings))
 
 
-class path_or_nothing:  # noqa: N801 - reads as a function
-    """Context manager: an open binary file, or None where there is no path."""
+@dataclass(slots=True)
+class _Earlier:
+    """An earlier submission: where its rows lie, and what was counted next to those of the one that is checked."""
 
-    def __init__(self, path: Path | None) -> None:
-        self._file: BinaryIO | None = path.open("rb") if path else None
+    path: Path
+    file: BinaryIO
+    rows: dict[str, Row]
+    pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, dtype=np.int64))
+    equal: int = 0
+    compared: int = 0
 
-    def __enter__(self) -> BinaryIO | None:
-        return self._file
+    @classmethod
+    def of(cls, path: Path, profile: Profile, stack: ExitStack) -> _Earlier:
+        """Opened for as long as the stack. TrashkitError where it cannot be read."""
+        rows = {row.file_name: row for row in submission.read(path, profile, values=False)}
+        return cls(path, stack.enter_context(path.open("rb")), rows)
 
-    def __exit__(self, *_: object) -> None:
-        if self._file:
-            self._file.close()
+    def compare(self, row: Row, profile: Profile) -> None:
+        """Count one row of the other submission, which is sound, against this one's of the same image."""
+        if row.file_name not in self.rows or row.label_map is None:
+            return
+        own = submission.read_at(self.file, self.rows[row.file_name], profile).label_map
+        if own is not None:
+            self.pixels += np.bincount(own.ravel(), minlength=256)
+            self.equal += int(np.count_nonzero(own == row.label_map))
+            self.compared += own.size
+
+    def sameness(self) -> Iterator[Problem]:
+        if self.compared and self.equal >= SAME * self.compared:
+            yield Problem(
+                "sameness",
+                f"only {self.compared - self.equal:,} of {self.compared:,} pixels differ from {self.path}",
+                "make sure that this is not the submission you made before",
+            )
+
+    def mix(self, pixels: NDArray[np.int64], classes: int, names: tuple[str, ...]) -> Iterator[Problem]:
+        """Classes whose share of the pixels is quite another one."""
+        if pixels.sum() and self.pixels.sum():
+            found, usual = (counts[:classes] / counts.sum() for counts in (pixels, self.pixels))
+            yield from _unlike(found, usual, names, f"in {self.path}")
 
 
 def _header(path: Path, profile: Profile) -> Iterator[Problem]:
@@ -228,13 +250,6 @@ def _same_rows(seen: _Seen) -> Iterator[Problem]:
         yield Problem("same-rows", message, cure, seen.lines.get(groups[0][1]), groups[0][1])
 
 
-def _compare(label_map: NDArray[np.uint8], file: BinaryIO, row: Row, profile: Profile, seen: _Seen) -> None:
-    other = submission.read_at(file, row, profile).label_map
-    if other is not None:
-        seen.equal += int(np.count_nonzero(other == label_map))
-        seen.compared += label_map.size
-
-
 def _mix(
     shares: NDArray[np.float64], train: Dataset, names: tuple[str, ...], size: tuple[int, int]
 ) -> Iterator[Problem]:
@@ -247,11 +262,17 @@ def _mix(
     for image in train.images:
         pixels += np.bincount(dataset_label_map(train, image.row, size=size).ravel(), minlength=256)
     expected = pixels[: len(names)] / max(int(pixels[: len(names)].sum()), 1)
+    yield from _unlike(shares, expected, names, "in the training data")
+
+
+def _unlike(
+    shares: NDArray[np.float64], expected: NDArray[np.float64], names: tuple[str, ...], where: str
+) -> Iterator[Problem]:
     for name, found, usual in zip(names, shares, expected, strict=True):
         high, low = max(found, usual), min(found, usual)
         if high >= MIX_FLOOR and high > MIX_FACTOR * low:
             yield Problem(
                 "class-mix",
-                f"{name} covers {found:.2%} of the pixels, in the training data {usual:.2%}",
+                f"{name} covers {found:.2%} of the pixels, {where} {usual:.2%}",
                 "look at overlays of this class",
             )

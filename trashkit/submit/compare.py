@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from trashkit import submission
 from trashkit.coco import Dataset
 from trashkit.errors import TrashkitError
+from trashkit.files import refuse_existing, sha256
 from trashkit.predictions import images_by_name
 from trashkit.progress import Progress, silent
 from trashkit.submission import Profile, Row
 from trashkit.submit.check import profile_of
+from trashkit.submit.notes import member, note_path, write_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,8 @@ def vote(
 ) -> int:
     """Write the per-pixel vote of several submissions, joined by file name; returns the number of rows.
 
+    A note of the voters is written next to it, see `trashkit.submit.trace`.
+
     weights: one per file, equal by default. Ties: see `majority`. Row order is the data's. TrashkitError for fewer
     than two files, for an image that a file lacks, and for rows whose values are wrong.
     """
@@ -146,5 +150,10 @@ def vote(
             yield name, majority(label_maps, weights)
             progress("voting", done + 1, len(dataset))
 
+    refuse_existing(note_path(out), overwrite=overwrite)
     with ExitStack() as stack:
-        return submission.write(out, rows_of_vote(stack), profile, overwrite=overwrite)
+        count = submission.write(out, rows_of_vote(stack), profile, overwrite=overwrite)
+    voters = [member(path) for path in paths]
+    size = (profile.height, profile.width)
+    write_note(out, dataset, sha256(out), size, made_by="submit vote", voters=voters, weights=weights)
+    return count

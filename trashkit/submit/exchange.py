@@ -14,11 +14,13 @@ from pycocotools import mask as pycoco
 from trashkit import submission
 from trashkit.coco import Dataset, Segmentation, write
 from trashkit.errors import TrashkitError
+from trashkit.files import refuse_existing, sha256
 from trashkit.masks import PaintOrder, pixel_area, polygons_from_label_map
 from trashkit.predictions import open_predictions
 from trashkit.progress import Progress, silent
 from trashkit.submission import Profile
 from trashkit.submit.check import profile_of
+from trashkit.submit.notes import note_path, write_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,8 @@ def from_coco(
     """Write COCO annotations (a file, or a list of results) as a submission for `dataset`; returns the number of rows.
 
     Rasterised at native size in `order`, then sampled at the submission's size (``cv2.INTER_NEAREST``). Images are
-    joined by id and file name; one without annotations is background. TrashkitError for images that the file lacks.
+    joined by id and file name; one without annotations is background. A note of where it comes from is written next to
+    it, see `trashkit.submit.trace`. TrashkitError for images that the file lacks.
     """
     profile = profile or profile_of(dataset)
     predictions = open_predictions(path, dataset, profile=profile, order=order, classes=classes)
@@ -135,7 +138,11 @@ def from_coco(
             yield names[row], label_map
             progress("rasterising", done + 1, len(dataset))
 
-    return submission.write(out, rows(), profile, overwrite=overwrite)
+    refuse_existing(note_path(out), overwrite=overwrite)
+    count = submission.write(out, rows(), profile, overwrite=overwrite)
+    origin = {"made_by": "submit from-coco", "annotations": str(path.absolute()), "annotations_sha256": sha256(path)}
+    write_note(out, dataset, sha256(out), (profile.height, profile.width), **origin, order=order)
+    return count
 
 
 def require_all(images: tuple[int, ...], dataset: Dataset, path: Path) -> None:

@@ -1,9 +1,7 @@
-"""A submission from a store of probabilities, and back from a submission to what made it."""
+"""A submission from a store of probabilities."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit import __version__, submission
+from trashkit import submission
 from trashkit.coco import Dataset
 from trashkit.errors import TrashkitError
 from trashkit.files import refuse_existing, replacing, sha256
@@ -23,6 +21,7 @@ from trashkit.submission import Profile
 from trashkit.submit import other_forms
 from trashkit.submit.check import Report, check, profile_of
 from trashkit.submit.forms import Form, fitting
+from trashkit.submit.notes import digest_of, note_path, write_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +54,12 @@ def make(
 
     Images are joined by id and file name together, never by position. A store of another size than the profile's is
     resampled before the argmax (`trashkit.store.resample`). The file is checked before it gets its name, and a note
-    of what made it is written next to it (``out`` + ``.json``, see `trace`).
+    of what made it is written next to it (``out`` + ``.json``, see `trashkit.submit.trace`).
     Raises TrashkitError for an unfinished store, for other images or classes (naming the first), and for an `out` that
     exists.
     """
     profile = profile or profile_of(dataset)
-    note = _note_path(out)
+    note = note_path(out)
     refuse_existing(out, overwrite=overwrite)
     refuse_existing(note, overwrite=overwrite)
     store.require_complete()
@@ -81,7 +80,7 @@ def make(
             first = report.failures[0]
             raise TrashkitError(f"the submission fails its check: {first.file_name}: {first.message}", hint=first.cure)
         digest = sha256(temporary)
-    _write_note(out, store, dataset, digest, size)
+    write_note(out, dataset, digest, size, **_origin(store))
     return Made(out, len(rows), store.size, store.size != size, len(store) - len(rows), digest, report)
 
 
@@ -102,8 +101,8 @@ def make_form(
     if form.kind == "csv":
         return make(store, dataset, out, profile=form.profile(dataset), overwrite=overwrite, progress=progress)
     refuse_existing(out, overwrite=overwrite)
-    refuse_existing(_note_path(out), overwrite=overwrite)
-    if overwrite and out.is_dir() and not _note_path(out).exists():
+    refuse_existing(note_path(out), overwrite=overwrite)
+    if overwrite and out.is_dir() and not note_path(out).exists():
         # A mistyped --out must not cost a folder of photos.
         raise TrashkitError(f"{out} is a folder that no submission made, so it is kept", hint="choose another --out")
     store.require_complete()
@@ -113,8 +112,8 @@ def make_form(
         if report.failures:
             first = report.failures[0]
             raise TrashkitError(f"the submission fails its check: {first.file_name}: {first.message}", hint=first.cure)
-        digest = _digest(temporary)
-    _write_note(out, store, dataset, digest, form.size)
+        digest = digest_of(temporary)
+    write_note(out, dataset, digest, form.size, **_origin(store))
     resampled = form.size is None or form.size != store.size
     return Made(out, rows, store.size, resampled, len(store) - len(dataset), digest, report)
 
@@ -127,53 +126,10 @@ def check_form(path: Path, dataset: Dataset, form: Form, *, progress: Progress =
     return other_forms.check(path, dataset, form, progress)
 
 
-def _digest(path: Path) -> str:
-    """SHA-256 of a file, or over the names and hashes of a folder's files."""
-    if not path.is_dir():
-        return sha256(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    text = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write_note(out: Path, store: Probabilities, dataset: Dataset, digest: str, size: tuple[int, int] | None) -> None:
-    """What made a submission, next to it; see `trace`."""
-    origin = {
-        "sha256": digest,
-        "trashkit": __version__,
+def _origin(store: Probabilities) -> dict[str, Any]:
+    """What the note says of a store."""
+    return {
         "store": str(store.path.absolute()),
         "store_fingerprint": store.fingerprint,
-        "store_manifest": store.manifest,
-        "data": str(dataset.coco.path) if dataset.coco.path else None,
-        "data_sha256": dataset.coco.sha256,
-        "size": list(size) if size else None,
+        "store_manifest": dict(store.manifest),
     }
-    with replacing(_note_path(out), overwrite=True) as temporary:
-        temporary.write_text(json.dumps(origin, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _note_path(path: Path) -> Path:
-    return path.with_name(path.name + ".json")
-
-
-def trace(path: Path) -> dict[str, Any]:
-    """What a submission was made from, as `make` noted it: its store, that store's manifest, data and their hashes.
-
-    Raises TrashkitError where the note is missing, or the file was changed since.
-    """
-    note = _note_path(path)
-    try:
-        origin = json.loads(note.read_text(encoding="utf-8"))
-        noted = origin["sha256"]
-    except OSError as error:
-        raise TrashkitError(
-            f"{path} has no note of what made it: {note} is missing", hint="trashkit submit make writes one"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise TrashkitError(f"{note} is damaged", hint="make the submission again") from error
-    if not path.exists():
-        raise TrashkitError(f"there is no file {path}", hint="give a submission CSV that exists")
-    if _digest(path) != noted:
-        raise TrashkitError(f"{path} was changed after {note} was written", hint="make the submission again")
-    result: dict[str, Any] = origin
-    return result

@@ -1,0 +1,234 @@
+"""From a submission back to all that it came from: stores, runs, settings, data and the edits that made the data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from trashkit.coco import read
+from trashkit.coco.edit_log import read_log
+from trashkit.coco.edits import apply
+from trashkit.errors import TrashkitError
+from trashkit.files import sha256
+from trashkit.run import Run, is_run, read_run
+from trashkit.store import is_store, open_store
+from trashkit.submit.notes import find_note
+
+LARGEST = 200_000_000
+"""Bytes of an annotation file up to which edit logs are applied again to prove where it came from."""
+
+
+def trace(what: str | Path, folders: Iterable[Path] = ()) -> dict[str, Any]:
+    """What a submission was made from, as its note says (see `trashkit.submit.notes.find_note`), and all behind that.
+
+    Beside the note's own entries: `runs`, every run whose weights or labels went in, with its settings, data, seed,
+    versions and hash of weights; `files`, every annotation file with the edit logs that lead to it; `stores`. Each says
+    in `state` whether it is still as it was: ``same``, ``changed``, ``gone`` or, where no hash was kept, ``unknown``.
+    """
+    note = find_note(what, folders)
+    files: dict[str, dict[str, Any]] = {}
+    stores: dict[str, dict[str, Any]] = {}
+    found: dict[str, tuple[Mapping[str, Any], str | None]] = {}
+    _walk_note(note, stores, found, files)
+    runs = [_run(path, *entry) for path, entry in _all_runs(found).items()]
+    for run in runs:
+        _add_file(files, run.get("data"), run.get("data_sha256"))
+    for entry in list(files.values()):
+        entry["edits"] = _edits(entry, folders)
+    return {**note, "stores": list(stores.values()), "runs": runs, "files": list(files.values())}
+
+
+def _walk_note(
+    note: Mapping[str, Any], stores: dict[str, dict[str, Any]], runs: dict[str, Any], files: dict[str, dict[str, Any]]
+) -> None:
+    """Gather stores, runs (path and hash of the weights) and files of a note and of the notes it quotes."""
+    _add_file(files, note.get("data"), note.get("data_sha256"))
+    if note.get("store"):
+        fingerprint = str(note.get("store_fingerprint"))
+        stores[str(note["store"])] = _store(Path(note["store"]), fingerprint)
+        _walk_manifest(note.get("store_manifest") or {}, stores, runs)
+    _add_file(files, note.get("annotations"), note.get("annotations_sha256"))
+    for one in note.get("voters") or ():
+        if one.get("note"):
+            _walk_note(one["note"], stores, runs, files)
+
+
+def _walk_manifest(manifest: Mapping[str, Any], stores: dict[str, dict[str, Any]], runs: dict[str, Any]) -> None:
+    for one in manifest.get("members") or ():
+        stores.setdefault(str(one["path"]), _store(Path(one["path"]), str(one.get("fingerprint"))))
+    for source in manifest.get("sources") or ():
+        _walk_manifest(source, stores, runs)
+    for entry in manifest.get("runs") or ():
+        if isinstance(entry, Mapping) and entry.get("run"):
+            runs[str(entry["run"])] = (entry, entry.get("checkpoint_sha256"))
+
+
+def _store(path: Path, fingerprint: str) -> dict[str, Any]:
+    state = "gone"
+    if is_store(path):
+        state = "same" if open_store(path).fingerprint == fingerprint else "changed"
+    return {"path": str(path), "fingerprint": fingerprint, "state": state}
+
+
+def _all_runs(found: Mapping[str, tuple[Any, str | None]]) -> dict[str, tuple[Mapping[str, Any], str | None]]:
+    """These runs and, behind them, those that they continue or whose labels they learned; each once."""
+    every: dict[str, tuple[Mapping[str, Any], str | None]] = {}
+    waiting = list(found.items())
+    while waiting:
+        path, entry = waiting.pop(0)
+        if path in every:
+            continue
+        every[path] = entry
+        if is_run(Path(path)):
+            waiting += [(parent, ({}, None)) for parent in _parents(read_run(Path(path)))]
+    return every
+
+
+def _parents(run: Run) -> Iterator[str]:
+    weights = str(run.manifest.get("settings", {}).get("model", {}).get("weights", ""))
+    if is_run(Path(weights)):
+        yield weights
+    about = run.manifest.get("pseudo") or {}
+    yield from (str(path) for path in (*about.get("teachers", ()), *filter(None, [about.get("start")])))
+
+
+def _run(path: str, entry: Mapping[str, Any], weights: str | None) -> dict[str, Any]:
+    """What a run says of itself, and whether its weights are those that were used."""
+    if not is_run(Path(path)):
+        return {"path": path, "state": "gone", "checkpoint_sha256": weights, **_known(entry)}
+    run = read_run(Path(path))
+    manifest, inputs = run.manifest, run.manifest.get("inputs", {})
+    now = sha256(run.checkpoint) if run.checkpoint.is_file() else None
+    state = "unknown" if weights is None else "same" if now == weights else "changed"
+    return {
+        "path": path,
+        "state": state,
+        "checkpoint_sha256": weights or now,
+        "command": manifest.get("command"),
+        "recipe": manifest.get("recipe"),
+        "fold": manifest.get("fold"),
+        "seed": manifest.get("seed"),
+        "miou": run.scores.get("miou"),
+        "data": inputs.get("data"),
+        "data_sha256": inputs.get("data_sha256"),
+        "images": inputs.get("images"),
+        "training_images": inputs.get("training_images"),
+        "validation_images": inputs.get("validation_images"),
+        "starts_from": next((one for one in _parents(run)), None),
+        "pseudo": manifest.get("pseudo"),
+        "settings": manifest.get("settings"),
+        "versions": manifest.get("versions"),
+        "git": manifest.get("git"),
+    }
+
+
+def _known(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key not in ("run", "checkpoint_sha256")}
+
+
+def _add_file(files: dict[str, dict[str, Any]], path: Any, digest: Any) -> None:
+    if path and str(path) not in files:
+        place = Path(str(path))
+        state = "gone"
+        if place.is_file():
+            state = "unknown" if not digest else "same" if sha256(place) == digest else "changed"
+        files[str(path)] = {"path": str(path), "sha256": digest, "state": state}
+
+
+def _edits(entry: Mapping[str, Any], folders: Iterable[Path]) -> list[dict[str, Any]]:
+    """The edit logs that make this very file from another one, the first applied first.
+
+    Logs and files are looked for in its folder and in `folders`. A log is only named where applying it to the file that
+    its edits name gives these very bytes again, so that this is proof and no guess.
+    """
+    wanted = entry["sha256"]
+    places = dict.fromkeys([Path(entry["path"]).parent, *(Path(folder) for folder in folders)])
+    logs = [path for place in places for path in sorted(place.glob("*.jsonl"))]
+    by_hash: dict[str, Path] = {}
+    for path in (path for place in places for path in sorted(place.glob("*.json"))):
+        if logs and path.stat().st_size <= LARGEST:
+            by_hash.setdefault(sha256(path), path)
+    chain: list[dict[str, Any]] = []
+    while wanted and len(chain) < 20:
+        step = next((one for log in logs if (one := _leads_to(log, wanted, by_hash))), None)
+        if step is None:
+            break
+        chain.insert(0, step)
+        wanted = step["source_sha256"]
+    return chain
+
+
+def _leads_to(log: Path, wanted: str, by_hash: Mapping[str, Path]) -> dict[str, Any] | None:
+    """The step from a source of the log's edits to the file of hash `wanted`; None where none leads there."""
+    try:
+        every = read_log(log).edits
+    except TrashkitError:
+        return None
+    # Several commands may have appended to one log, each counting rows in its own source.
+    for source in dict.fromkeys(edit.source for edit in every):
+        edits = [edit for edit in every if edit.source == source]
+        if source not in by_hash or source == wanted:
+            continue
+        try:
+            made = hashlib.sha256(b"".join(apply(read(by_hash[source]), edits).pieces())).hexdigest()
+        except TrashkitError:
+            continue
+        if made == wanted:
+            reasons = Counter(edit.reason for edit in edits if not edit.is_decision)
+            return {
+                "log": str(log),
+                "source": str(by_hash[source]),
+                "source_sha256": source,
+                "edits": reasons.total(),
+                "by_reason": dict(reasons.most_common()),
+            }
+    return None
+
+
+def describe(origin: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The trace in lines for people: (what, said)."""
+    rows: list[tuple[str, str]] = [("submission", f"sha256 {origin['sha256']}, trashkit {origin.get('trashkit')}")]
+    rows += [("voter", f"{one['path']}, sha256 {one['sha256'][:12]}") for one in origin.get("voters") or ()]
+    rows += [("store", f"{one['path']} ({one['state']})") for one in origin["stores"]]
+    manifest = origin.get("store_manifest") or {}
+    if manifest.get("made_by") == "ensemble":
+        rows.append(
+            ("ensemble", ", ".join(f"{key} {manifest[key]}" for key in ("method", "weights") if key in manifest))
+        )
+    for run in origin["runs"]:
+        rows.append(("run", _run_line(run)))
+        if run.get("command"):
+            rows.append(("", str(run["command"])))
+        about = run.get("pseudo")
+        if about:
+            rows.append(
+                ("", f"round {about['round']}, stage {about['stage']}, taught by {', '.join(about['teachers'])}")
+            )
+        if run.get("settings"):
+            rows.append(("", "settings " + json.dumps(run["settings"], ensure_ascii=False)))
+    for file in origin["files"]:
+        rows.append(("annotations", f"{file['path']} ({file['state']}), sha256 {str(file['sha256'])[:12]}"))
+        for step in file["edits"]:
+            rows.append(
+                ("", f"= {step['source']} + {step['edits']} edits of {step['log']}{_reasons(step['by_reason'])}")
+            )
+    return rows
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    named = list(counts.items())[:5]
+    return f": {', '.join(f'{count} {reason}' for reason, count in named)}" if named else ""
+
+
+def _run_line(run: Mapping[str, Any]) -> str:
+    parts = [f"{run['path']} ({run['state']})"]
+    for key, name in (("recipe", "recipe"), ("fold", "fold"), ("seed", "seed"), ("training_images", "images")):
+        if run.get(key) is not None:
+            parts.append(f"{name} {run[key]}")
+    if run.get("miou") is not None:
+        parts.append(f"validation mIoU {run['miou']:.4f}")
+    return ", ".join(parts)
