@@ -9,21 +9,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from trashkit.data_settings import DataSettings
+from trashkit.data_settings import Section as _Section
 from trashkit.errors import TrashkitError
-from trashkit.masks import PaintOrder
 
 Auto = Literal["auto"]
 DEFAULT_RECIPE = "cpu-small"
 MOST_SHOWN = 12
 """Of a longer list of choices only so many are named, the closest ones."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelSettings(_Section):
@@ -32,54 +30,67 @@ class ModelSettings(_Section):
     weights: where the encoder starts: ``auto`` (the offline package where it has this encoder, else the hub),
     ``hub``, ``offline``, ``none``, a ``.safetensors`` file, or a run folder (the whole network then).
     options: further keyword arguments of the SMP architecture, such as ``decoder_dropout``.
+    presence: weight of an auxiliary loss that asks which classes are in the picture; 0 is no such head.
     """
 
     architecture: str = "fpn"
     encoder: str = "tu-tf_efficientnet_lite0"
     weights: str = "auto"
     options: dict[str, bool | int | float | str] = Field(default_factory=dict)
-
-
-class DataSettings(_Section):
-    """Photos on their way to the network.
-
-    size: side in pixels of the square that the network sees. paint_order: which annotation wins where several overlap.
-    cache_gb: decoded photos and label maps are kept in a file of at most so many gigabytes; photos that do not fit are
-    decoded anew each epoch.
-    """
-
-    size: Annotated[int, Field(ge=32, le=4096)] = 160
-    batch_size: Annotated[int, Field(ge=1)] | Auto = "auto"
-    workers: Annotated[int, Field(ge=0)] | Auto = "auto"
-    augment: str = "light"
-    paint_order: PaintOrder = "area"
-    cache_gb: Annotated[float, Field(ge=0)] = 4.0
+    presence: Annotated[float, Field(ge=0)] = 0.0
 
 
 class OptimiserSettings(_Section):
-    """lr is the decoder's; the pretrained encoder learns at ``lr * encoder_lr_ratio``. clip 0 switches clipping off."""
+    """lr is the decoder's; the pretrained encoder learns at ``lr * encoder_lr_ratio``; with ratio 0 it stays frozen.
+
+    layer_decay: each block of the encoder learns at this times the rate of the next, deeper one. freeze_epochs: the
+    encoder starts to learn after so many epochs, and keeps its batch norm's statistics until then. frozen_norm: it
+    keeps them throughout. clip: largest norm of a gradient, 0 switches clipping off. accumulate: batches whose
+    gradients are averaged for one step. options: further arguments of the optimiser, such as ``momentum``.
+    """
 
     name: str = "adamw"
     lr: Annotated[float, Field(gt=0)] = 1e-3
     encoder_lr_ratio: Annotated[float, Field(ge=0)] = 0.2
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    freeze_epochs: Annotated[int, Field(ge=0)] = 0
+    frozen_norm: bool = False
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     clip: Annotated[float, Field(ge=0)] = 1.0
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
 
 
 class ScheduleSettings(_Section):
-    """warmup: share of all steps in which the learning rate rises. floor: share of the peak where it ends."""
+    """warmup: share of all steps in which the learning rate rises. floor: share of the peak where it ends.
+
+    encoder_warmup: share of all steps in which the encoder's rate rises from 0, once it is no longer frozen, while the
+    decoder's is as the schedule says. power: of ``poly``. cycles: of ``restarts``, each `growth` times as long as the
+    one before. milestones: shares of the way after the warm-up where ``multistep`` falls to `gamma` of its rate.
+    patience: epochs without a better validation mIoU after which ``plateau`` falls to `gamma` of its rate.
+    """
 
     name: str = "onecycle"
     warmup: Annotated[float, Field(ge=0, le=0.9)] = 0.25
     floor: Annotated[float, Field(ge=0, le=1)] = 0.0
+    encoder_warmup: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    power: Annotated[float, Field(gt=0)] = 0.9
+    cycles: Annotated[int, Field(ge=1)] = 3
+    growth: Annotated[float, Field(ge=1)] = 1.0
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.6, 0.85)
+    gamma: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: Annotated[int, Field(ge=1)] = 3
 
 
 class TrainConfig(_Section):
     """Everything that decides what a training run does, given its data.
 
-    loss: weighted sum of named losses, such as ``"ce + 0.5 * dice"``. ema: decay of the moving average of weights per
-    step, 0 switches it off. amp: half precision on a GPU. checkpoint: which weights the run is used with afterwards,
-    those after the last epoch or those of the epoch with the best validation mIoU (which follows rare classes' luck).
+    loss: weighted sum of named losses, such as ``"ce + 0.5 * dice"`` or ``"focal(gamma=3) + tversky"``. class_weights:
+    for the losses that are means over pixels: ``none``, ``inverse``, ``effective`` (these may have arguments, too), or
+    weights by class name, 1 for those not named. ema: decay of the moving average of weights per
+    step, 0 switches it off. amp: half precision on a GPU. checkpoint: which weights the run is used with afterwards:
+    ``last`` (moving average after the last epoch), ``raw`` (without it), ``best`` (epoch of the best smoothed score),
+    ``mean`` (of the last `mean_epochs` epochs), or ``auto``: last, unless another is better beyond doubt.
     threads: of a CPU; another number changes the last bits of a result.
     """
 
@@ -88,10 +99,12 @@ class TrainConfig(_Section):
     optimiser: OptimiserSettings = OptimiserSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     loss: str = "ce + dice"
+    class_weights: str | dict[str, Annotated[float, Field(ge=0)]] = "none"
     epochs: Annotated[int, Field(ge=1)] = 30
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
-    checkpoint: Literal["last", "best"] = "last"
+    checkpoint: Literal["auto", "last", "raw", "best", "mean"] = "auto"
+    mean_epochs: Annotated[int, Field(ge=0)] | Auto = "auto"
     threads: Annotated[int, Field(ge=1)] | Auto = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
@@ -99,6 +112,13 @@ class TrainConfig(_Section):
     @classmethod
     def _is_a_sum(cls, value: str) -> str:
         parse_loss(value)
+        return value
+
+    @field_validator("class_weights")
+    @classmethod
+    def _is_one_rule(cls, value: str | dict[str, float]) -> str | dict[str, float]:
+        if isinstance(value, str):
+            class_rule(value)
         return value
 
 
@@ -114,16 +134,47 @@ class Recipe:
     text: str
 
 
-def parse_loss(text: str) -> tuple[tuple[str, float], ...]:
-    """``"ce + 0.5 * dice"`` as ``(("ce", 1.0), ("dice", 0.5))``. Raises ValueError for what is no weighted sum."""
-    terms = []
+class LossTerm(NamedTuple):
+    """One named loss, or rule, with its weight in a sum and its arguments."""
+
+    name: str
+    weight: float = 1.0
+    options: Mapping[str, float] = MappingProxyType({})
+
+
+_NUMBER = r"[0-9.]+(?:[eE][+-]?[0-9]+)?"
+_TERM = re.compile(rf"(?:({_NUMBER})\s*\*)?\s*([A-Za-z_][\w-]*)\s*(?:\((.*)\))?")
+_ARGUMENT = re.compile(rf"\s*([A-Za-z_]\w*)\s*=\s*({_NUMBER})\s*")
+
+
+def parse_loss(text: str) -> tuple[LossTerm, ...]:
+    """``"ce + 0.5 * focal(gamma=3)"`` as its terms. Raises ValueError for what is no weighted sum."""
     # a sign inside an exponent (1e-3) is no plus
-    for term in re.split(r"(?<![\d.][eE])\+", text):
-        match = re.fullmatch(r"(?:([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*\*)?\s*([A-Za-z_][A-Za-z0-9_-]*)", term.strip())
-        if not match:
-            raise ValueError(f'"{text}" is no weighted sum of losses such as "ce + 0.5 * dice"')
-        terms.append((match[2], float(match[1]) if match[1] else 1.0))
-    return tuple(terms)
+    return tuple(_term(term, text) for term in re.split(r"(?<![\d.][eE])\+", text))
+
+
+def _term(term: str, text: str) -> LossTerm:
+    match = _TERM.fullmatch(term.strip())
+    arguments = match[3].split(",") if match and match[3] is not None else []
+    pairs = [_ARGUMENT.fullmatch(argument) for argument in arguments]
+    if not match or None in pairs:
+        raise ValueError(f'"{text}" is no weighted sum of losses such as "ce + 0.5 * dice" or "focal(gamma=3)"')
+    options = {pair[1]: float(pair[2]) for pair in pairs if pair}
+    return LossTerm(match[2], float(match[1]) if match[1] else 1.0, options)
+
+
+def class_rule(text: str) -> LossTerm | None:
+    """The rule that ``class_weights`` names, such as ``"inverse(power=0.5)"``; None for ``none``.
+
+    Raises ValueError for anything that is no name with arguments.
+    """
+    try:
+        terms = parse_loss(text)
+    except ValueError:
+        terms = ()
+    if len(terms) != 1 or terms[0].weight != 1:
+        raise ValueError(f'"{text}" is no rule such as "inverse(power=0.5)", and no weights such as {{Battery = 4}}')
+    return None if terms[0].name == "none" else terms[0]
 
 
 def closest(name: str, choices: Iterable[str]) -> list[str]:
@@ -199,8 +250,9 @@ def resolve(
 ) -> TrainConfig:
     """Settings from defaults, then the recipe, then assignments such as ``"optimiser.lr=1e-3"``.
 
-    choices: names that a dotted setting may take, such as ``{"model.architecture": ["fpn", ...], "loss": [...]}``; the
-    caller has the tables. Raises one TrashkitError with all mistakes: unknown settings, wrong values, unknown names.
+    choices: names that a dotted setting may take, such as ``{"model.architecture": ["fpn", ...], "loss": [...]}``, and
+    those of arguments, such as ``"loss.focal": ["gamma"]``; the caller has the tables. Raises one TrashkitError with
+    all mistakes: unknown settings, wrong values, unknown names.
     """
     mistakes: list[str] = []
     values = _copy(recipe.settings) if recipe else {}
@@ -284,10 +336,19 @@ def _unknown_names(
         if not isinstance(value, str):
             continue
         try:
-            used = [name for name, _ in parse_loss(value)] if dotted == "loss" else [value]
+            terms = parse_loss(value) if dotted in ("loss", "class_weights") else [LossTerm(value)]
         except ValueError:
             continue  # validation said so already
-        mistakes += [unknown(dotted, name, names) for name in used if name not in names]
+        for term in terms:
+            known = choices.get(f"{dotted}.{term.name}", ())
+            if term.name not in names:
+                mistakes.append(unknown(dotted, term.name, names))
+            else:
+                mistakes += [
+                    unknown(f"{dotted}: argument of {term.name}", option, known)
+                    for option in term.options
+                    if option not in known
+                ]
     return mistakes
 
 
@@ -311,6 +372,8 @@ def _toml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return repr(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -204,7 +204,9 @@ def test_two_processes_end_with_the_same_weights(drawn, quick, tmp_path):
         data.dataset, data.val, data.folder, validation_layout(64, SCORED, "area"), tmp_path, content="", budget=10**9
     )
     again = validate(load_run_model(run.path), cache, Accelerator(cpu=True), batch_size=2, workers=0)
-    assert again.miou() == pytest.approx(run.scores["miou"], abs=1e-9)
+    # other batches, other last bits: a near tie may fall to another class
+    assert again.miou() == pytest.approx(run.scores["miou"], abs=1e-4)
+    assert run.scores["miou"] == read_metrics(run.path)[-1]["miou"]
     assert again.matrix.sum() == 3 * 256 * 256
 
 

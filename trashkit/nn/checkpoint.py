@@ -1,20 +1,28 @@
-"""Checkpoints and the training state: whole or absent, and never the only copy while a new one is written."""
+"""Checkpoints and the training state: whole or absent, and never the only copy while a new one is written.
+
+A training state ends with the SHA-256 of what is before it: torch's own format notices a file that was cut off, and not
+one with changed bytes.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from trashkit.files import replacing
 from trashkit.run import CHECKPOINTS, STATE
 
 PREVIOUS = "state.previous.pt"
+_SEAL = b"sha256:"
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
@@ -26,33 +34,60 @@ def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
         _to_disk(temporary)
 
 
+def read_weights(path: Path, digest: str = "") -> dict[str, Tensor] | None:
+    """The state that a file of weights holds, on the CPU; None where it is missing, damaged, or of another SHA-256.
+
+    digest: hexadecimal, empty for any.
+    """
+    try:
+        content = path.read_bytes()
+        return load(content) if digest in ("", hashlib.sha256(content).hexdigest()) else None
+    except (OSError, SafetensorError):
+        return None
+
+
 def save_state(run: Path, state: Mapping[str, Any]) -> None:
     """Write the training state; the one before it stays as ``state.previous.pt``."""
     folder = run / CHECKPOINTS
     with replacing(folder / f"new-{STATE}", overwrite=True) as temporary:
         torch.save(dict(state), temporary)
+        with temporary.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+        with temporary.open("ab") as file:
+            file.write(_SEAL + digest)
         _to_disk(temporary)
     if (folder / STATE).exists():
         (folder / STATE).replace(folder / PREVIOUS)
     (folder / f"new-{STATE}").replace(folder / STATE)
 
 
-def load_state(run: Path) -> dict[str, Any] | None:
-    """The newest training state that can be read, on the CPU; None where there is none.
+def load_state(run: Path) -> tuple[dict[str, Any] | None, list[Path]]:
+    """The newest training state that is whole, on the CPU (None where there is none), and the damaged ones before it.
 
     A state that was damaged is passed over for the one before it: its epoch is trained again, to the same result.
     """
+    damaged: list[Path] = []
     for name in (STATE, PREVIOUS):
         path = run / CHECKPOINTS / name
         if not path.exists():
             continue
-        try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception:  # torch raises many kinds for a damaged file; the previous one is the answer to all
-            continue
-        if isinstance(state, dict) and "epoch" in state:
-            return state
-    return None
+        state = _read_state(path)
+        if state is not None:
+            return state, damaged
+        damaged.append(path)
+    return None, damaged
+
+
+def _read_state(path: Path) -> dict[str, Any] | None:
+    try:
+        content = path.read_bytes()
+        body, seal, digest = content[: -len(_SEAL) - 32], content[-len(_SEAL) - 32 : -32], content[-32:]
+        if seal != _SEAL or hashlib.sha256(body).digest() != digest:
+            return None
+        state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    except Exception:  # torch raises many kinds for a file it cannot read; the previous one is the answer to all
+        return None
+    return state if isinstance(state, dict) and "epoch" in state else None
 
 
 def remove_state(run: Path) -> None:

@@ -10,7 +10,8 @@ import torch
 
 from trashkit.config import TrainConfig
 from trashkit.nn.augment import PRESETS
-from trashkit.nn.losses import LOSSES
+from trashkit.nn.class_weights import RULES, rule_options
+from trashkit.nn.losses import LOSSES, options
 from trashkit.nn.models import ARCHITECTURES, encoder_names
 from trashkit.nn.optimise import OPTIMISERS
 from trashkit.nn.schedule import SHAPES
@@ -38,6 +39,9 @@ def names() -> dict[str, Sequence[str]]:
         "optimiser.name": list(OPTIMISERS),
         "schedule.name": list(SHAPES),
         "loss": list(LOSSES),
+        **{f"loss.{name}": options(name) for name in LOSSES},
+        "class_weights": ["none", *RULES],
+        **{f"class_weights.{name}": rule_options(name) for name in RULES},
     }
 
 

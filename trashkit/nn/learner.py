@@ -14,11 +14,12 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from trashkit.config import TrainConfig
+from trashkit.files import sha256
 from trashkit.nn.checkpoint import save_state, save_weights
 from trashkit.nn.devices import on_cpu
-from trashkit.nn.models import Segmenter, encoder_parameters
-from trashkit.nn.optimise import MovingAverage, make_optimiser, parameter_groups
-from trashkit.nn.schedule import factor
+from trashkit.nn.models import PresenceHead, Segmenter
+from trashkit.nn.optimise import MovingAverage, encoder_layers, make_optimiser, parameter_groups
+from trashkit.nn.schedule import encoder_factor, factor, reductions
 from trashkit.run import CHECKPOINTS, write_metrics
 
 
@@ -33,13 +34,44 @@ def start_accelerator(device: str, amp: str) -> Accelerator:
     return Accelerator(cpu=on_cpu(device), mixed_precision=precision, kwargs_handlers=[unused])
 
 
+class Pupil(nn.Module):
+    """What a training batch goes through: the network, and the head that helps it to learn, which no prediction uses.
+
+    Input: photos as `Segmenter` takes them. Output: logits [B, C, H, W], and logits [B, C] of which classes are in the
+    picture, or None.
+    """
+
+    def __init__(self, model: Segmenter, presence: PresenceHead | None) -> None:
+        super().__init__()
+        self.model = model
+        self.presence = presence
+
+    def forward(self, photos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        logits, features = self.model.with_features(photos)
+        return logits, self.presence(features) if self.presence is not None else None
+
+
+def step_parts(sizes: Sequence[int], accumulate: int) -> list[tuple[float, bool]]:
+    """For each batch of an epoch: its share of the images of its optimiser step, and whether it ends that step.
+
+    Losses times their shares add up to the mean over the step's images, so `accumulate` small batches are one large.
+    """
+    parts = []
+    for start in range(0, len(sizes), accumulate):
+        together = sizes[start : start + accumulate]
+        parts += [(size / sum(together), n == len(together) - 1) for n, size in enumerate(together)]
+    return parts
+
+
 @dataclass(frozen=True)
 class Learner:
-    """model: the network. average: of its weights, what is validated and saved. forward, stepper: the network and the
-    optimiser as accelerate wraps them, for many processes and half precision. parameters: those that learn.
+    """model: the network. presence: its auxiliary head. average: of its weights, what is validated and saved. forward,
+    stepper: the `Pupil` and the optimiser as accelerate wraps them, for many processes and half precision. parameters:
+    those that learn.
     """
 
     model: Segmenter
+    presence: PresenceHead | None
     average: MovingAverage
     optimiser: torch.optim.Optimizer
     forward: nn.Module
@@ -47,17 +79,43 @@ class Learner:
     parameters: tuple[nn.Parameter, ...]
     accelerator: Accelerator
 
-    def set_learning_rate(self, config: TrainConfig, step: int, total: int) -> float:
-        """Set every group's rate for this step; the decoder's comes back."""
-        schedule = config.schedule
-        share = factor(schedule.name, step, total, warmup=schedule.warmup, floor=schedule.floor)
+    def begin_epoch(self, config: TrainConfig, epoch: int) -> None:
+        """Training mode, but for an encoder that is still frozen, and for norms whose statistics are."""
+        self.forward.train()
+        encoder = self.model.encoder
+        frozen = epoch < config.optimiser.freeze_epochs or config.optimiser.encoder_lr_ratio == 0
         for group in self.optimiser.param_groups:
-            group["lr"] = group["peak"] * share
+            if group["encoder"]:
+                for parameter in group["params"]:
+                    parameter.requires_grad_(not frozen)
+        if frozen:
+            encoder.eval()
+        elif config.optimiser.frozen_norm:
+            for module in encoder.modules():
+                if isinstance(module, nn.modules.batchnorm._NormBase):
+                    module.eval()
+
+    def set_learning_rate(self, config: TrainConfig, step: int, steps: int, rows: Sequence[Mapping[str, Any]]) -> float:
+        """Set every group's rate for this step; the decoder's comes back. steps: of an epoch. rows: of the epochs."""
+        schedule, total = config.schedule, steps * config.epochs
+        share = factor(schedule, step, total)
+        lowered = schedule.gamma ** reductions(schedule, rows, int(schedule.warmup * total))
+        share = max(share * lowered, min(share, schedule.floor))
+        encoder = encoder_factor(schedule, step, total, steps * config.optimiser.freeze_epochs)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * share * (encoder if group["encoder"] else 1.0)
         return share * config.optimiser.lr
 
-    def step(self, loss: torch.Tensor, step: int, clip: float) -> None:
-        """Backward, clip to that norm (0: not at all), optimiser step, moving average."""
-        self.accelerator.backward(loss)
+    def backward(self, loss: torch.Tensor, *, ends_step: bool) -> None:
+        """Add to the gradients; several processes share them once, with the last batch of a step."""
+        if ends_step:
+            self.accelerator.backward(loss)
+        else:
+            with self.accelerator.no_sync(self.forward):
+                self.accelerator.backward(loss)
+
+    def step(self, step: int, clip: float) -> None:
+        """Clip gradients to that norm (0: not at all), optimiser step, moving average."""
         if clip:
             self.accelerator.clip_grad_norm_(self.parameters, clip)
         self.stepper.step()
@@ -78,38 +136,42 @@ def make_learner(
     config: TrainConfig, model: Segmenter, accelerator: Accelerator, state: Mapping[str, Any] | None
 ) -> Learner:
     """Put everything on its device, and back to how it was in a saved `state`."""
-    groups = parameter_groups(model.named_parameters(), encoder_parameters(model), config.optimiser)
-    model = model.to(accelerator.device).to(memory_format=torch.channels_last)
+    presence = PresenceHead(model) if config.model.presence else None
+    pupil = Pupil(model, presence)
+    groups = parameter_groups(pupil.named_parameters(), encoder_layers(model.encoder), config.optimiser)
+    pupil.to(accelerator.device).to(memory_format=torch.channels_last)
     average = MovingAverage(model, config.ema)
     optimiser = make_optimiser(groups, config.optimiser)
     if state is not None:
         model.network.load_state_dict(state["network"])
         average.model.network.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
-    forward, stepper = accelerator.prepare(model, optimiser)
+        if presence is not None:
+            presence.load_state_dict(state["presence"])
+    forward, stepper = accelerator.prepare(pupil, optimiser)
     if state is not None and state["scaler"] and accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     parameters = tuple(parameter for group in groups for parameter in group["params"])
-    return Learner(model, average, optimiser, forward, stepper, parameters, accelerator)
+    return Learner(model, presence, average, optimiser, forward, stepper, parameters, accelerator)
 
 
-def save_epoch(
-    run: Path, learner: Learner, rows: Sequence[Mapping[str, Any]], counts: Mapping[str, Any], *, is_best: bool
-) -> None:
-    """Write checkpoints, metrics and training state after an epoch.
+def save_epoch(run: Path, learner: Learner, rows: Sequence[Mapping[str, Any]], counts: dict[str, Any]) -> None:
+    """Write checkpoints, metrics and training state after an epoch; `counts` learns the hash of the best weights.
 
     The state comes last: a kill in between makes the epoch be trained again, to the same files.
     """
     weights = learner.average.model.network.state_dict()
     save_weights(run / CHECKPOINTS / "last.safetensors", weights)
-    if is_best:
+    if counts["best_epoch"] == counts["epoch"]:
         save_weights(run / CHECKPOINTS / "best.safetensors", weights)
+        counts["best_sha256"] = sha256(run / CHECKPOINTS / "best.safetensors")
     write_metrics(run, rows)
     scaler = learner.accelerator.scaler
     state = {
         **counts,
         "rows": list(rows),
         "network": learner.model.network.state_dict(),
+        "presence": learner.presence.state_dict() if learner.presence is not None else None,
         "average": weights,
         "optimiser": learner.optimiser.state_dict(),
         "scaler": scaler.state_dict() if scaler is not None else None,

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
@@ -65,15 +66,39 @@ class Segmenter(nn.Module):
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1) * 255, persistent=False)
 
+    @property
+    def encoder(self) -> nn.Module:
+        """The part of the network that may come pretrained."""
+        encoder = self.network.encoder
+        assert isinstance(encoder, nn.Module)
+        return encoder
+
     def forward(self, photos: Tensor) -> Tensor:
         """Logits [B, C, H, W] of photos [B, 3, H, W]; sides that are no multiple of 32 are padded by their border."""
+        return self.with_features(photos)[0]
+
+    def with_features(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits as `forward` gives them, and the encoder's deepest features [B, F, h, w]."""
         height, width = photos.shape[-2:]
         x = (photos.to(self.mean.dtype) - self.mean) / self.std
         down, right = -height % STRIDE, -width % STRIDE
         if down or right:
             x = functional.pad(x, (0, right, 0, down), mode="replicate")
-        logits: Tensor = self.network(x)
-        return logits[..., :height, :width]
+        # As SMP's own forward, which keeps the features to itself.
+        encoded = self.network.encoder(x)  # type: ignore[operator]
+        parts = encoded if isinstance(encoded, tuple) else (encoded,)  # DPT's comes with its prefix tokens
+        logits: Tensor = self.network.segmentation_head(self.network.decoder(*parts))  # type: ignore[operator]
+        return logits[..., :height, :width], parts[0][-1]
+
+
+class PresenceHead(nn.Sequential):
+    """Auxiliary head: logits [B, C] of which classes are in a picture, from the encoder's deepest features."""
+
+    def __init__(self, model: Segmenter) -> None:
+        channels: Any = model.encoder.out_channels
+        super().__init__(
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(channels[-1], len(model.class_names))
+        )
 
 
 def bare_network(spec: RunSpec) -> nn.Module:
@@ -157,13 +182,6 @@ def _from_hub(spec: RunSpec) -> nn.Module:
         ) from error
     finally:
         hub_logging.set_verbosity(loudness)
-
-
-def encoder_parameters(model: Segmenter) -> set[int]:
-    """Identities (`id`) of the parameters that belong to the encoder."""
-    encoder = model.network.encoder
-    assert isinstance(encoder, nn.Module)
-    return {id(parameter) for parameter in encoder.parameters()}
 
 
 def load_run_model(run_dir: Path, device: torch.device | str = "cpu") -> Segmenter:

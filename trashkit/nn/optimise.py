@@ -3,64 +3,142 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from timm.optim.lion import Lion
+from timm.optim import _optim_factory as timm_table
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from trashkit.config import OptimiserSettings
+from trashkit.config import OptimiserSettings, unknown
+from trashkit.errors import TrashkitError
 from trashkit.nn.models import Segmenter
 
 Groups = list[dict[str, Any]]
+Make = Callable[..., Optimizer]
 
 # fused: one kernel instead of one per tensor, several times as fast on a CPU too
-OPTIMISERS: dict[str, Callable[[Groups, float, float], Optimizer]] = {
-    "adamw": lambda groups, lr, decay: torch.optim.AdamW(groups, lr=lr, weight_decay=decay, fused=True),
-    "adam": lambda groups, lr, decay: torch.optim.Adam(groups, lr=lr, weight_decay=decay, fused=True),
-    "nadamw": lambda groups, lr, decay: torch.optim.NAdam(groups, lr, weight_decay=decay, decoupled_weight_decay=True),
-    "radam": lambda groups, lr, decay: torch.optim.RAdam(groups, lr, weight_decay=decay, decoupled_weight_decay=True),
-    "sgd": lambda groups, lr, decay: torch.optim.SGD(
-        groups, lr, momentum=0.9, nesterov=True, weight_decay=decay, fused=True
-    ),
-    "lion": lambda groups, lr, decay: Lion(groups, lr=lr, weight_decay=decay),
+TORCH_OPTIMISERS: dict[str, tuple[Make, dict[str, Any]]] = {
+    "adamw": (torch.optim.AdamW, {"fused": True}),
+    "adam": (torch.optim.Adam, {"fused": True}),
+    "nadamw": (torch.optim.NAdam, {"decoupled_weight_decay": True}),
+    "radam": (torch.optim.RAdam, {"decoupled_weight_decay": True}),
+    "sgd": (torch.optim.SGD, {"momentum": 0.9, "nesterov": True, "fused": True}),
 }
+
+_NOT_HERE = ("bnb", "fused", "adahessian", "larc", "nlarc")
+"""What needs further packages, or second derivatives, or is another's name with an option."""
+
+OPTIMISERS: tuple[str, ...] = (
+    *TORCH_OPTIMISERS,
+    *(name for name in timm_table.list_optimizers() if name not in TORCH_OPTIMISERS and not name.startswith(_NOT_HERE)),
+)
+
+_NEVER_DECAYED = ("pos_embed", "relative_position_bias_table", "cls_token", "reg_token", "dist_token")
+"""Learned positions and tokens, which are no weights of anything: decay would only wear them off."""
+
+
+def encoder_layers(encoder: nn.Module) -> dict[int, int]:
+    """Depth of each of an encoder's parameters, by `id`: 0 is its stem, 1 the first block, and so on.
+
+    A block is the innermost member of a sequence of modules that has at least two weight matrices; what lies between
+    blocks counts with the next one, what lies after them with the last.
+    """
+    inside = {
+        prefix
+        for prefix, module in encoder.named_modules()
+        if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
+    }
+    blocks = {
+        prefix
+        for prefix, module in encoder.named_modules()
+        if prefix.rpartition(".")[0] in inside
+        and prefix not in inside
+        and sum(parameter.ndim > 1 for parameter in module.parameters()) >= 2
+    }
+    named = list(encoder.named_parameters())
+    if type(encoder).__name__.startswith("MixVisionTransformer"):  # it registers its patch embeddings before all blocks
+        named.sort(key=lambda pair: next((int(letter) for letter in pair[0] if letter.isdecimal()), 0))
+    depth = 0
+    numbered: set[str] = set()
+    found: dict[int, int] = {}
+    for name, parameter in named:
+        parts = name.split(".")
+        inner = [prefix for n in range(len(parts)) if (prefix := ".".join(parts[:n])) in blocks]
+        if inner and inner[-1] not in numbered:
+            depth = depth + 1
+            numbered.add(inner[-1])
+        found[id(parameter)] = depth
+    return found
 
 
 def parameter_groups(
-    named: Iterable[tuple[str, nn.Parameter]], encoder: set[int], settings: OptimiserSettings
+    named: Iterable[tuple[str, nn.Parameter]], layers: dict[int, int], settings: OptimiserSettings
 ) -> Groups:
-    """Four groups: encoder and decoder, each with and without weight decay (none on norms and biases).
+    """Groups of encoder and decoder, with and without weight decay (none on norms, biases and learned positions), and
+    where there is layer-wise decay one for each of the encoder's layers.
 
-    encoder: identities (`id`) of the encoder's parameters, which learn at ``lr * encoder_lr_ratio``; with ratio 0 they
-    are frozen. Each group has its name and its peak learning rate `peak`, which a schedule multiplies.
+    layers: `encoder_layers`; their parameters learn at ``lr * encoder_lr_ratio * layer_decay ** (deepest - layer)``,
+    and are frozen with ratio 0. Each group has its name, whether it is the encoder's, and its peak learning rate
+    `peak`, which a schedule multiplies.
     """
-    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
-    for _, parameter in named:
-        inside = id(parameter) in encoder
+    deepest = max(layers.values(), default=0)
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, parameter in named:
+        inside = id(parameter) in layers
         if inside and settings.encoder_lr_ratio == 0:
             parameter.requires_grad_(False)
         if not parameter.requires_grad:
             continue
-        decays = parameter.ndim > 1
-        if (inside, decays) not in groups:
-            lr = settings.lr * (settings.encoder_lr_ratio if inside else 1.0)
-            groups[inside, decays] = {
+        decays = parameter.ndim > 1 and not any(part in name for part in _NEVER_DECAYED)
+        layer = -1 if not inside else layers[id(parameter)] if settings.layer_decay < 1 else deepest
+        if (layer, decays) not in groups:
+            lr = settings.lr
+            if inside:
+                lr *= settings.encoder_lr_ratio * settings.layer_decay ** (deepest - layer)
+            what = "decoder" if not inside else "encoder" if settings.layer_decay == 1 else f"encoder layer {layer}"
+            groups[layer, decays] = {
                 "params": [],
-                "name": f"{'encoder' if inside else 'decoder'}{'' if decays else ', no decay'}",
+                "name": f"{what}{'' if decays else ', no decay'}",
+                "encoder": inside,
                 "lr": lr,
                 "peak": lr,
                 "weight_decay": settings.weight_decay if decays else 0.0,
             }
-        groups[inside, decays]["params"].append(parameter)
+        groups[layer, decays]["params"].append(parameter)
     return list(groups.values())
 
 
 def make_optimiser(groups: Groups, settings: OptimiserSettings) -> Optimizer:
-    """The optimiser that the settings name, over these groups."""
-    return OPTIMISERS[settings.name](groups, settings.lr, settings.weight_decay)
+    """The optimiser that the settings name, over these groups.
+
+    Raises TrashkitError for options that it does not have, naming those that it has.
+    """
+    common: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    try:
+        if settings.name in TORCH_OPTIMISERS:
+            make, fixed = TORCH_OPTIMISERS[settings.name]
+            return make(groups, **{**fixed, **common, **settings.options})
+        # foreach where it has it: timm's own default
+        return timm_table.create_optimizer_v2(groups, opt=settings.name, **{**common, **settings.options})
+    except (TypeError, ValueError, AssertionError) as error:
+        known = optimiser_options(settings.name)
+        wrong = [name for name in settings.options if name not in known]
+        text = unknown("optimiser.options", wrong[0], known) if wrong else " ".join(str(error).split())[:200]
+        raise TrashkitError(
+            f"the optimiser {settings.name} refuses its settings: {text}",
+            hint="for example --set optimiser.options.momentum=0.95",
+        ) from error
+
+
+def optimiser_options(name: str) -> list[str]:
+    """Further arguments that an optimiser takes by name."""
+    ours = TORCH_OPTIMISERS.get(name)
+    make = ours[0] if ours else timm_table.get_optimizer_class(name, bind_defaults=False)
+    given = ("self", "params", "lr", "weight_decay")
+    return [key for key in inspect.signature(make).parameters if key not in given]
 
 
 class MovingAverage:

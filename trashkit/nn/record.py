@@ -12,9 +12,10 @@ import torch
 from trashkit.coco import Dataset, Image
 from trashkit.config import TrainConfig
 from trashkit.label_maps import LabelMaps
+from trashkit.nn.smooth import iou_errors, miou_interval
 from trashkit.nn.weights import normalisation
 from trashkit.run import RunSpec, as_json
-from trashkit.scores import Confusion
+from trashkit.scores import Confusion, Matrix
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def manifest(
         **about,
         "settings": config.model_dump(),
         "seed": config.seed,
-        "checkpoint": config.checkpoint if data.val else "last",
+        "checkpoint": "last",  # until the end, when it is chosen
         "model": as_json(spec),
         "inputs": {
             "data": str(data.dataset.coco.path),
@@ -135,15 +136,26 @@ def manifest(
     }
 
 
-def epoch_row(epoch: int, step: int, loss: float, lr: float, scored: Confusion | None) -> dict[str, Any]:
-    """One row of metrics.jsonl; epochs are counted from 1, `iou` is by class name."""
-    row: dict[str, Any] = {"epoch": epoch + 1, "step": step, "loss": round(loss, 6), "lr": lr}
-    if scored is not None:
-        row["miou"] = scored.miou()
-        row["pixel_accuracy"] = scored.pixel_accuracy()
-        row["iou"] = dict(zip(scored.names, scored.iou().tolist(), strict=True))
-        row["definitions"] = scored.definitions()
-    return row
+def epoch_row(epoch: int, step: int, loss: float, lr: float) -> dict[str, Any]:
+    """One row of metrics.jsonl without scores; epochs are counted from 1."""
+    return {"epoch": epoch + 1, "step": step, "loss": round(loss, 6), "lr": lr}
+
+
+def scores_of(matrices: Matrix, names: tuple[str, ...]) -> dict[str, Any]:
+    """What a validation writes into a row of metrics.jsonl: int64 [N, C, C], one matrix for each image.
+
+    `iou` and `iou_error` (standard error, see `trashkit.nn.smooth`) are by class name, `miou_interval` is the 95 %
+    bootstrap interval.
+    """
+    scored = Confusion(matrices.sum(axis=0), names)
+    return {
+        "miou": scored.miou(),
+        "miou_interval": list(miou_interval(matrices)),
+        "pixel_accuracy": scored.pixel_accuracy(),
+        "iou": dict(zip(names, scored.iou().tolist(), strict=True)),
+        "iou_error": dict(zip(names, iou_errors(matrices).tolist(), strict=True)),
+        "definitions": scored.definitions(),
+    }
 
 
 def epoch_line(what: str, row: Mapping[str, Any], epochs: int) -> str:
@@ -155,10 +167,3 @@ def epoch_line(what: str, row: Mapping[str, Any], epochs: int) -> str:
         f"{what}: epoch {row['epoch']} of {epochs}, loss {row['loss']:.4f}{score}, "
         f"{row['images_per_second']:.1f} images/s, {text}"
     )
-
-
-def chosen_row(rows: Sequence[Mapping[str, Any]], checkpoint: str) -> Mapping[str, Any]:
-    """The epoch that the run is used with: the last, or the first of those with the best validation mIoU."""
-    if checkpoint == "last" or "miou" not in rows[-1]:
-        return rows[-1]
-    return max(rows, key=lambda row: (row["miou"], -row["epoch"]))

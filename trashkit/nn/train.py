@@ -7,9 +7,9 @@ process takes its share of every epoch's images, gradients are averaged, and eac
 function of the step, so an epoch depends only on the weights and the optimiser's state at its start. These are saved
 after every epoch; a run killed at any moment goes on from there and ends, on a CPU, with the very same weights.
 
-**Which weights.** ``last`` are those after the last epoch (their moving average, where that is on) and are what a run
-is used with unless ``checkpoint = "best"``: the best epoch by validation mIoU is too often the luckiest one of a rare
-class. Both are kept, and metrics.jsonl has the scores of all epochs.
+**Which weights.** The moving average of weights after the last epoch, unless another candidate is better beyond doubt
+on the validation images, see `trashkit.nn.choose`: the best epoch by validation mIoU is too often the luckiest one of a
+rare class. metrics.jsonl has the scores of all epochs, the manifest those of all candidates.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ import torch
 from accelerate import Accelerator
 
 from trashkit import run as runs
-from trashkit.coco import Image
-from trashkit.config import TrainConfig, parse_loss, to_toml
+from trashkit.coco import Dataset, Image
+from trashkit.config import TrainConfig, class_rule, parse_loss, to_toml
 from trashkit.errors import TrashkitError
-from trashkit.files import sha256, write_text
-from trashkit.nn.augment import make_augment
+from trashkit.files import write_text
 from trashkit.nn.cache import JoinedCaches, Layout, PhotoCache, open_cache, validation_layout, working_layout
-from trashkit.nn.checkpoint import load_state, remove_state
+from trashkit.nn.checkpoint import load_state
 from trashkit.nn.choices import automatic
-from trashkit.nn.data import EpochBatches, TrainPhotos, train_loader
-from trashkit.nn.learner import Learner, make_learner, save_epoch, start_accelerator
-from trashkit.nn.losses import by_weight, weighted_sum
-from trashkit.nn.models import build, load_run_model
-from trashkit.nn.predict import predict_dataset
-from trashkit.nn.record import MapData, TrainData, chosen_row, epoch_line, epoch_row, identity, manifest, run_spec
-from trashkit.nn.validate import SCORED, validate
+from trashkit.nn.class_weights import check_names, given_weights, weights_of
+from trashkit.nn.data import train_batches, train_loader, train_photos
+from trashkit.nn.finish import Feed, add_to_mean, choose_weights, finish
+from trashkit.nn.learner import Learner, make_learner, save_epoch, start_accelerator, step_parts
+from trashkit.nn.losses import by_weight, presence, weighted_sum
+from trashkit.nn.models import build
+from trashkit.nn.record import MapData, TrainData, epoch_line, epoch_row, identity, manifest, run_spec, scores_of
+from trashkit.nn.smooth import smoothed
+from trashkit.nn.validate import SCORED, validate_each
 from trashkit.progress import Progress, silent
 
 Say = Callable[[str], None]
@@ -81,6 +82,8 @@ def train(
     if engine.device.type == "cpu":
         torch.set_num_threads(int(chosen.threads))
     spec = run_spec(chosen, data.dataset)
+    if not isinstance(chosen.class_weights, str):
+        check_names(chosen.class_weights, spec.class_names)
     torch.manual_seed(chosen.seed)
     model = build(spec, chosen.model.weights)
     caches = _open_caches(chosen, data, cache, engine, progress)
@@ -94,81 +97,141 @@ def train(
     if run.status == "complete":
         speak(f"{out} is complete already")
         return run
-    state = load_state(out)
+    state, damaged = load_state(out)
+    for path in damaged:
+        speak(f"{path} is damaged, and passed over")
     if state is not None:
         speak(f"going on after epoch {state['epoch']} of {chosen.epochs}")
     learner = make_learner(chosen, model, engine, state)
-    rows = _epochs(chosen, learner, caches, out, state, more=data.more, what=what, say=speak, progress=progress)
-    return _finish(
-        run, data, rows, engine, lambda _, done, total: progress(f"{what}, out-of-fold", done, total), predict=oof
-    )
+    feed = _feed(chosen, data.dataset, caches[0], engine)
+    end = _epochs(chosen, learner, feed, caches, data, out=out, state=state, what=what, say=speak, progress=progress)
+    decided = choose_weights(run, chosen, learner, feed, caches[1], end, what=what, say=speak)
+    return finish(
+        run, data, decided, engine, lambda _, done, total: progress(f"{what}, out-of-fold", done, total),
+        rows=end["rows"], predict=oof,
+    )  # fmt: skip
+
+
+def _feed(config: TrainConfig, dataset: Dataset, photos: JoinedCaches, engine: Accelerator) -> Feed:
+    """The batches of this process."""
+    seed, rank, processes = config.seed, engine.process_index, engine.num_processes
+    batches = train_batches(config.data, dataset, photos, seed=seed, rank=rank, processes=processes)
+    pin = engine.device.type == "cuda"
+    shown = train_photos(config.data, dataset, photos, seed)
+    loader = train_loader(shown, batches, workers=int(config.data.workers), pin=pin)
+    return Feed(loader, batches)
 
 
 def _epochs(
     config: TrainConfig,
     learner: Learner,
+    feed: Feed,
     caches: Caches,
+    data: TrainData,
+    *,
     out: Path,
     state: Mapping[str, Any] | None,
-    *,
-    more: Sequence[MapData],
     what: str,
     say: Say,
     progress: Progress,
-) -> list[dict[str, Any]]:
-    """The training loop, from the saved state on; the rows of metrics.jsonl come back."""
+) -> dict[str, Any]:
+    """The training loop, from the saved state on; the state after the last epoch comes back, without weights."""
     engine, photos = learner.accelerator, caches[0]
-    batch_size, workers = int(config.data.batch_size), int(config.data.workers)
-    rank, processes, seed = engine.process_index, engine.num_processes, config.seed
-    loss_of = weighted_sum(parse_loss(config.loss))
-    augment = make_augment(config.data.augment, config.data.size)
-    batches = EpochBatches(len(photos), batch_size, seed=seed, rank=rank, processes=processes)
-    pin = engine.device.type == "cuda"
-    loader = train_loader(TrainPhotos(photos, augment, seed), batches, workers=workers, pin=pin)
-    total = len(batches) * config.epochs
-    counts = {key: state[key] for key in ("epoch", "step", "seconds", "best")} if state else dict(_NOTHING)
-    rows: list[dict[str, Any]] = list(state["rows"]) if state else []
+    loader, batches = feed.loader, feed.batches
+    loss_of = weighted_sum(parse_loss(config.loss), _class_weights(config, learner, photos.parts[0], say))
+    steps = -(-len(batches) // config.optimiser.accumulate)
+    total = steps * config.epochs
+    counts: dict[str, Any] = {key: (state or BEGINNING)[key] for key in BEGINNING}
+    rows: list[dict[str, Any]] = list(counts.pop("rows"))
 
     for epoch in range(counts["epoch"], config.epochs):
         started = time.monotonic()
-        torch.manual_seed(_seed(seed, epoch, rank))  # dropout and drop path
+        torch.manual_seed(_seed(config.seed, epoch, engine.process_index))  # dropout and drop path
         batches.epoch = epoch
-        learner.forward.train()
-        loss_sum = torch.zeros((), device=engine.device)
-        for (pixels, labels), draws in zip(loader, batches, strict=True):
-            lr = learner.set_learning_rate(config, counts["step"], total)
+        learner.begin_epoch(config, epoch)
+        sums = torch.zeros(2, device=engine.device)  # the device is not waited for until the epoch ends
+        parts = step_parts([len(draws) for draws in batches], config.optimiser.accumulate)
+        for (pixels, labels), draws, (share, ends_step) in zip(loader, batches, parts, strict=True):
+            lr = learner.set_learning_rate(config, counts["step"], steps, rows)
             with engine.autocast():
-                logits = learner.forward(pixels.to(engine.device, non_blocking=True).permute(0, 3, 1, 2))
-            weights = [_weight(more, photos.part(position), counts["step"] / total) for _, position in draws]
-            loss = by_weight(loss_of, logits, labels.to(engine.device, non_blocking=True), weights)
-            learner.step(loss, counts["step"], config.optimiser.clip)
-            loss_sum += loss.detach()  # the device is not waited for until the epoch ends
-            counts["step"] += 1
-            progress(what, counts["step"], total)
+                logits, seen = learner.forward(pixels.to(engine.device, non_blocking=True).permute(0, 3, 1, 2))
+            weights = [_weight(data.more, photos.part(draw.position), counts["step"] / total) for draw in draws]
+            truth = labels.to(engine.device, non_blocking=True)
+            loss = by_weight(loss_of, logits, truth, weights)
+            sums[0] += loss.detach()
+            if seen is not None:
+                about_classes = by_weight(presence, seen, truth, weights)
+                sums[1] += about_classes.detach()
+                loss = loss + config.model.presence * about_classes
+            learner.backward(loss * share, ends_step=ends_step)
+            if ends_step:
+                learner.step(counts["step"], config.optimiser.clip)
+                counts["step"] += 1
+                progress(what, counts["step"], total)
 
         learner.share_statistics()
-        mean_loss = float(engine.reduce(loss_sum, "mean")) / len(batches)
-        if not math.isfinite(mean_loss):
+        losses = (engine.reduce(sums, "mean") / len(batches)).tolist()
+        if not math.isfinite(sum(losses)):
             problem = f"the loss of {out} is no number any more in epoch {epoch + 1}"
             raise TrashkitError(problem, hint="try a lower optimiser.lr, or --set amp=off")
-        rate = len(photos) / (time.monotonic() - started)
-        average = learner.average.model
-        scored = (
-            validate(average, caches[1], engine, batch_size=batch_size, workers=min(2, workers)) if caches[1] else None
-        )
-        counts["seconds"] += time.monotonic() - started
-        row = epoch_row(epoch, counts["step"], mean_loss, lr, scored)
-        rows.append({**row, "images_per_second": round(rate, 2), "seconds": round(counts["seconds"], 2)})
+        rate = batches.shown / (time.monotonic() - started)
+        rows.append(epoch_row(epoch, counts["step"], losses[0], lr))
+        if learner.presence is not None:
+            rows[-1]["presence_loss"] = round(losses[1], 6)
         counts["epoch"] = epoch + 1
-        is_best = scored is not None and row["miou"] > counts["best"]
-        counts["best"] = row["miou"] if is_best else counts["best"]
+        if caches[1]:
+            _score(config, learner, caches[1], rows, counts)
+        if epoch >= config.epochs - last_epochs(config):
+            counts["mean"] = add_to_mean(counts["mean"], counts["mean_count"], learner.model.network.state_dict())
+            counts["mean_count"] += 1
+        counts["seconds"] += time.monotonic() - started
+        rows[-1] |= {"images_per_second": round(rate, 2), "seconds": round(counts["seconds"], 2)}
         if engine.is_main_process:
-            save_epoch(out, learner, rows, counts, is_best=is_best)
+            save_epoch(out, learner, rows, counts)
         say(epoch_line(what, rows[-1], config.epochs))
-    return rows
+    return {**counts, "rows": rows}
 
 
-_NOTHING: Mapping[str, Any] = {"epoch": 0, "step": 0, "seconds": 0.0, "best": -1.0}
+BEGINNING: Mapping[str, Any] = {
+    "epoch": 0, "step": 0, "seconds": 0.0, "rows": [], "best": -1.0, "best_epoch": 0, "best_sha256": "", "mean": None,
+    "mean_count": 0,
+}  # fmt: skip
+"""The training state before the first epoch, but for weights and optimiser."""
+
+
+def last_epochs(config: TrainConfig) -> int:
+    """How many last epochs' weights are averaged: a fifth of all, 2 to 10 of them, unless the settings say."""
+    if config.mean_epochs != "auto":
+        return config.mean_epochs
+    return max(2, min(10, round(config.epochs / 5)))
+
+
+def _score(
+    config: TrainConfig, learner: Learner, cache: PhotoCache, rows: list[dict[str, Any]], counts: dict[str, Any]
+) -> None:
+    """Add the validation of the moving average to the last row, and note whether it is the best until now."""
+    batch_size, workers = int(config.data.batch_size), min(2, int(config.data.workers))
+    average, engine = learner.average.model, learner.accelerator
+    rows[-1] |= scores_of(
+        validate_each(average, cache, engine, batch_size=batch_size, workers=workers), learner.model.class_names
+    )
+    rows[-1]["smoothed"] = smoothed(rows)[-1]
+    if rows[-1]["smoothed"] > counts["best"]:
+        counts |= {"best": rows[-1]["smoothed"], "best_epoch": counts["epoch"]}
+
+
+def _class_weights(config: TrainConfig, learner: Learner, cache: PhotoCache, say: Say) -> torch.Tensor | None:
+    """Class weights [C] on the device as the settings say, None where all weigh the same."""
+    names, given = learner.model.class_names, config.class_weights
+    if isinstance(given, str):
+        rule = class_rule(given)
+        if rule is None:
+            return None
+        weights = weights_of(rule, cache, len(names))
+        say("class weights " + ", ".join(f"{name} {weight:.2g}" for name, weight in zip(names, weights, strict=True)))
+    else:
+        weights = given_weights(given, names)
+    return torch.tensor(weights, dtype=torch.float32, device=learner.accelerator.device)
 
 
 def _weight(more: Sequence[MapData], part: int, done: float) -> float:
@@ -215,37 +278,3 @@ def _check_classes(data: TrainData) -> None:
                 f"{source.maps.path} has other classes ({', '.join(source.maps.classes)}) than the annotations",
                 hint="make its label maps with a model of the same classes",
             )
-
-
-def _finish(
-    run: runs.Run,
-    data: TrainData,
-    rows: Sequence[Mapping[str, Any]],
-    engine: Accelerator,
-    progress: Progress,
-    *,
-    predict: bool,
-) -> runs.Run:
-    """Predict the validation images with the chosen weights, write the scores, and close the run."""
-    engine.wait_for_everyone()  # the first process may still be writing
-    chosen = chosen_row(rows, run.manifest["checkpoint"])
-    oof = run.path / runs.OOF
-    if data.val and predict:
-        predict_dataset(
-            [load_run_model(run.path, engine.device)],
-            data.dataset.subset(image.row for image in data.val),
-            data.folder,
-            oof,
-            manifest={"kind": "out-of-fold", "weights": sha256(run.checkpoint)},
-            resume=oof.exists(),
-            progress=progress,
-        )
-    if engine.is_main_process:
-        scores = {
-            key: chosen[key] for key in ("epoch", "miou", "pixel_accuracy", "iou", "definitions") if key in chosen
-        }
-        scores = scores if data.val else {}
-        runs.update(run, status="complete", finished=runs.now(), seconds=rows[-1]["seconds"], scores=scores)
-        remove_state(run.path)
-    engine.wait_for_everyone()
-    return runs.read_run(run.path)
