@@ -1,0 +1,208 @@
+"""Copy-paste: which objects, how often, how large, and every pixel of them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trashkit.coco import read_dataset
+from trashkit.data_settings import CopyPasteSettings
+from trashkit.errors import TrashkitError
+from trashkit.nn.cache import open_cache, working_layout
+from trashkit.nn.paste import IGNORE, SCALES, Paster, blend, brightened, class_weights, cut_out, transformed
+
+
+def cache_of(annotations, place, rows=None):
+    dataset = read_dataset(annotations)
+    images = [image for image in dataset.images if rows is None or image.row in rows]
+    cache = open_cache(
+        dataset, images, annotations.parent, working_layout(32, "area"), place, content="x", budget=10**9
+    )
+    return dataset, cache
+
+
+@pytest.fixture
+def objects(drawn, tmp_path):
+    dataset, cache = cache_of(drawn, tmp_path)
+    return dataset, cache, cut_out(dataset, cache)
+
+
+def paster(objects, **how):
+    dataset, cache, cutouts = objects
+    return Paster(cutouts, cache, CopyPasteSettings(**{"p": 1.0, **how}), dataset.classes.names)
+
+
+def test_objects_are_the_annotations_of_the_cached_images(objects):
+    dataset, cache, cutouts = objects
+    assert len(cutouts) > 3
+    for n in range(len(cutouts)):
+        position, class_index = int(cutouts.positions[n]), int(cutouts.classes[n])
+        top, left, bottom, right = cutouts.boxes[n]
+        seen = cache.labels(position)[top:bottom, left:right]
+        assert set(np.unique(seen[cutouts.mask(n) > 0])) == {class_index}
+        assert cutouts.sizes[n] == pytest.approx(np.sqrt(cutouts.mask(n).sum() / cache.labels(position).size))
+    counted = np.bincount([a.class_index for a in dataset.annotations], minlength=len(dataset.classes))
+    assert np.array_equal(cutouts.counts, counted)
+
+
+def test_a_class_outside_the_training_images_is_never_pasted(drawn, tmp_path):
+    dataset = read_dataset(drawn)
+    rows = {i.row for i in dataset.images if all(a.class_index != 5 for a in dataset.annotations_of(i.row))}
+    assert 0 < len(rows) < len(dataset.images)
+    _, cache = cache_of(drawn, tmp_path, rows)
+    objects = dataset, cache, cut_out(dataset, cache)
+    own = paster(objects, balance="uniform", max_objects=4)
+    generator = np.random.default_rng(0)
+    blank = np.zeros((64, 64), np.uint8)
+    for _ in range(60):
+        labels = own.paste(np.zeros((64, 64, 3), np.uint8), blank, generator)[1]
+        assert 5 not in labels
+        assert labels.any()
+
+
+def test_whole_objects_are_preferred_to_cut_ones(draw_photos, tmp_path):
+    """Of a class with an object inside the photo, those at the border are left out; of one without, they are taken."""
+    import json
+
+    annotations = draw_photos(tmp_path, 3)
+    content = json.loads(annotations.read_text())
+    boxes = [(1, 4, (10, 10, 30, 30)), (1, 4, (60, 60, 36, 36)), (2, 5, (0, 20, 40, 40))]
+    content["annotations"] = [
+        {"id": n, "image_id": content["images"][row]["id"], "category_id": category, "area": w * h,
+         "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]], "bbox": [x, y, w, h], "iscrowd": 0}
+        for n, (row, category, (x, y, w, h)) in enumerate(boxes)
+    ]  # fmt: skip
+    annotations.write_text(json.dumps(content))
+    cutouts = cut_out(*cache_of(annotations, tmp_path / "cache"))
+    assert sorted(zip(cutouts.classes.tolist(), cutouts.boxes[:, 0].tolist(), strict=True)) == [(4, 7), (5, 14)]
+    assert cutouts.counts[4] == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    high=st.integers(3, 40), wide=st.integers(3, 40), y=st.integers(-20, 50), x=st.integers(-20, 50),
+    edge=st.integers(0, 4), seed=st.integers(0, 999),
+)  # fmt: skip
+def test_a_pasted_object_is_its_own_pixels_inside_and_nothing_outside(high, wide, y, x, edge, seed):
+    generator = np.random.default_rng(seed)
+    photo = generator.integers(0, 256, (48, 56, 3), dtype=np.uint8)
+    labels = generator.choice(np.array([0, 2, IGNORE], np.uint8), (48, 56))
+    pixels = generator.integers(0, 256, (high, wide, 3), dtype=np.uint8)
+    covered = (generator.random((high, wide)) < 0.9).astype(np.uint8)
+    made, map_ = photo.copy(), labels.copy()
+    blend((made, map_), (pixels, covered), (y, x), 7, CopyPasteSettings(match=0.0, edge=edge))
+    under = np.zeros((48, 56), np.uint8)
+    own = np.zeros((48, 56, 3), np.uint8)
+    inner = np.zeros((48, 56), np.uint8)
+    kernel = np.ones((2 * edge + 1, 2 * edge + 1), np.uint8)
+    eroded = cv2.erode(covered, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    for row in range(high):
+        for column in range(wide):
+            if 0 <= y + row < 48 and 0 <= x + column < 56:
+                under[y + row, x + column] = covered[row, column]
+                inner[y + row, x + column] = eroded[row, column]
+                own[y + row, x + column] = pixels[row, column]
+    assert np.array_equal(map_, np.where(under > 0, 7, labels))
+    assert np.array_equal(made[under == 0], photo[under == 0])
+    assert np.array_equal(made[inner > 0], own[inner > 0])
+    between = under > 0
+    low, top = np.minimum(photo, own).astype(int) - 1, np.maximum(photo, own).astype(int) + 1
+    assert ((made >= low) & (made <= top))[between].all()
+
+
+@pytest.mark.parametrize("balance", ["inverse", "sqrt", "uniform"])
+def test_classes_come_as_often_as_computed(objects, balance):
+    own = paster(objects, balance=balance, max_objects=1, classes={"Glass": 0.5})
+    counts = own.cutouts.counts
+    expected = {4: 1.0, 5: 0.5, 6: 1.0}
+    power = {"inverse": 1, "sqrt": 0.5, "uniform": 0}[balance]
+    expected = {index: factor / counts[index] ** power for index, factor in expected.items()}
+    generator = np.random.default_rng(3)
+    seen = np.zeros(len(own.weights))
+    for _ in range(600):
+        labels = own.paste(np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8), generator)[1]
+        seen[np.unique(labels[labels > 0])] += 1
+    assert seen.sum() == 600
+    for index, weight in expected.items():
+        share = weight / sum(expected.values())
+        assert own.weights[index] == pytest.approx(share)
+        assert abs(seen[index] / 600 - share) < 4 * np.sqrt(share * (1 - share) / 600)
+
+
+def test_sizes_are_those_of_the_class(objects):
+    own = paster(objects, max_objects=1, rotate=0.0)
+    generator = np.random.default_rng(1)
+    for _ in range(150):
+        labels = own.paste(np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8), generator)[1]
+        index = int(labels.max())
+        rows, columns = np.flatnonzero((labels > 0).any(axis=1)), np.flatnonzero((labels > 0).any(axis=0))
+        if min(rows[0], columns[0]) == 0 or max(rows[-1], columns[-1]) == 63:
+            continue  # cut by the border
+        members = own.cutouts.sizes[own.cutouts.classes == index]
+        margin = np.exp(3.5 * own.spreads[index]) * 1.1
+        size = np.sqrt((labels > 0).mean())
+        assert members.min() / margin < size < members.max() * margin
+        assert SCALES[0] * members.min() * 0.9 < size < SCALES[1] * members.max() * 1.1
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_pasting_repeats_itself_changes_no_input_and_invents_no_value(drawn, tmp_path_factory, seed):
+    dataset, cache = cache_of(drawn, tmp_path_factory.getbasetemp() / "paste-cache")
+    own = paster((dataset, cache, cut_out(dataset, cache)), max_objects=5, p=0.8)
+    photo = np.random.default_rng(seed).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    labels = np.zeros((70, 90), np.uint8)
+    labels[:20] = IGNORE
+    labels[30:40, 10:50] = 2
+    before = photo.copy(), labels.copy()
+    made, map_ = own.paste(photo, labels, np.random.default_rng(seed))
+    assert np.array_equal(photo, before[0])
+    assert np.array_equal(labels, before[1])
+    assert set(np.unique(map_)) <= {0, 2, 4, 5, 6, IGNORE}
+    pasted = np.isin(map_, [4, 5, 6])
+    assert np.array_equal(map_[~pasted], labels[~pasted])
+    assert np.array_equal(made[~pasted], photo[~pasted])
+    assert (map_ == 2).sum() >= 0.2 * (labels == 2).sum() or pasted.any()
+    again = own.paste(photo, labels, np.random.default_rng(seed))
+    assert np.array_equal(made, again[0])
+    assert np.array_equal(map_, again[1])
+
+
+@settings(max_examples=40, deadline=None)
+@given(factor=st.floats(0.3, 2.0), angle=st.floats(-180, 180), mirrored=st.booleans(), seed=st.integers(0, 99))
+def test_an_object_keeps_its_form(factor, angle, mirrored, seed):
+    """Area goes with the square of the scale, and bright pixels stay under the mask."""
+    generator = np.random.default_rng(seed)
+    covered = np.zeros((50, 44), np.uint8)
+    cv2.ellipse(covered, (22, 25), (int(generator.integers(12, 21)), 23), 0, 0, 360, 1, -1)
+    pixels = np.repeat((20 + 200 * covered)[..., None], 3, axis=2)
+    made, map_ = transformed(pixels, covered, factor, angle, mirrored=mirrored)
+    assert made.shape == (*map_.shape, 3)
+    assert set(np.unique(map_)) <= {0, 1}
+    assert map_.any(axis=0).all()
+    assert map_.any(axis=1).all()
+    assert map_.sum() == pytest.approx(covered.sum() * factor**2, rel=0.12)
+    assert (made.mean(axis=2) > 100)[map_ > 0].mean() > 0.9
+
+
+def test_brightness_moves_toward_its_place_within_limits():
+    pixels = np.full((8, 8, 3), 100, np.uint8)
+    covered = np.ones((8, 8), np.uint8)
+    assert np.array_equal(brightened(pixels, covered, np.full((4, 4, 3), 121, np.uint8), 1.0)[0, 0], [121, 121, 121])
+    assert brightened(pixels, covered, np.full((4, 4, 3), 121, np.uint8), 0.5)[0, 0, 0] == 110
+    assert brightened(pixels, covered, np.full((4, 4, 3), 255, np.uint8), 1.0)[0, 0, 0] == 150
+    assert brightened(pixels, covered, np.full((4, 4, 3), 5, np.uint8), 1.0)[0, 0, 0] == 67
+    assert brightened(pixels, covered, np.full((4, 4, 3), 5, np.uint8), 0.0) is pixels
+
+
+def test_class_weights_without_anything_to_paste_are_zeros():
+    weights = class_weights(np.array([0, 3, 4]), np.zeros(3, bool), "sqrt", np.ones(3))
+    assert not weights.any()
+
+
+def test_an_unknown_class_is_named(objects):
+    with pytest.raises(TrashkitError, match='"Glas", which is no class'):
+        paster(objects, classes={"Glas": 1.0})
