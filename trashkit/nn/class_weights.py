@@ -35,7 +35,7 @@ def effective(_pixels: Floats, images: Floats, beta: float = 0.999, limit: float
 
     Beyond ``1 / (1 - beta)`` images one more tells nothing new.
     """
-    return _limited((1 - beta) / (1 - np.power(beta, np.maximum(images, 1))), limit)
+    return _limited(np.asarray((1 - beta) / (1 - np.power(beta, np.maximum(images, 1)))), limit)
 
 
 def _limited(weights: Floats, limit: float) -> Floats:

@@ -28,12 +28,14 @@ TORCH_OPTIMISERS: dict[str, tuple[Make, dict[str, Any]]] = {
     "sgd": (torch.optim.SGD, {"momentum": 0.9, "nesterov": True, "fused": True}),
 }
 
-_NOT_HERE = ("bnb", "fused", "adahessian", "larc", "nlarc")
-"""What needs further packages, or second derivatives, or is another's name with an option."""
+_NOT_HERE = ("bnb", "fused", "adahessian", "larc", "nlarc", "kron")
+"""What needs further packages, second derivatives or a compiler, or is another's name with an option."""
+
+_TIMM: list[Any] = timm_table.list_optimizers()
 
 OPTIMISERS: tuple[str, ...] = (
     *TORCH_OPTIMISERS,
-    *(name for name in timm_table.list_optimizers() if name not in TORCH_OPTIMISERS and not name.startswith(_NOT_HERE)),
+    *(name for name in _TIMM if name not in TORCH_OPTIMISERS and not name.startswith(_NOT_HERE)),
 )
 
 _NEVER_DECAYED = ("pos_embed", "relative_position_bias_table", "cls_token", "reg_token", "dist_token")
