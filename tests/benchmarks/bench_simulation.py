@@ -9,7 +9,11 @@ shows the public scores of eight. Measured against the private scores of all 40:
 and regret, what the model chosen loses against the best. Means with 95 % intervals over repetitions.
 
 "one fold" is what most teams do. "all folds" is the mean of five folds' scores. "nearest to the leaderboard" takes the
-random fold whose scores lie nearest to the public scores shown. The rows of trashkit follow what it does, step by step.
+random fold whose scores lie nearest to the public scores shown. The rows of trashkit follow what it does, step by step:
+test-likeness comes from its classifier on numbers that tell, with noise, the kind of a photo's scene and its classes.
+
+Three settings: a test set like the training set; scenes with some classes likelier to be in it (--shift); scenes of
+some kind likelier to be in it (--kind), where the kind of a scene is part of its difficulty.
 """
 
 from __future__ import annotations
@@ -29,13 +33,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from bench_split import large, taco
-from simulated_models import Ints, World, matrices, population, training, world
+from simulated_models import KINDS, Floats, Ints, World, kinds, looks, matrices, population, training, world
 
 from trashkit.coco import Dataset, read_dataset
-from trashkit.leaderboard.history import by_history
+from trashkit.leaderboard.nested import try_history
 from trashkit.leaderboard.proxy import estimate, final_two
 from trashkit.scores import iou
 from trashkit.split.groups import number
+from trashkit.split.likeness import separate
 from trashkit.split.make import Plan, plan
 from trashkit.split.objective import Features, attainable_weights, gather
 from trashkit.split.peers import SPLITTERS
@@ -59,14 +64,22 @@ def kendall(first: Any, second: Any) -> float:
     return float((a * b).sum() / np.sqrt(np.abs(a).sum() * np.abs(b).sum()))
 
 
-def draw_test(data: World, rng: np.random.Generator, shift: float) -> tuple[Ints, Ints, Ints]:
-    """Rows of training, public and private images; whole scenes. shift: standard deviation of the classes' tilt."""
+def draw_test(
+    data: World, rng: np.random.Generator, shift: float, kind: Floats | None = None, kind_shift: float = 0.0
+) -> tuple[Ints, Ints, Ints]:
+    """Rows of training, public and private images; whole scenes.
+
+    shift: standard deviation of the classes' tilt; kind_shift: length of the tilt of the scenes' kinds.
+    """
     scenes = int(data.scene.max()) + 1
     has = np.zeros((scenes, data.classes))
     np.add.at(has, (data.scene[data.image], data.label), 1)
     tilt = shift * rng.standard_normal(data.classes)
     # Sampling without replacement in proportion to exp(sum of the tilts of its classes), by the Gumbel trick.
     key = (has > 0) @ tilt + rng.gumbel(size=scenes)
+    if kind is not None:
+        way = rng.standard_normal(KINDS)
+        key += kind_shift * kind @ way / np.linalg.norm(way)
     rank = (-key).argsort().argsort()
     size = np.bincount(data.scene, minlength=scenes)
     taken = np.zeros(scenes)
@@ -98,12 +111,16 @@ def fold_sets(whole: Plan, rows: Ints, seed: int) -> dict[str, Ints]:
 
 
 def repetition(
-    seed: int, data: World, whole: Plan, shift: float, submitted: int, luck: float
+    seed: int, data: World, whole: Plan, shift: tuple[float, float], submitted: int, luck: float
 ) -> dict[str, list[float]]:
     """One hidden test set, 40 models, all ways to validate them: {way: tau, error, regret}."""
-    rng = np.random.default_rng([seed, round(1000 * shift)])
-    models = population(data, rng, models=MODELS)
-    train, public_rows, private_rows = draw_test(data, rng, shift)
+    rng = np.random.default_rng([seed, round(1000 * shift[0]), round(1000 * shift[1])])
+    kind = kinds(data, rng)
+    models = population(data, rng, models=MODELS, kind=kind)
+    train, public_rows, private_rows = draw_test(data, rng, shift[0], kind, shift[1])
+    seen_photos = looks(data, kind, rng)
+    seen_photos = (seen_photos - seen_photos.mean(axis=0)) / seen_photos.std(axis=0)
+    alike = separate(seen_photos[train], seen_photos[np.concatenate([public_rows, private_rows])], seed=seed)
     on_public, on_private = (matrices(data, models, rows) for rows in (public_rows, private_rows))
     public, private = miou(on_public), miou(on_private)
     shown = (on_public.sum(axis=1, dtype=np.float64) + on_private.sum(axis=1, dtype=np.float64)).sum(axis=1)
@@ -126,16 +143,24 @@ def repetition(
     seen = np.full(MODELS, np.nan)
     seen[known] = public[known]
     halves = {"public_images": len(public_rows), "private_images": len(private_rows)}
-    proxy = estimate(ours[0], public=seen, shown=shown, **halves)
-    scores["trashkit, class mix"] = proxy.weighted
-    scores["trashkit, class mix, shrunk"] = proxy.proxy
+    flat = estimate(ours[0], public=seen, shown=shown, **halves)
+    proxy = estimate(ours[0], public=seen, shown=shown, weights=alike.weights, **halves) if alike.told else flat
+    scores["trashkit, class mix"] = flat.weighted
+    scores["trashkit, test-likeness and class mix"] = proxy.weighted
+    scores["trashkit, both, shrunk"] = proxy.proxy
+    scores["trashkit, proxy without likeness"] = flat.expected
     scores["trashkit, proxy"] = proxy.expected
-    subset = by_history(ours[0][known], public[known], fold=ours[1], seed=seed)
-    assert subset is not None
-    inside = ours[0][:, subset.images]
-    forced = estimate(inside, public=seen, shown=shown, **halves)
+
+    def judged(chosen: Any, public_scores: Any) -> Any:
+        weights = alike.weights[chosen] if alike.told else None
+        return estimate(ours[0][:, chosen], public=public_scores, shown=shown, weights=weights, **halves)
+
+    simple = min(proxy.errors["plain_offset"], proxy.errors["mean"])
+    trial = try_history(ours[0], seen, judged, fold=ours[1], simple=simple)
+    assert trial is not None
+    forced = judged(trial.subset.images, seen)
     scores["trashkit, subset by history, forced"] = forced.expected
-    scores["trashkit, subset by history, where used"] = forced.expected if subset.used else proxy.expected
+    scores["trashkit, subset by history, where used"] = forced.expected if trial.used else proxy.expected
     first, second, _ = final_two(proxy)
     apart = np.abs(private[:, None] - private[None])[np.triu_indices(MODELS, 1)]
     result = {
@@ -145,10 +170,11 @@ def repetition(
     }  # fmt: skip
     inside_interval = (proxy.low <= private) & (private <= proxy.high)
     result["_other"] = [
-        float(inside_interval.mean()), float((proxy.high - proxy.low).mean()), float(subset.used),
+        float(inside_interval.mean()), float((proxy.high - proxy.low).mean()), float(trial.used),
         float(private.max() - max(private[first], private[second])), float(private.std()), float(np.median(apart)),
         kendall(public, private), float(private.max() - private[known[public[known].argmax()]]),
-        float(private.max() - private[known].max()), *proxy.errors.values(),
+        float(private.max() - private[known].max()), alike.auc, float(alike.told), alike.effective / len(train),
+        *proxy.errors.values(),
     ]  # fmt: skip
     return result
 
@@ -181,9 +207,12 @@ def report(found: list[dict[str, list[float]]]) -> None:
           f"with the private half {other[6]:.3f}")  # fmt: skip
     print(f"choosing the submitted model with the best public score: regret {other[7]:.4f} (best submitted: "
           f"{other[8]:.4f})")  # fmt: skip
-    print(f"a subset by history was used in {other[2]:.0%} of repetitions")
+    print(f"a subset by history was used in {other[2]:.1%} of repetitions")
+    print(
+        f"test-likeness: AUC {other[9]:.3f}, told apart in {other[10]:.0%}, effective part of the images {other[11]:.2f}"
+    )
     names = ("proxy", "plain score and mean offset", "plain score", "mean of the others")
-    errors = ", ".join(f"{name} {value:.4f}" for name, value in zip(names, other[9:], strict=True))
+    errors = ", ".join(f"{name} {value:.4f}" for name, value in zip(names, other[12:], strict=True))
     print(f"error of a left-out submission's public score: {errors}")
 
 
@@ -195,12 +224,16 @@ def run(name: str, dataset: Dataset, asked: Any) -> None:
                                        features.classes, features.support[order]),
                  whole.group[order], whole.shares, whole.report)  # fmt: skip
     print(f"\n{name}: {data.images} images, {len(data.label)} objects, {data.classes} classes with background")
-    for shift in asked.shift:
+    for shift in [(0.0, 0.0)] * asked.none + [(s, 0.0) for s in asked.shift] + [(0.0, s) for s in asked.kind]:
         begun = time.monotonic()
         once = partial(repetition, data=data, whole=whole, shift=shift, submitted=asked.submitted, luck=asked.luck)
-        with ProcessPoolExecutor(asked.jobs) as pool:
-            found = list(pool.map(once, range(asked.repetitions), chunksize=4))
-        words = f"classes tilted by {shift:g}" if shift else "no shift in class mix"
+        if asked.jobs == 1:
+            found = [once(seed) for seed in range(asked.repetitions)]
+        else:
+            with ProcessPoolExecutor(asked.jobs) as pool:
+                found = list(pool.map(once, range(asked.repetitions), chunksize=4))
+        words = f"classes tilted by {shift[0]:g}" if shift[0] else f"kinds of photos tilted by {shift[1]:g}"
+        words = words if any(shift) else "no shift"
         print(f"\n{words}, {asked.repetitions} repetitions, {asked.submitted} public scores known "
               f"({time.monotonic() - begun:.0f} s)")  # fmt: skip
         report(found)
@@ -211,7 +244,9 @@ if __name__ == "__main__":
     parser.add_argument("--repetitions", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--submitted", type=int, default=8)
-    parser.add_argument("--shift", type=float, nargs="*", default=[0.0, 0.7], help="0 and 0.7 by default")
+    parser.add_argument("--none", type=int, default=1, help="0 leaves the setting without shift out")
+    parser.add_argument("--shift", type=float, nargs="*", default=[0.7], help="of classes, 0.7 by default")
+    parser.add_argument("--kind", type=float, nargs="*", default=[1.0], help="of kinds of photos, 1 by default")
     parser.add_argument("--luck", type=float, default=1.0, help="scale of the luck of trainings")
     parser.add_argument("annotations", nargs="?", type=Path)
     chosen = parser.parse_args()

@@ -3,7 +3,8 @@
 Nothing is drawn: each object of a labelled data set adds a few cells to the confusion matrix of its image. A model is
 right about an object when a sum of effects is above 0: its quality, its taste for the class, the object's size, the
 difficulty of scene, image and object that all models share, what this model makes of that scene and object, and what
-the training on these folds happened to give. If right it covers most of the object's pixels, the more the larger the
+the training on these folds happened to give. Part of a scene's difficulty, and of what a model makes of it, comes from
+its kind (light, ground, camera), which also shows in the numbers that photos are told apart by. If right it covers most of the object's pixels, the more the larger the
 object; if wrong the object is missed or becomes one of the classes it is mistaken for. Clutter in the background is
 taken for objects at times.
 """
@@ -78,6 +79,22 @@ def world(dataset: Dataset, rng: np.random.Generator) -> World:
     return World(len(folders), len(known) + 1, image, label, pixels, scene)
 
 
+KINDS, NUMBERS = 3, 12
+
+
+def kinds(data: World, rng: np.random.Generator) -> Floats:
+    """What kind of photo each scene is: [scenes, KINDS], normal."""
+    return rng.standard_normal((int(data.scene.max()) + 1, KINDS))
+
+
+def looks(data: World, kind: Floats, rng: np.random.Generator) -> Floats:
+    """Numbers that a photo is described by: [N, NUMBERS], from its scene's kind, its classes, and noise as large."""
+    has = np.zeros((data.images, data.classes))
+    has[data.image, data.label] = 1
+    told = kind[data.scene] @ rng.standard_normal((KINDS, NUMBERS)) + has @ rng.standard_normal((data.classes, NUMBERS))
+    return np.asarray(told + np.sqrt(KINDS + 1) * rng.standard_normal(told.shape))
+
+
 @dataclass(frozen=True)
 class Population:
     """M models: what they do to each object before the luck of a training is added.
@@ -93,8 +110,11 @@ class Population:
     clutter: tuple[Ints, Ints, Floats, Floats]
 
 
-def population(data: World, rng: np.random.Generator, *, models: int = 40, spread: float = 0.25) -> Population:
-    """Models whose quality has this standard deviation, in logits."""
+def population(
+    data: World, rng: np.random.Generator, *, models: int = 40, spread: float = 0.25, kind: Floats | None = None
+) -> Population:
+    """Models whose quality has this standard deviation, in logits. kind: of each scene, drawn anew where not given."""
+    kind = kinds(data, rng) if kind is None else kind
     objects, classes = len(data.label), data.classes
     normal = rng.standard_normal
     quality = spread * normal(models)
@@ -103,9 +123,11 @@ def population(data: World, rng: np.random.Generator, *, models: int = 40, sprea
     slope = 0.4 + 0.1 * normal(models)
     logit = (quality + 0.9)[:, None] + slope[:, None] * size
     logit += (0.6 * normal(classes))[data.label] + (0.3 * normal((models, classes)))[:, data.label]
-    scenes = int(data.scene.max()) + 1
+    scenes = len(kind)
     scene = data.scene[data.image]
-    logit += (0.4 * normal(scenes))[scene] + (0.25 * normal((models, scenes)))[:, scene]
+    # Shared by all models and of one alone, each half (in variance) by the kind of the scene.
+    logit += (0.28 * kind[:, 0] + 0.28 * normal(scenes))[scene]
+    logit += (0.18 / np.sqrt(KINDS) * normal((models, KINDS)) @ kind.T + 0.18 * normal((models, scenes)))[:, scene]
     logit += (0.4 * normal(data.images))[data.image] + (0.25 * normal((models, data.images)))[:, data.image]
     logit += 0.6 * normal(objects) + 0.5 * normal((models, objects))
     cover = np.clip(0.88 + 0.04 * size + 0.05 * quality[:, None] + 0.04 * normal((models, objects)), 0.3, 0.99)

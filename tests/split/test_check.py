@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from trashkit.coco import Dataset
+from trashkit.coco import Coco, Dataset, read_dataset
 from trashkit.finding import Severity
 from trashkit.split.check import check_split, rounds
 from trashkit.split.files import Fold, Split
@@ -65,6 +65,25 @@ def test_the_page_names_classes_and_escapes_them(build: Build) -> None:
     assert "&lt;b&gt;Paper&lt;/b&gt;" in page
     assert "<b>Paper</b>" not in page
     assert "fold 2" in page
+
+
+def test_instances_are_told_for_each_fold_and_what_one_photo_does_to_them() -> None:
+    rows = [{"id": n, "file_name": f"{n}.jpg", "width": 100, "height": 100} for n in range(30)]
+    homes = [*range(30), *[7] * 40]
+    annotations = [
+        {"id": n, "image_id": image, "category_id": 1, "segmentation": [[0, 0, 9, 0, 9, 9]], "area": 40.5}
+        for n, image in enumerate(homes)
+    ]
+    value = {"images": rows, "annotations": annotations, "categories": [{"id": 1, "name": "Glass"}]}
+    quality = make_split(read_dataset(Coco.of(value)), folds=5, trials=500_000).split.quality
+    row = quality["per_class"]["Glass"]
+    assert sum(row["instances_held"]) == row["instances"] == 70
+    assert row["instances_off"] == pytest.approx([held / 14 - 1 for held in row["instances_held"]], abs=1e-6)
+    # The fold of photo 7 needs five more of the 30 photos: 41 + 5 instances, where 14 are its share.
+    assert row["instances_deviation"]["joint_floor"] == pytest.approx(46 / 14 - 1, abs=1e-6)
+    assert row["instances_deviation"]["floor"] == pytest.approx(41 / 14 - 1, abs=1e-6)
+    assert any("Glass, instances" in line and "59% of all" in line for line in quality["explained"])
+    assert "Glass, instances" in split_page(quality, title="x")
 
 
 def test_other_splitters_are_measured_by_the_same_report(build: Build) -> None:

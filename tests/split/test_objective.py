@@ -13,7 +13,15 @@ from shapely.geometry import Polygon
 
 from trashkit.coco import Annotation, Coco, Dataset, Image, read_dataset
 from trashkit.masks import mask, rle
-from trashkit.split.objective import annotation_area, deviations, floors, gather, image_features, polygon_area
+from trashkit.split.objective import (
+    annotation_area,
+    deviations,
+    floors,
+    gather,
+    image_features,
+    joint_floors,
+    polygon_area,
+)
 
 IMAGE = Image(0, 1, "a.jpg", 50, 40)
 
@@ -115,3 +123,29 @@ def test_the_floor_is_reached_where_it_is_plain() -> None:
 
 def test_gather_sums_groups() -> None:
     assert gather(np.array([[1.0], [2.0], [4.0]]), np.array([1, 0, 1])).tolist() == [[2.0], [5.0]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), min_size=3, max_size=7).filter(
+        lambda units: any(held and images for held, images in units)
+    ),
+    st.sampled_from([2, 3]),
+)
+def test_no_split_with_even_images_is_better_than_the_joint_floor(units: list[tuple[int, int]], parts: int) -> None:
+    support = np.array([[float(images)] for _, images in units])
+    values = np.array([[held if images else 0.0] for held, images in units])
+    share = np.full(parts, 1 / parts)
+    floor = joint_floors(values, support, share)[0]
+    for fold in itertools.product(range(parts), repeat=len(units)):
+        held = np.bincount(fold, support[:, 0], parts)
+        if held.min() >= np.floor(support.sum() / parts):
+            assert floor <= np.abs(deviations(values, np.array(fold), share)).max() + 1e-9
+
+
+def test_one_photo_with_a_folds_share_is_explained_by_the_joint_floor() -> None:
+    values = np.array([[53.0], *[[2.0]] * 90, *[[1.0]] * 4])
+    joint = joint_floors(values, np.ones_like(values), np.full(5, 0.2))[0]
+    # 95 images: the fold of the large one needs 18 more, four of which can hold 1.
+    assert joint == pytest.approx((53 + 4 + 14 * 2) * 5 / 237 - 1)
+    assert joint_floors(values, np.ones_like(values), np.array([0.8, 0.2]))[0] == 0

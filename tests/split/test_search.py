@@ -64,7 +64,7 @@ def test_an_improving_swap_is_taken_only_when_it_improves() -> None:
     values = rng.random((60, 7))
     values /= values.sum(axis=0)
     shares, weights = np.array([0.5, 0.3, 0.2]), rng.random(7) + 0.1
-    start = searching._Start(values, np.zeros((60, 0), dtype=bool), shares, weights, [1])
+    start = searching._Start(values, np.zeros((60, 0), dtype=bool), shares, weights, floor=np.full(7, np.inf), seed=[1])
     for unit in range(60):
         start.place(unit, unit % 3)
     taken = 0
@@ -109,6 +109,22 @@ def test_a_class_in_enough_units_is_in_every_fold(seed: int, folds: int) -> None
     assert found.missing == 0
     for fold in range(folds):
         assert presence[found.fold == fold].any(axis=0).all()
+
+
+def test_a_longer_search_shows_no_worse_headline() -> None:
+    rng = np.random.default_rng(5)
+    values = rng.random((90, 8)) ** 4
+    shares, weights = np.full(4, 0.25), np.linspace(4, 0.1, 8)
+    floor = np.where(np.arange(8) < 3, 0.0, np.inf)
+    worst = []
+    for trials in (2, 4, 8, 16, 32):
+        found = run(values, shares, weights, floor=floor, trials=trials * 1_000_000, starts=2, seed=1)
+        worst.append(np.abs(deviations(values[:, :3], found.fold, shares)).max())
+        assert found.cost == pytest.approx(cost(values, found.fold, shares, weights))
+    assert (np.diff(worst) <= searching.STEP).all()
+    assert worst[-1] < worst[0]
+    plain = run(values, shares, weights, trials=32_000_000, starts=2, seed=1)
+    assert worst[-1] <= np.abs(deviations(values[:, :3], plain.fold, shares)).max() + searching.STEP
 
 
 def test_large_folds_are_sampled_and_still_improve(monkeypatch: pytest.MonkeyPatch) -> None:

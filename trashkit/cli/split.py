@@ -9,7 +9,14 @@ import typer
 
 from trashkit.cli.groups import default_group
 from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, show
-from trashkit.cli.split_tables import likeness_report, peer_report, quality_tables, search_tables, tell
+from trashkit.cli.split_tables import (
+    foreign_table,
+    likeness_report,
+    peer_report,
+    quality_tables,
+    search_tables,
+    tell,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,14 +140,14 @@ def search(
     if peers:
         quality["peers"] = {peer.name: peer_report(peer) for peer in peers}
     if alike is not None:
-        quality["test_likeness"] = likeness_report(alike, dataset)
+        quality["test_likeness"] = likeness_report(*alike)
     split = Split(made.split.folds, quality, made.split.seed, made.split.source)
     write_split(split, out, overwrite=overwrite)
-    tell(made, peers, peer_seeds, alike, dataset, test)
+    tell(made, peers, peer_seeds, alike and alike[0])
     show(
         split.as_json(),
         json=json,
-        human=search_tables(made, peers),
+        human=[*search_tables(made, peers), *foreign_table(quality)],
         wrote=out,
         next=command("split", "show", out, "--html", out.with_suffix(".html")),
     )
@@ -154,8 +161,11 @@ def _photos(
     seed: int,
     options: dict[str, Any],
     report: Any,
-) -> Likeness | None:
-    """Look at the photos where there are any, and put what they tell into the options of the search."""
+) -> tuple[Likeness, Dataset, Dataset] | None:
+    """Look at the photos where there are any, and put what they tell into the options of the search.
+
+    With test photos: how alike the two are, and both data sets.
+    """
     if images is None:
         return None
     import numpy as np
@@ -170,14 +180,15 @@ def _photos(
     options |= {"photo_group": group, "statistics": seen.statistics, "statistic_names": STATISTICS}
     if test is None:
         return None
-    unseen = appearance(read_dataset(test, labels=False), test_images or images, progress=report)
+    unlabeled = read_dataset(test, labels=False)
+    unseen = appearance(unlabeled, test_images or images, progress=report)
     try:
         alike = likeness(seen, unseen, group=group, seed=seed)
     except ValueError as error:
         raise TrashkitError(str(error), hint="leave --test out") from error
     options["statistics"] = np.concatenate([seen.statistics, alike.train[:, None]], axis=1)
     options["statistic_names"] = (*STATISTICS, "test-likeness")
-    return alike
+    return alike, dataset, unlabeled
 
 
 def _classes(split: Split, given: str | None) -> str | None:
@@ -260,7 +271,7 @@ def show_split(
     show(
         quality,
         json=json,
-        human=quality_tables(quality),
+        human=[*quality_tables(quality), *quality.get("explained", []), *foreign_table(quality)],
         wrote=html,
         next=command(
             "train", "--split", split, "--fold", "all", "--data", data or "ANN.json", "--images", "DIR", "--out", "RUN"

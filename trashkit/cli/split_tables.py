@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trashkit.cli.output import note, table, warn
@@ -14,9 +13,11 @@ if TYPE_CHECKING:
     from trashkit.split.peers import Peer
 
 
-def tell(
-    made: Made, peers: list[Peer], seeds: int, alike: Likeness | None, dataset: Dataset, test: Path | None
-) -> None:
+FOREIGN = 5
+"""Photos of each side that are listed in the terminal; the split file holds 20."""
+
+
+def tell(made: Made, peers: list[Peer], seeds: int, alike: Likeness | None) -> None:
     """Notes and warnings, on stderr."""
     from trashkit.split.peers import STOPPED
 
@@ -33,8 +34,6 @@ def tell(
             f"{alike.words}: AUC {alike.auc:.3f} ± {alike.auc_sd:.3f}; weighted by likeness, {len(alike.weights)} "
             f"training photos count as {alike.effective:.0f}"
         )
-        foreign = [dataset.images[n].file_name for n in alike.train.argsort(kind="stable")[:3]]
-        note(f"least like {test}: {', '.join(foreign)}")
 
 
 def search_tables(made: Made, peers: list[Peer]) -> list[Any]:
@@ -51,35 +50,46 @@ def search_tables(made: Made, peers: list[Peer]) -> list[Any]:
         f"{tried / 1e6:.0f} million swaps tried{of} in {took:.1f} s, "
         f"{tried / max(took, 1e-9) / 1e6:.0f} million a second",
         *quality_tables(quality),
+        *quality.get("explained", []),
     ]
     if noise:
         human.append(
             f"a fold's mIoU has an expected standard deviation of {min(noise):.3f} to {max(noise):.3f} "
             f"({quality['expected_sd_assumes']})"
         )
-    if peers:
+    if any(peer.quality for peer in peers):
         human.append(_peer_table(quality, peers))
+    human += [f"{peer.name}: {peer.missing}" for peer in peers if peer.missing]
     return human
 
 
+HEADS = {"StratifiedGroupKFold": "Stratified\nGroupKFold", "MultilabelStratifiedKFold": "Multilabel\nStratifiedKFold"}
+"""Names broken where they may be, for a terminal of 80 columns."""
+
+
 def _peer_table(quality: Any, peers: list[Peer]) -> Any:
-    rows: list[list[object]] = []
+    """Splitters side by side; a line for each that could not be tried."""
     repeats = len(quality.get("repeats") or [quality])
-    name = "trashkit" if repeats == 1 else f"trashkit, worst of {repeats} repeats"
-    ours = {name: quality} | {peer.name: peer.quality or {"missing": peer.missing} for peer in peers}
-    for name, one in ours.items():
-        if "missing" in one:
-            rows.append([name, one["missing"], *[None] * 7])
-            continue
-        spread = [
-            None if one["criteria"][key][what] is None else 100 * one["criteria"][key][what]
-            for key in ("pixel_share", "instances", "support")
-            for what in ("worst", "mean")
-        ]
-        sizes = one["criteria"]["images"]["worst"]
-        rows.append([name, one["groups"]["broken"], None if sizes is None else 100 * sizes, *spread])
-    columns = ["splitter", "groups broken", "size %", "pixels worst %", "mean %", "instances worst %", "mean %"]
-    return table([*columns, "images worst %", "mean %"], rows, title="beside other splitters, best of their seeds")
+    ours = "trashkit" if repeats == 1 else f"trashkit,\nworst of\n{repeats} repeats"
+    columns = {ours: (quality, 0, 0.0)}
+    columns |= {HEADS.get(p.name, p.name): (p.quality, p.seeds, p.seconds) for p in peers if p.quality}
+    rows: list[list[object]] = [["groups broken", *(f"{one['groups']['broken']:8}" for one, _, _ in columns.values())]]
+    for key, words in (
+        ("images", "size"),
+        ("pixel_share", "pixels"),
+        ("instances", "instances"),
+        ("support", "images"),
+    ):
+        for what in ("worst", "mean") if key != "images" else ("worst",):
+            cells = [one["criteria"][key][what] for one, _, _ in columns.values()]
+            rows.append([f"{words}, {what} %", *("–" if v is None else f"{100 * v:8.2f}" for v in cells)])
+    for words, choose in (("least", min), ("most", max)):
+        noise = [[f["expected_miou_sd"] for f in one["folds"]] for one, _, _ in columns.values()]
+        known = [[v for v in fold if v is not None] for fold in noise]
+        rows.append([f"sd of a fold's mIoU, {words}", *(f"{choose(v):8.3f}" if v else "–" for v in known)])
+    rows.append(["best of seeds", "", *(f"{seeds:8}" for _, seeds, _ in list(columns.values())[1:])])
+    rows.append(["seconds", "", *(f"{seconds:8.1f}" for _, _, seconds in list(columns.values())[1:])])
+    return table(["", *columns], rows, title="beside other splitters, best of their seeds")
 
 
 def peer_report(peer: Peer) -> dict[str, Any]:
@@ -89,7 +99,8 @@ def peer_report(peer: Peer) -> dict[str, Any]:
     return {"seeds": peer.seeds, **kept}
 
 
-def likeness_report(alike: Likeness, dataset: Dataset) -> dict[str, Any]:
+def likeness_report(alike: Likeness, dataset: Dataset, test: Dataset) -> dict[str, Any]:
+    """What SPLIT.json holds of it: weights by image id, and the photos most foreign to the other side, worst first."""
     return {
         "auc": alike.auc,
         "auc_sd": alike.auc_sd,
@@ -97,24 +108,40 @@ def likeness_report(alike: Likeness, dataset: Dataset) -> dict[str, Any]:
         "effective_images": alike.effective,
         "weights": [[image.id, round(float(w), 4)] for image, w in zip(dataset.images, alike.weights, strict=True)],
         "most_foreign_train": [dataset.images[n].file_name for n in alike.train.argsort(kind="stable")[:20]],
-        "most_foreign_test": [int(n) for n in (-alike.test).argsort(kind="stable")[:20]],
+        "most_foreign_test": [test.images[n].file_name for n in (-alike.test).argsort(kind="stable")[:20]],
     }
 
 
+def foreign_table(quality: Any) -> list[Any]:
+    """The photos most foreign to the other side, where the split was made with test photos."""
+    from trashkit.split.page import foreign_rows
+
+    alike = quality.get("test_likeness")
+    if not alike:
+        return []
+    columns = ["", "training photo least like test", "test photo least like training"]
+    return [table(columns, foreign_rows(alike, FOREIGN), title=f"most foreign photos ({alike['words']})")]
+
+
 def quality_tables(quality: Any) -> list[Any]:
-    """How far the folds are from the whole, and what each holds: a table of classes for each repeat."""
-    from trashkit.split.page import class_rows, criteria_rows
+    """How far the folds are from the whole, and what each holds: tables of classes for each repeat."""
+    from trashkit.split.page import CRITERIA_COLUMNS, class_rows, criteria_rows, instance_rows
 
     repeats = quality.get("repeats") or [quality]
     several = f", worst of {len(repeats)} repeats (mean: of all)" if len(repeats) > 1 else ""
-    shown = [
-        table(["criterion", "worst %", "mean %", "floor %"], criteria_rows(quality), title="off the whole by" + several)
-    ]
+    shown = [table(CRITERIA_COLUMNS, _percent(criteria_rows(quality)), title="off the whole by" + several)]
     first = 0
     for number, one in enumerate(repeats):
         folds = [f"fold {first + k}" for k in range(len(one["folds"]))]
-        title = "images of each class (its pixels, off their share)"
-        title = f"repeat {number}: {title}" if several else title
+        before = f"repeat {number}: " if several else ""
+        title = before + "images of each class (its pixels, % off their share)"
         shown.append(table(["class", "images", *folds], class_rows(one), title=title))
+        if rows := instance_rows(one):
+            title = before + "instances of each class (% off their share)"
+            shown.append(table(["class", "all", *folds], rows, title=title))
         first += len(folds)
     return shown
+
+
+def _percent(rows: list[list[object]]) -> list[list[object]]:
+    return [[f"{cell:8.2f}" if isinstance(cell, float) else cell for cell in row] for row in rows]

@@ -42,9 +42,17 @@ class Trial:
 
 
 def try_history(
-    matrices: Matrices, public: Floats, judge: Judge, *, fold: NDArray[np.intp] | None = None
+    matrices: Matrices,
+    public: Floats,
+    judge: Judge,
+    *,
+    fold: NDArray[np.intp] | None = None,
+    simple: float = np.inf,
 ) -> Trial | None:
-    """Search a subset and judge it; arguments as in `by_history`. None below `ENOUGH` public scores."""
+    """Search a subset and judge it; arguments as in `by_history`. None below `ENOUGH` public scores.
+
+    simple: mean absolute error of left-out public scores by guesses that need no estimate, which must be beaten too.
+    """
     searched = _searches(matrices, public, fold, ENOUGH)
     if not searched:
         return None
@@ -62,9 +70,13 @@ def try_history(
             found = judge(images, others)
             errors.append(abs(float(found.calibration.public(found.proxy[left])) - float(public[left])))
     gain = np.array(plain) - np.array(mine)
-    better = sure(gain) >= SURE
-    why = "" if better else "the estimate on all images predicts left-out scores as well"
-    return Trial(best, won, better, why, float(np.mean(mine)), float(np.mean(plain)))
+    error = float(np.mean(mine))
+    why = ""
+    if sure(gain) < SURE:
+        why = "the estimate on all images predicts left-out scores as well"
+    elif error >= simple:
+        why = "simpler guesses predict left-out scores as well"
+    return Trial(best, won, not why, why, error, float(np.mean(plain)))
 
 
 def _searches(matrices: Matrices, public: Floats, fold: NDArray[np.intp] | None, enough: int) -> list[Subset]:

@@ -53,11 +53,8 @@ def verdict(
         )
 
     found = judged(np.ones(len(held.image_ids), bool), held.public, seed)
-    trial = try_history(held.matrices, held.public, judged, fold=held.fold(folds)) if history else None
-    if trial is not None and trial.error is not None and trial.used:
-        simple = min(found.errors["plain_offset"], found.errors["mean"])
-        if trial.error >= simple:
-            trial = replace(trial, used=False, why="simpler guesses predict left-out scores as well")
+    simple = min((found.errors[guess] for guess in ("plain_offset", "mean") if guess in found.errors), default=np.inf)
+    trial = try_history(held.matrices, held.public, judged, fold=held.fold(folds), simple=simple) if history else None
     if trial is not None and trial.error is not None and trial.used:
         # The plain score stays that of all images, and the errors those of subsets that had not seen the submission.
         errors = {**found.errors, "proxy": trial.error}

@@ -14,7 +14,7 @@ from trashkit.errors import TrashkitError
 from trashkit.progress import Progress
 from trashkit.split.files import Fold, Split
 from trashkit.split.groups import joined, named_groups, number
-from trashkit.split.objective import Features, attainable_weights, gather, image_features
+from trashkit.split.objective import Features, attainable_weights, gather, headline, image_features
 from trashkit.split.quality import over_repeats, quality
 from trashkit.split.search import DEFAULT_TRIALS, Found, search
 
@@ -129,6 +129,7 @@ def make_split(
     units = gather(planned.features.values, planned.group)
     presence = gather(planned.features.support.astype(float), planned.group) > 0
     weights = attainable_weights(planned.features.weights, units, planned.shares)
+    floor = headline(planned.features, units, planned.shares, planned.report)
     found: list[Found] = []
     reports: list[dict[str, Any]] = []
     made: list[Fold] = []
@@ -138,6 +139,7 @@ def make_split(
             presence,
             planned.shares,
             weights,
+            floor=floor,
             seed=[seed, repeat],
             starts=starts,
             trials=trials,

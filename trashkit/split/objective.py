@@ -31,6 +31,9 @@ WEIGHTS = {
 """Weight of each criterion's squared relative deviations in the objective. Fold sizes are to be even first, then the
 pixels of a class, since the metric pools pixels."""
 
+COUNTED_PER_FOLD = 5
+"""Worst and mean over classes count those that are in at least this many images per fold."""
+
 
 @dataclass(frozen=True)
 class Features:
@@ -204,4 +207,53 @@ def floors(values: Floats, shares: Floats) -> Floats:
                 best = max(best, up, down)
             best = max(best, float(nearest.max()))
         bound[column] = max(best, 0.0)
+    return bound
+
+
+def joint_floors(values: Floats, support: Floats, shares: Floats) -> Floats:
+    """[F] lower bounds as of `floors`, for splits that also give every fold its images of the class.
+
+    values: [U, F] what the units hold of one criterion, a column for each class. support: [U, F] images with that class
+    in each unit. For K equal folds; 0 for others. The fold that the largest unit falls to still needs
+    ``floor(images / K)`` images of the class in all, and the least that those can bring is a fractional knapsack: units
+    by what they hold per image, smallest first. So one photo with a fold's share of the instances puts that fold above
+    its share by what its other images hold: what no search can mend without taking images away.
+    """
+    bound = np.zeros(values.shape[1])
+    if not np.allclose(shares, shares[0]):
+        return bound
+    parts = len(shares)
+    for column in range(values.shape[1]):
+        held = np.flatnonzero(support[:, column] > 0)
+        total = values[held, column].sum()
+        if not len(held) or total <= 0:
+            continue
+        first = held[int(values[held, column].argmax())]
+        needed = np.floor(support[held, column].sum() / parts + 1e-9) - support[first, column]
+        rest = held[held != first]
+        weight, images = values[rest, column], support[rest, column]
+        cheapest = np.argsort(weight / images, kind="stable")
+        before = np.cumsum(images[cheapest]) - images[cheapest]
+        part = np.clip((needed - before) / images[cheapest], 0.0, 1.0)
+        least = values[first, column] + float(part @ weight[cheapest])
+        bound[column] = max(0.0, least * parts / total - 1)
+    return bound
+
+
+def even_enough(features: Features, shares: Floats, report: Sequence[int]) -> list[str]:
+    """Classes in at least `COUNTED_PER_FOLD` images per fold: of the others a deviation tells nothing of the search."""
+    enough = COUNTED_PER_FOLD / shares[list(report)].min()
+    support = features.support.sum(axis=0)
+    return [name for name, images in zip(features.classes, support, strict=True) if images >= enough - 1e-9]
+
+
+def headline(features: Features, units: Floats, shares: Floats, report: Sequence[int]) -> Floats:
+    """[F] floors of the features whose worst deviation above its floor a search is to keep low; inf for others.
+
+    They are the pixel shares of the classes that count (`even_enough`). units: [U, F].
+    """
+    counted = even_enough(features, shares, report)
+    columns = [c for c in features.columns("pixel_share") if features.names[c] in counted]
+    bound = np.full(units.shape[1], np.inf)
+    bound[columns] = floors(units[:, columns], shares)
     return bound

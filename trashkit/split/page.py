@@ -10,27 +10,51 @@ from trashkit.report.html import Html, bars, heading, page, paragraph, table
 COLORS = ("#2f7ed8", "#e4572e", "#3a9d5d", "#8e44ad", "#c98b00", "#16a2b8", "#555555", "#d6336c")
 
 
+CRITERIA_COLUMNS = ("criterion", "worst %", "mean %", "floor %", "joint floor %")
+FLOORS = (
+    "The floor is what no split with these groups can go below, the joint floor what none can that also gives every "
+    "fold its images of each class."
+)
+
+
 def criteria_rows(quality: Mapping[str, Any]) -> list[list[object]]:
-    """Rows (criterion, worst deviation, mean deviation, floor of the worst), in percent."""
+    """Rows (criterion, worst deviation, mean deviation, floor of the worst, joint floor), in percent."""
+    keys = ("worst", "mean", "floor", "joint_floor")
     return [
-        [name.replace("_", " "), *(None if row[key] is None else 100 * row[key] for key in ("worst", "mean", "floor"))]
+        [name.replace("_", " "), *(None if row.get(key) is None else round(100 * row[key], 2) for key in keys)]
         for name, row in quality["criteria"].items()
     ]
 
 
 def class_rows(quality: Mapping[str, Any]) -> list[list[object]]:
-    """Rows (class, images, then per fold "images, deviation of pixel share"), rarest class first."""
+    """Rows (class, images, then per fold "images (pixels, percent off their share)"), rarest class first."""
     return [
-        [
-            name,
-            row["images"],
-            *(
-                f"{count} ({100 * share:+.1f}%)" if share is not None else str(count)
-                for count, share in zip(row["support"], row["pixel_share"], strict=True)
-            ),
-        ]
+        [name, row["images"], *map(_off, row["support"], row["pixel_share"])]
         for name, row in quality["per_class"].items()
     ]
+
+
+def instance_rows(quality: Mapping[str, Any]) -> list[list[object]]:
+    """Rows (class, instances, then per fold "instances (percent off their share)"); empty in reports without them."""
+    return [
+        [name, row["instances"], *map(_off, row["instances_held"], row["instances_off"])]
+        for name, row in quality["per_class"].items()
+        if "instances_held" in row
+    ]
+
+
+def _off(count: int, share: float | None) -> str:
+    if share is None:
+        return str(count)
+    return f"{count} ({100 * share:+.1f})" if abs(share) < 0.9995 else f"{count} ({100 * share:+.0f})"
+
+
+def foreign_rows(alike: Mapping[str, Any], most: int) -> list[list[object]]:
+    """Rows (place, training photo least like the test photos, test photo least like the training photos)."""
+    sides = [[str(name) for name in alike.get(f"most_foreign_{side}", [])[:most]] for side in ("train", "test")]
+    longest = max(map(len, sides))
+    train, test = ([*side, *[""] * (longest - len(side))] for side in sides)
+    return [[n + 1, one, other] for n, (one, other) in enumerate(zip(train, test, strict=True))]
 
 
 def split_page(quality: Mapping[str, Any], *, title: str) -> str:
@@ -44,12 +68,12 @@ def split_page(quality: Mapping[str, Any], *, title: str) -> str:
     pieces.append(heading("How far the folds are from the whole"))
     pieces.append(
         paragraph(
-            "Relative deviation in percent. The floor is what no split with these groups can go below. Classes in "
-            "fewer than 5 images per fold are not counted here.",
+            f"Relative deviation in percent. {FLOORS} Classes in fewer than 5 images per fold are not counted here.",
             css="note",
         )
     )
-    pieces.append(table(["criterion", "worst %", "mean %", "floor %"], criteria_rows(quality)))
+    pieces.append(table(CRITERIA_COLUMNS, criteria_rows(quality)))
+    pieces += [paragraph(line) for line in quality.get("explained", [])]
     pieces.append(heading("Folds"))
     pieces.append(
         bars("Images", [(f"fold {k}", float(quality["folds"][k]["images"]), color[k]) for k in folds], form="{:.0f}")
@@ -86,6 +110,25 @@ def split_page(quality: Mapping[str, Any], *, title: str) -> str:
                 form="{:.3f}",
             )
         )
-    pieces.append(heading("Numbers"))
-    pieces.append(table(["class", "images", *(f"fold {k}" for k in folds)], class_rows(quality)))
+    pieces += [*_numbers(quality), *_foreign(quality)]
     return page(title, pieces)
+
+
+def _numbers(quality: Mapping[str, Any]) -> list[Html]:
+    names = [f"fold {k}" for k in range(len(quality["folds"]))]
+    made = [heading("Numbers"), paragraph("Images (pixels, percent off their share).")]
+    made.append(table(["class", "images", *names], class_rows(quality)))
+    if instance_rows(quality):
+        made.append(paragraph("Instances (percent off their share)."))
+        made.append(table(["class", "instances", *names], instance_rows(quality)))
+    return made
+
+
+def _foreign(quality: Mapping[str, Any]) -> list[Html]:
+    """What the test photos are like, where the split was made with them."""
+    alike = quality.get("test_likeness")
+    if not alike:
+        return []
+    told = f"{alike['words']}: AUC {alike['auc']:.3f} ± {alike['auc_sd']:.3f}."
+    columns = ["", "training photos least like the test photos", "test photos least like the training photos"]
+    return [heading("Test photos"), paragraph(told), table(columns, foreign_rows(alike, 20))]

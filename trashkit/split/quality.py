@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit.split.objective import Features, deviations, floors, gather
+from trashkit.split.objective import Features, deviations, even_enough, floors, gather, joint_floors
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 IMAGE_IOU_SD = 0.35
 """Assumed standard deviation, over images, of one class's IoU on one image (see `expected_sd`)."""
-COUNTED_PER_FOLD = 5
-"""Worst and mean over classes count those that are in at least this many images per fold."""
+TELLING = 0.1
+"""Deviations of a class above this are explained."""
 CLASS_CRITERIA = ("pixel_share", "instances", "support")
 
 
@@ -51,15 +51,16 @@ def _number(value: float) -> float | None:
     return round(float(value), 6) + 0.0 if np.isfinite(value) else None  # + 0.0 turns -0.0 into 0.0
 
 
-def _spread(deviation: Floats, floor: Floats) -> dict[str, float | None]:
+def _spread(deviation: Floats, floor: Floats, joint: Floats) -> dict[str, float | None]:
     """Worst and mean absolute deviation of columns [K, F], and the floors beside them."""
     if not deviation.size:
-        return {"worst": None, "mean": None, "floor": None, "worst_above_floor": None}
+        return dict.fromkeys(("worst", "mean", "floor", "joint_floor", "worst_above_floor"))
     size = np.abs(deviation)
     return {
         "worst": _number(size.max()),
         "mean": _number(size.mean()),
         "floor": _number(floor.max()),
+        "joint_floor": _number(np.maximum(floor, joint).max()),
         "worst_above_floor": _number((size.max(axis=0) - floor).max()),
     }
 
@@ -71,39 +72,42 @@ def quality(
 
     group, fold: [N] of each image. shares: [K]. report: the folds that are scored on (all, or the holdout alone).
     Deviations are relative: 0.05 is five percent too much or too little of what the fold should hold. ``floor`` is a
-    lower bound on the worst deviation of any split with these groups. ``criteria`` counts classes in at least
-    5 images per fold; the others stand under ``per_class`` with ``"counted": false``.
+    lower bound on the worst deviation of any split with these groups, ``joint_floor`` of any that also gives every
+    fold its images of the class. ``criteria`` counts classes in at least 5 images per fold; the others stand under
+    ``per_class`` with ``"counted": false``. ``explained`` says why a class is far off where no search could mend it.
     """
     folds = len(shares)
-    unit_values = gather(features.values, group)
+    units = gather(features.values, group)
     every = deviations(features.values, fold, shares)[list(report)]
-    bound = floors(unit_values, shares)
-    support = features.support.sum(axis=0)
-    enough = COUNTED_PER_FOLD / shares[list(report)].min()
-    counted = {name for name, images in zip(features.classes, support, strict=True) if images >= enough - 1e-9}
+    bound, joint = floors(units, shares), _joint(features, units, shares)
+    counted = set(even_enough(features, shares, report))
     criteria: dict[str, Any] = {}
     for criterion in dict.fromkeys(features.criteria):
         columns = features.columns(criterion)
         if criterion in CLASS_CRITERIA:
             columns = np.array([c for c in columns if features.names[c] in counted], dtype=np.intp)
         columns = columns[features.values[:, columns].sum(axis=0) > 0]
-        criteria[criterion] = _spread(every[:, columns], bound[columns])
+        criteria[criterion] = _spread(every[:, columns], bound[columns], joint[columns])
     pixels = features.values[:, [_column(features, "pixel_share", name) for name in features.classes]]
     overall, class_sd = expected_sd(pixels, group, fold, folds)
     held = np.array([features.support[fold == k].sum(axis=0) for k in range(folds)]).reshape(folds, -1)
     per_class: dict[str, Any] = {}
     for number, name in enumerate(features.classes):
+        counts = features.values[:, _column(features, "instances", name)]
         row: dict[str, Any] = {
-            "images": int(support[number]),
+            "images": int(features.support[:, number].sum()),
+            "instances": int(counts.sum()),
             "counted": name in counted,
             "support": [int(held[k, number]) for k in report],
+            "instances_held": [int(counts[fold == k].sum()) for k in report],
             "expected_iou_sd": [_number(class_sd[k, number]) for k in report],
         }
         for criterion in CLASS_CRITERIA:
             column = _column(features, criterion, name)
-            row[criterion + "_deviation"] = _spread(every[:, [column]], bound[[column]])
-            if criterion == "pixel_share":
-                row["pixel_share"] = [_number(every[n, column]) for n in range(len(report))]
+            row[criterion + "_deviation"] = _spread(every[:, [column]], bound[[column]], joint[[column]])
+            if criterion != "support":
+                key = {"pixel_share": "pixel_share", "instances": "instances_off"}[criterion]
+                row[key] = [_number(value) for value in every[:, column]]
         per_class[name] = row
     sizes = np.bincount(group)
     homes = np.unique(np.stack([group, fold], axis=1), axis=0)[:, 0]
@@ -126,8 +130,41 @@ def quality(
             "broken": int((np.bincount(homes) > 1).sum()),
         },
         "expected_sd_assumes": f"a class's IoU on one image has standard deviation {IMAGE_IOU_SD}; groups independent",
+        "explained": _explained(features, units, every, np.maximum(bound, joint), first=first),
         "warnings": _warnings(features, group, held, shares, report=report, first=first),
     }
+
+
+def _joint(features: Features, units: Floats, shares: Floats) -> Floats:
+    """[F] `joint_floors` of pixel shares and instances, 0 for all else."""
+    joint = np.zeros(units.shape[1])
+    support = [_column(features, "support", name) for name in features.classes]
+    for criterion in ("pixel_share", "instances"):
+        columns = [_column(features, criterion, name) for name in features.classes]
+        joint[columns] = joint_floors(units[:, columns], units[:, support], shares)
+    return joint
+
+
+def _explained(features: Features, units: Floats, every: Floats, bound: Floats, *, first: int) -> list[str]:
+    """One line per class and criterion that is far off because of one unit, rarest class first.
+
+    every: [R, F] deviations of the folds reported. bound: [F] joint floors.
+    """
+    lines: list[str] = []
+    what = "image" if (units[:, features.columns("images")] <= 1).all() else "image or group"
+    for name in features.classes:
+        for criterion, words in (("pixel_share", "pixels"), ("instances", "instances")):
+            column = _column(features, criterion, name)
+            worst = int(np.abs(every[:, column]).argmax())
+            off, floor = float(every[worst, column]), float(bound[column])
+            if abs(off) <= TELLING or floor <= TELLING:
+                continue
+            largest = units[:, column].max() / units[:, column].sum()
+            lines.append(
+                f"{name}, {words}: fold {first + worst} is {100 * off:+.1f} % off; one {what} holds "
+                f"{largest:.0%} of all, and no split that shares out the images gets below {100 * floor:.1f} %"
+            )
+    return lines
 
 
 def _column(features: Features, criterion: str, name: str) -> int:
@@ -152,6 +189,7 @@ def over_repeats(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "per_class": per_class,
         "folds": [fold for report in reports for fold in report["folds"]],
         "groups": {**head["groups"], "broken": max(report["groups"]["broken"] for report in reports)},
+        "explained": list(dict.fromkeys(line for report in reports for line in report["explained"])),
         "warnings": list(dict.fromkeys(line for report in reports for line in report["warnings"])),
         "repeats": list(reports),
     }

@@ -38,6 +38,9 @@ SLACK = 1e-3
 """A kick may end worse by about this much of the objective."""
 RETURN = 40
 """Kicks without improvement after which the search goes back to the best."""
+STEP = 1e-4
+"""Of two splits seen, that with the lower worst deviation of the headline features is kept, in steps of this much, and
+the one with the lower objective within a step: else a longer search could show a worse headline than a shorter one."""
 DEFAULT_TRIALS = 500_000_000
 _TINY = 1e-13
 
@@ -62,9 +65,20 @@ class Found:
 class _Start:
     """One start: its own random numbers, so the result does not depend on how many run at once."""
 
-    def __init__(self, values: Floats, presence: NDArray[np.bool_], shares: Floats, weights: Floats, seed: list[int]):
+    def __init__(
+        self,
+        values: Floats,
+        presence: NDArray[np.bool_],
+        shares: Floats,
+        weights: Floats,
+        *,
+        floor: Floats,
+        seed: list[int],
+    ):
         self.rng = np.random.default_rng(np.random.SeedSequence(seed))
         self.root = np.sqrt(weights)
+        self.told = np.flatnonzero(np.isfinite(floor) & (weights > 0))
+        self.floor = floor[self.told]
         self.units = np.ascontiguousarray(values * self.root)
         self.length = np.einsum("uf,uf->u", self.units, self.units)
         self.presence = presence
@@ -84,6 +98,17 @@ class _Start:
 
     def missing(self) -> int:
         return int((self.counts == 0).sum())
+
+    def worst(self) -> int:
+        """Largest deviation of a headline feature above its floor, in steps of `STEP`; 0 where there is none."""
+        if not len(self.told):
+            return 0
+        off = np.abs(self.sums[:, self.told] / (self.shares[:, None] * self.root[self.told]) - 1).max(axis=0)
+        return int(np.ceil(max(0.0, float((off - self.floor).max()) / STEP - 1e-6)))
+
+    def standing(self) -> tuple[int, int, float]:
+        """What splits are compared by in the end: missing classes, the headline, the objective."""
+        return self.missing(), self.worst(), self.cost()
 
     def place(self, unit: int, fold: int) -> None:
         """Put a unit into a fold, out of the one it is in."""
@@ -176,8 +201,11 @@ class _Start:
             self.place(int(right[column]), a)
         return True
 
-    def descend(self, folds: set[int], stop: Callable[[], bool]) -> None:
-        """Steps until no pair of folds has an improving one; `folds` are those touched since the last time."""
+    def descend(self, folds: set[int], stop: Callable[[], bool]) -> bool:
+        """Steps until no pair of folds has an improving one, False if `stop` came before.
+
+        folds: those touched since the last time.
+        """
         pairs = [(a, b) for a in range(len(self.shares)) for b in range(a)]
         open_pairs = {p for p in pairs if p[0] in folds or p[1] in folds}
         while open_pairs:
@@ -186,11 +214,12 @@ class _Start:
                 if pair not in open_pairs:
                     continue
                 if stop():
-                    return
+                    return False
                 if self.step(*pair):
                     open_pairs |= {p for p in pairs if pair[0] in p or pair[1] in p}
                 else:
                     open_pairs.discard(pair)
+        return True
 
     def kick(self) -> set[int]:
         """Exchange a random unit with one of its nearest in another fold, or move it, once or twice."""
@@ -219,15 +248,23 @@ class _Start:
     def _restore(self, state: tuple[Ints, Floats, NDArray[np.int64]]) -> None:
         self.fold, self.sums, self.counts = state[0].copy(), state[1].copy(), state[2].copy()
 
-    def run(self, stop: Callable[[], bool]) -> tuple[int, float, Ints]:
-        """Iterated local search until `stop`: (missing, cost, fold of each unit) of the best seen."""
+    def run(self, stop: Callable[[], bool]) -> tuple[tuple[int, int, float], Ints]:
+        """Iterated local search until `stop`: `standing` of the best split seen, and the fold of each unit there.
+
+        The search is led by the objective alone; what it passes on the way is kept by `standing`.
+        """
         self.descend(set(range(len(self.shares))), stop)
-        best = current = (self.missing(), self.cost())
+        final, chosen = self.standing(), self.fold.copy()
+        best = current = (final[0], final[2])
         kept = here = self._state()
         idle = 0
         while not stop() and idle < PATIENCE and best[1] > _TINY:
-            self.descend(self.kick(), stop)
-            now = (self.missing(), self.cost())
+            whole = self.descend(self.kick(), stop)
+            seen = self.standing()
+            # What a longer search would only have passed through does not count, else it could end worse.
+            if whole and seen < final:
+                final, chosen = seen, self.fold.copy()
+            now = (seen[0], seen[2])
             idle += 1
             if now[0] < best[0] or (now[0] == best[0] and now[1] < best[1] - _TINY):
                 best, kept, idle = now, self._state(), 0
@@ -239,7 +276,7 @@ class _Start:
             if idle % RETURN == RETURN - 1:
                 current, here = best, kept
                 self._restore(kept)
-        return best[0], best[1], kept[0]
+        return final, chosen
 
 
 def _checked(values: Floats, presence: NDArray[np.bool_], shares: Floats, weights: Floats) -> None:
@@ -262,6 +299,7 @@ def search(
     shares: Floats,
     weights: Floats,
     *,
+    floor: Floats | None = None,
     seed: int | list[int] = 0,
     starts: int = 4,
     trials: int = DEFAULT_TRIALS,
@@ -276,6 +314,8 @@ def search(
     every fold, and no swap takes the last unit of a class out of a fold.
     shares: [K] what part of the whole each fold should be; they sum to 1.
     weights: [F] of the features in the objective (see the module's text).
+    floor: [F] finite for the headline features, of which the worst deviation above this floor decides between splits
+    that the search comes by (see `STEP`); infinite for all others. None: the objective alone decides.
     trials: candidate swaps in all, divided among `starts`; a matrix counts as at least 20,000. The result depends on
     `seed`, `starts` and `trials` alone, unless `seconds` limits the time (then it ends at whichever comes first when
     trials > 0, and the result depends on the machine).
@@ -292,9 +332,13 @@ def search(
     enough = presence.sum(axis=0) >= len(shares)
     presence = presence[:, enough]
     entropy = [seed] if isinstance(seed, int) else list(seed)
-    work = [_Start(scaled, presence, shares, weights[used], [*entropy, number]) for number in range(starts)]
+    bound = (np.full(len(weights), np.inf) if floor is None else floor)[used]
+    work = [
+        _Start(scaled, presence, shares, weights[used], floor=bound, seed=[*entropy, number])
+        for number in range(starts)
+    ]
 
-    def run(number: int) -> tuple[int, float, Ints]:
+    def run(number: int) -> tuple[tuple[int, int, float], Ints]:
         start = work[number]
         start.greedy(0.0 if number == 0 else 0.5)
 
@@ -319,6 +363,6 @@ def search(
                 interrupted = True
                 halt.set()
     results = [future.result() for future in futures]
-    best = min(range(starts), key=lambda number: (results[number][0], results[number][1], number))
-    missing, cost, fold = results[best]
+    best = min(range(starts), key=lambda number: (*results[number][0], number))
+    (missing, _, cost), fold = results[best]
     return Found(fold, cost, missing, sum(s.candidates for s in work), time.monotonic() - begun, interrupted)
