@@ -32,6 +32,10 @@ def photos(*levels: int) -> torch.Tensor:
     return torch.stack([torch.full((3, 8, 8), level, dtype=torch.uint8) for level in levels])
 
 
+def batch(seen: torch.Tensor) -> torch.Tensor:
+    return seen.permute(0, 2, 3, 1)
+
+
 def tutor(certain: tuple[float, ...] = (0.9, 0.9, 0.9)) -> Tutor:
     return Tutor([None, Teaching("online", (), certain)], Brightness(), torch.device("cpu"))
 
@@ -70,17 +74,19 @@ def test_only_certain_pixels_become_labels_each_class_with_its_own_number() -> N
 def test_the_average_labels_unlabelled_pictures_and_leaves_the_others_alone() -> None:
     seen = photos(0, 127, 255, 0)
     labels = torch.full((4, 8, 8), 1, dtype=torch.uint8)
-    lesson = tutor().lesson(seen, labels, [1, 1, 1, 0], (0, 1, 2))
+    lesson = tutor().lesson(batch(seen), labels, [1, 1, 1, 0], (0, 1, 2))
     assert [sorted(set(one.flatten().tolist())) for one in lesson.labels] == [[0], [1], [2], [1]]
     # Uncertain in the middle between two classes: 0.3 of brightness.
-    lesson = tutor((0.9, 0.99, 0.9)).lesson(photos(77), labels[:1], [1], (0, 1, 2))
+    lesson = tutor((0.9, 0.99, 0.9)).lesson(batch(photos(77)), labels[:1], [1], (0, 1, 2))
     assert set(lesson.labels.flatten().tolist()) == {255}
     assert labels.eq(1).all()
 
 
 def test_the_student_sees_other_colours_and_the_same_ones_again_after_a_resume() -> None:
     seen = photos(100, 100, 100)
-    lessons = [tutor().lesson(seen, torch.zeros(3, 8, 8, dtype=torch.uint8), [1, 0, 1], (5, 6)) for _ in range(2)]
+    lessons = [
+        tutor().lesson(batch(seen), torch.zeros(3, 8, 8, dtype=torch.uint8), [1, 0, 1], (5, 6)) for _ in range(2)
+    ]
     assert torch.equal(lessons[0].photos, lessons[1].photos)
     assert torch.equal(lessons[0].photos[1], seen[1])
     assert not torch.equal(lessons[0].photos[0], lessons[0].photos[2])

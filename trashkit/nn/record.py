@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from trashkit.coco import Dataset, Image
 from trashkit.config import TrainConfig
 from trashkit.label_maps import LabelMaps
 from trashkit.nn.smooth import iou_errors, miou_interval
+from trashkit.nn.teaching import Teaching
 from trashkit.nn.weights import normalisation
 from trashkit.run import RunSpec, as_json
 from trashkit.scores import Confusion, Matrix
@@ -23,7 +24,7 @@ class MapData:
     """Images with label maps instead of annotations, such as pseudo-labels.
 
     folder: of the photos. content: hash of the photos. weight: of an image against one with annotations. ramp: share of
-    all steps in which the weight rises from 0.
+    all steps in which the weight rises from 0. teaching: what is taught beside the classes of the label maps.
     """
 
     maps: LabelMaps
@@ -31,6 +32,7 @@ class MapData:
     content: str
     weight: float = 1.0
     ramp: float = 0.0
+    teaching: Teaching | None = None
 
     def weight_at(self, done: float) -> float:
         """The weight when this share of all steps is done."""
@@ -84,10 +86,20 @@ def identity(config: TrainConfig, data: TrainData) -> dict[str, Any]:
     }
     if data.more:  # not named where there are none, so that runs of earlier versions can be continued
         found["label maps"] = [
-            {"maps": one.maps.fingerprint, "photos": one.content, "weight": one.weight, "ramp": one.ramp}
+            {
+                "maps": one.maps.fingerprint,
+                "photos": one.content,
+                "weight": one.weight,
+                "ramp": one.ramp,
+                **_taught(one),
+            }
             for one in data.more
         ]
     return found
+
+
+def _taught(source: MapData) -> dict[str, Any]:
+    return {} if source.teaching is None else {"teaching": source.teaching.as_json()}
 
 
 def manifest(
@@ -122,6 +134,7 @@ def manifest(
                     "images": str(one.folder),
                     "weight": one.weight,
                     "ramp": one.ramp,
+                    **_taught(one),
                     "files": [image.file_name for image in one.maps.images],
                 }
                 for one in data.more

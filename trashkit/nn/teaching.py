@@ -73,10 +73,12 @@ class Tutor:
 
     @torch.no_grad()
     def lesson(self, photos: Tensor, labels: Tensor, parts: Sequence[int], key: Sequence[int]) -> Lesson:
-        """The lesson of a batch: photos uint8 [B, 3, H, W], labels [B, H, W], both on the device.
+        """The lesson of a batch: photos uint8 [B, H, W, 3] on the device, labels [B, H, W].
 
         parts: the source of each picture. key: what random numbers are drawn from.
         """
+        photos = photos.permute(0, 3, 1, 2)
+        labels = labels.to(photos.device, non_blocking=True)
         ways = [self.ways[part] for part in parts]
         softly = tuple(n for n, way in enumerate(ways) if way is not None and way.kind == "soft")
         online = [n for n, way in enumerate(ways) if way is not None and way.kind == "online"]

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from trashkit.nn.losses import by_weight, presence, weighted_sum
 from trashkit.nn.models import build
 from trashkit.nn.record import MapData, TrainData, epoch_line, epoch_row, identity, manifest, run_spec, scores_of
 from trashkit.nn.smooth import smoothed
+from trashkit.nn.teaching import Lesson, Tutor, lesson_loss
 from trashkit.nn.validate import SCORED, validate_each
 from trashkit.progress import Progress, silent
 
@@ -139,6 +141,8 @@ def _epochs(
     engine, photos = learner.accelerator, caches[0]
     loader, batches = feed.loader, feed.batches
     loss_of = weighted_sum(parse_loss(config.loss), _class_weights(config, learner, photos.parts[0], say))
+    pull = sum(term.weight for term in parse_loss(config.loss))
+    tutor = Tutor([None, *(source.teaching for source in data.more)], learner.average.model, engine.device)
     steps = -(-len(batches) // config.optimiser.accumulate)
     total = steps * config.epochs
     counts: dict[str, Any] = {key: (state or BEGINNING)[key] for key in BEGINNING}
@@ -153,16 +157,12 @@ def _epochs(
         parts = step_parts([len(draws) for draws in batches], config.optimiser.accumulate)
         for (pixels, labels), draws, (share, ends_step) in zip(loader, batches, parts, strict=True):
             lr = learner.set_learning_rate(config, counts["step"], steps, rows)
-            with engine.autocast():
-                logits, seen = learner.forward(pixels.to(engine.device, non_blocking=True).permute(0, 3, 1, 2))
-            weights = [_weight(data.more, photos.part(draw.position), counts["step"] / total) for draw in draws]
-            truth = labels.to(engine.device, non_blocking=True)
-            loss = by_weight(loss_of, logits, truth, weights)
-            sums[0] += loss.detach()
-            if seen is not None:
-                about_classes = by_weight(presence, seen, truth, weights)
-                sums[1] += about_classes.detach()
-                loss = loss + config.model.presence * about_classes
+            sources = [photos.part(draw.position) for draw in draws]
+            key = (config.seed, epoch, draws[0].position, draws[0].repeat, engine.process_index)
+            lesson = tutor.lesson(pixels.to(engine.device, non_blocking=True), labels, sources, key)
+            weights = [_weight(data.more, source, counts["step"] / total) for source in sources]
+            loss, told = _loss(config, learner, lesson, partial(lesson_loss, loss_of, pull), weights)
+            sums += told
             learner.backward(loss * share, ends_step=ends_step)
             if ends_step:
                 learner.step(counts["step"], config.optimiser.clip)
@@ -190,6 +190,21 @@ def _epochs(
             save_epoch(out, learner, rows, counts)
         say(epoch_line(what, rows[-1], config.epochs))
     return {**counts, "rows": rows}
+
+
+def _loss(
+    config: TrainConfig, learner: Learner, lesson: Lesson, loss_of: Callable[..., torch.Tensor], weights: list[float]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss of a batch; and without gradient [2] what it is of labels, and of which classes are in the pictures."""
+    with learner.accelerator.autocast():
+        logits, seen = learner.forward(lesson.photos)
+    loss = loss_of(logits, lesson, weights)
+    told = [loss.detach(), torch.zeros_like(loss)]
+    if seen is not None:
+        about_classes = by_weight(presence, seen, lesson.labels, weights)
+        told[1] = about_classes.detach()
+        loss = loss + config.model.presence * about_classes
+    return loss, torch.stack(told)
 
 
 BEGINNING: Mapping[str, Any] = {
