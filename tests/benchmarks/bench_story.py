@@ -36,6 +36,7 @@ def steps(images: int, test: int, size: int, epochs: int) -> list[Step]:
     """The story. Paths are relative to its folder."""
     data = ("--data", "fixed.json", "--images", "data/images")
     unlabelled = ("--data", "data/test.json", "--images", "data/images", "--size", size)
+    half = max(1, epochs // 2)
     common = ("--split", "split.json", "--recipe", "tiny", "--set", f"data.size={size}", "--set", f"epochs={epochs}")
     return [
         Step("data synth", ("data", "synth", "--images", images, "--size", size, "--test-share", test / images, "--out",
@@ -46,18 +47,17 @@ def steps(images: int, test: int, size: int, epochs: int) -> list[Step]:
                               "--unsafe", "--out", "fixed.json", "--write-edits", "edits.jsonl")),
         Step("split, near-duplicates kept together", ("split", "fixed.json", "--images", "data/images", "--test",
                                                       "data/test.json", "--folds", 5, "--out", "split.json")),
-        Step("train, fold 0", ("train", *data, *common, "--fold", 0, "--out", "runs/fpn")),
-        Step("train a second network, fold 0", ("train", *data, *common, "--fold", 0, "--set",
-                                                "model.architecture=unet", "--set", "model.options={}", "--seed", 1,
-                                                "--out", "runs/unet")),
+        Step(f"train, fold 0, {epochs} epochs", ("train", *data, *common, "--fold", 0, "--out", "runs/fpn")),
+        Step("train another, half as long", ("train", *data, *common, "--set", f"epochs={half}", "--set",
+                                            "data.augment=strong", "--seed", 1, "--fold", 0, "--out", "runs/other")),
         Step("audit --predictions", ("audit", "fixed.json", "--images", "data/images", "--predictions", "runs/fpn",
                                      "--select", "P", "--html", "labels.html"), (0, 1)),
         Step("predict", ("predict", "runs/fpn", *unlabelled, "--tta", "flip", "--out", "stores/fpn")),
-        Step("predict the second", ("predict", "runs/unet", *unlabelled, "--tta", "flip", "--out", "stores/unet")),
-        Step("ensemble", ("ensemble", "stores/fpn", "stores/unet", "--out", "stores/mean")),
+        Step("predict with the other", ("predict", "runs/other", *unlabelled, "--tta", "flip", "--out", "stores/other")),
+        Step("ensemble", ("ensemble", "stores/fpn", "stores/other", "--out", "stores/mean")),
         Step("pseudo, two stages", ("pseudo", "stores/mean", *data, "--unlabeled", "data/test.json", "--strategy",
                                     "joint-then-clean", "--stage", "clean.epochs=0.5", "--at-least", 0.5, "--recipe",
-                                    "tiny", "--set", f"data.size={size}", "--set", f"epochs={epochs}", "--size", size,
+                                    "tiny", "--set", f"data.size={size}", "--set", f"epochs={half}", "--size", size,
                                     "--out", "runs/pseudo")),
         Step("predict the student", ("predict", "runs/pseudo", *unlabelled, "--tta", "flip", "--out", "stores/pseudo")),
         Step("submit", ("submit", "stores/pseudo", "--data", "data/test.json", "--out", "submission.csv", "--train",
