@@ -168,7 +168,7 @@ def _leads_to(log: Path, wanted: str, by_hash: Mapping[str, Path]) -> dict[str, 
         every = read_log(log).edits
     except TrashkitError:
         return None
-    # Several commands may have appended to one log, each counting rows in its own source.
+    # A log may be two logs joined, each counting rows in its own source.
     for source in dict.fromkeys(edit.source for edit in every):
         edits = [edit for edit in every if edit.source == source]
         if source not in by_hash or source == wanted:
