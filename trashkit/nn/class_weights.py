@@ -35,11 +35,12 @@ def effective(_pixels: Floats, images: Floats, beta: float = 0.999, limit: float
 
     Beyond ``1 / (1 - beta)`` images one more tells nothing new.
     """
-    return _limited(np.asarray((1 - beta) / (1 - np.power(beta, np.maximum(images, 1)))), limit)
+    return _limited((1 - beta) / (1 - beta ** np.maximum(images, 1)), limit)
 
 
 def _limited(weights: Floats, limit: float) -> Floats:
-    return np.minimum(weights, weights.min() * limit)
+    limited: Floats = np.minimum(weights, weights.min() * limit)
+    return limited
 
 
 RULES: dict[str, Callable[..., Floats]] = {"inverse": inverse, "effective": effective}

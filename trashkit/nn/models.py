@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch.nn import functional
 
 from trashkit.errors import TrashkitError
 from trashkit.nn import weights as weight_sources
+from trashkit.nn.encoders import PlainPyramid, is_bound, is_plain, size_arguments, smp_name
 from trashkit.run import RunSpec, read_run
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
@@ -42,14 +44,16 @@ STRIDE = 32
 def encoder_names() -> list[str]:
     """Names of all encoders: SMP's own, and ``tu-`` with the name of any timm model, or of its weights."""
     timm_names = dict.fromkeys([*timm.list_models(), *timm.list_pretrained()])
-    return [*smp.encoders.encoders, *(f"tu-{name}" for name in timm_names)]
+    ours = [name for name in smp.encoders.encoders if not name.startswith("pyramid-")]
+    return [*ours, *(f"tu-{name}" for name in timm_names)]
 
 
 class Segmenter(nn.Module):
     """A network from photos to logits, with everything between done on the device.
 
     Input: RGB [B, 3, H, W] uint8 (or float on the scale 0..255), any H and W. Output: logits [B, C, H, W]. Attributes:
-    size (height, width) that it was trained at, class_names and class_colors, one per logit, background first.
+    size (height, width) that it was trained at, class_names and class_colors, one per logit, background first. bound:
+    the encoder takes photos of that size alone; others are scaled to it, and their logits back.
     """
 
     mean: Tensor
@@ -60,6 +64,7 @@ class Segmenter(nn.Module):
         self.network = network
         self.spec = spec
         self.size = spec.size
+        self.bound = is_bound(spec.encoder, _side(spec))
         self.class_names = spec.class_names
         self.class_colors = spec.class_colors
         # Not in checkpoints: they are the run's settings, not its weights.
@@ -70,8 +75,9 @@ class Segmenter(nn.Module):
     def encoder(self) -> nn.Module:
         """The part of the network that may come pretrained."""
         encoder = self.network.encoder
-        assert isinstance(encoder, nn.Module)
-        return encoder
+        body = encoder.body if isinstance(encoder, PlainPyramid) else encoder
+        assert isinstance(body, nn.Module)
+        return body
 
     def forward(self, photos: Tensor) -> Tensor:
         """Logits [B, C, H, W] of photos [B, 3, H, W]; sides that are no multiple of 32 are padded by their border."""
@@ -81,6 +87,13 @@ class Segmenter(nn.Module):
         """Logits as `forward` gives them, and the encoder's deepest features [B, F, h, w]."""
         height, width = photos.shape[-2:]
         x = (photos.to(self.mean.dtype) - self.mean) / self.std
+        if self.bound and (height, width) != self.size:
+            logits, features = self._network(functional.interpolate(x, self.size, mode="bilinear", antialias=True))
+            return functional.interpolate(logits, (height, width), mode="bilinear"), features
+        return self._network(x)
+
+    def _network(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = x.shape[-2:]
         down, right = -height % STRIDE, -width % STRIDE
         if down or right:
             x = functional.pad(x, (0, right, 0, down), mode="replicate")
@@ -95,7 +108,7 @@ class PresenceHead(nn.Sequential):
     """Auxiliary head: logits [B, C] of which classes are in a picture, from the encoder's deepest features."""
 
     def __init__(self, model: Segmenter) -> None:
-        channels: Any = model.encoder.out_channels
+        channels: Any = model.network.encoder.out_channels  # type: ignore[union-attr]
         super().__init__(
             nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(channels[-1], len(model.class_names))
         )
@@ -106,37 +119,107 @@ def bare_network(spec: RunSpec) -> nn.Module:
     return _create(spec, None)
 
 
-def parameter_count(spec: RunSpec) -> int:
-    """Parameters of the network of a spec, counted without memory for them where it can be built so.
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What a network needs. parameters: how many. activations: bytes that a training batch keeps for its backward pass,
+    in float32."""
 
-    Raises TrashkitError where the architecture refuses the encoder.
+    parameters: int
+    activations: int
+
+    def memory(self, *, half: bool = False) -> int:
+        """Bytes that training takes about: weights, gradients, two averages of the optimiser, the moving average of
+        weights, and activations, which half precision nearly halves. Work space of the device comes on top."""
+        return 20 * self.parameters + self.activations // (2 if half else 1)
+
+
+def check_fit(spec: RunSpec, batch: int) -> Fit:
+    """Build the network of a spec and send a batch through it, without memory or computing: shapes alone.
+
+    Raises TrashkitError where the architecture refuses the encoder, or the network the size of its photos; the nearest
+    size that fits is named.
     """
+    network = _without_memory(spec)
+    try:
+        kept = _kept(network, max(2, batch), _side(spec))
+    except Exception as error:
+        text = " ".join(str(error).split())[:160]
+        sides = sorted(range(STRIDE, 1025, STRIDE), key=lambda side: abs(side - spec.size[0]))
+        for side in [side for side in sides if side != _side(spec)][:16]:
+            other = replace(spec, size=(side, side))
+            try:
+                _kept(_without_memory(other), 2, side)
+            except Exception:  # another reason not to fit; the first is the one to tell
+                continue
+            raise TrashkitError(
+                f"{spec.architecture} over {spec.encoder} does not take photos of {spec.size[0]} px: {text}",
+                hint=f"--set data.size={side}",
+            ) from error
+        raise TrashkitError(
+            f"{spec.architecture} does not go with the encoder {spec.encoder}: {text}", hint=_OTHER_PAIR
+        ) from error
+    return Fit(sum(parameter.numel() for parameter in network.parameters()), kept)
+
+
+def _without_memory(spec: RunSpec) -> nn.Module:
     try:
         with torch.device("meta"):
-            network = bare_network(spec)
+            return bare_network(spec)
     except TrashkitError:  # the MiT encoders compute while they are built
-        network = bare_network(spec)
-    return sum(parameter.numel() for parameter in network.parameters())
+        return bare_network(spec).to("meta")
+
+
+def _kept(network: nn.Module, batch: int, side: int) -> int:
+    """Bytes that a forward pass of a network on the device ``meta`` keeps."""
+    kept: dict[int, Tensor] = {}
+    # By storage: what is kept of a weight may be a view of it.
+    own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage()._cdata not in own:
+            kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logits = network.train()(torch.zeros(batch, 3, side, side, device="meta"))
+    if logits.shape[-2:] != (side, side):
+        raise ValueError(f"its logits are {logits.shape[-2]} x {logits.shape[-1]}")
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def _side(spec: RunSpec) -> int:
+    """The side of the square that the network sees, with what `Segmenter` pads."""
+    return -(-spec.size[0] // STRIDE) * STRIDE
+
+
+_OTHER_PAIR = "choose another pair, or other model.options"
 
 
 def _create(spec: RunSpec, pretrained: str | None) -> nn.Module:
+    pyramid = spec.architecture != "dpt" and is_plain(spec.encoder)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # SMP warns about the names of encoders and weights, which we chose
             return ARCHITECTURES[spec.architecture](
-                encoder_name=spec.encoder,
-                encoder_weights=pretrained,
+                encoder_name=smp_name(spec.encoder, _side(spec), pretrained=pretrained is not None)
+                if pyramid
+                else spec.encoder,
+                encoder_weights=None if pyramid else pretrained,
                 in_channels=3,
                 classes=len(spec.class_names),
+                **({} if pyramid else size_arguments(spec.encoder, _side(spec))),
                 **spec.options,
             )
     except Exception as error:
         if pretrained is not None:
             raise
         text = " ".join(str(error).split())[:200]
+        if "output_stride" in text:
+            text = f"its last stages would have to keep their resolution, which {spec.encoder} cannot do"
         raise TrashkitError(
             f"the architecture {spec.architecture} does not go with the encoder {spec.encoder}: {text}",
-            hint="choose another pair, or other model.options",
+            hint=_OTHER_PAIR,
         ) from error
 
 
@@ -149,8 +232,7 @@ def build(spec: RunSpec, source: str = "none") -> Segmenter:
         network = _from_hub(spec)
     else:
         network = bare_network(spec)
-        encoder = network.encoder
-        assert isinstance(encoder, nn.Module)
+        encoder = Segmenter(network, spec).encoder
         if source == "offline":
             weight_sources.load_encoder_offline(encoder, spec.encoder)
         elif source != "none":
