@@ -108,6 +108,10 @@ def test_a_subset_that_is_the_leaderboard_wins_nested_and_luck_does_not(models: 
     assert found.error is not None
     assert found.error_of_all is not None
     assert found.error < found.error_of_all
+    beaten = try_history(held, truth, judged(held), fold=np.repeat(np.arange(5), 40), simple=found.error)
+    assert beaten is not None
+    assert not beaten.used
+    assert "simpler guesses" in beaten.why
     used = 0
     for seed in range(6):
         held = models(7, 60, seed=seed)

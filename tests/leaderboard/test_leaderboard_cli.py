@@ -289,10 +289,53 @@ def test_the_page_stands_alone(ledger: Path, tmp_path: Path) -> None:
     out = tmp_path / "board.html"
     assert run("leaderboard", "plot", "--ledger", ledger, "--html", out).exit_code == 0
     text = out.read_text()
-    assert text.count("<circle") == 5
+    assert text.count("<circle") == 5 + 5, "validation against public, and the estimates"
     assert "sub-4" in text
     assert "://" not in text
     assert run("leaderboard", "plot", "--ledger", ledger, "--html", out).exit_code == 2
+
+
+def test_the_page_draws_candidates_with_their_intervals(folder: Path, ledger: Path, tmp_path: Path) -> None:
+    assert add(folder, ledger, 5, "--name", "<b>late</b>").exit_code == 0
+    out = tmp_path / "board.html"
+    done = run("leaderboard", "plot", "--ledger", ledger, "--html", out, "--level", 0.8, "--json")
+    assert json.loads(done.stdout)["estimates"] == 6
+    text = out.read_text()
+    assert "Expected hidden score, 80% intervals" in text
+    rows = json.loads(run("leaderboard", "proxy", "--ledger", ledger, "--level", 0.8, "--json").stdout)["submissions"]
+    for row in rows:
+        assert f"expected {row['expected']:.4f}, {row['interval'][0]:.4f} to {row['interval'][1]:.4f}" in text
+    assert text.count("(candidate)</text>") == 1
+    assert "<b>late" not in text
+
+
+def test_a_refused_add_leaves_no_evidence(folder: Path, ledger: Path, tmp_path: Path) -> None:
+    evidence = ledger.with_name("leaderboard.evidence")
+    before = sorted(evidence.iterdir())
+    held = ledger.read_bytes()
+    # Another score than the recorded one, with other matrices; the very same; and a score that is none.
+    other = ["--oof", folder / "oof-4.csv", *options(folder), "--ledger", ledger]
+    assert run("leaderboard", "add", folder / "sub-0.csv", "--public", 0.1, *other).exit_code == 2
+    assert add(folder, ledger, 2).exit_code == 2
+    assert add(folder, ledger, 5, "--public", 1.5).exit_code == 2
+    assert sorted(evidence.iterdir()) == before
+    assert ledger.read_bytes() == held
+    fresh = tmp_path / "fresh" / "l.jsonl"
+    assert add(folder, fresh, 0, "--public", 7).exit_code == 2
+    assert not fresh.parent.exists()
+
+
+def test_a_failure_after_the_evidence_was_written_removes_it(
+    folder: Path, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(ledger.with_name("leaderboard.evidence").iterdir())
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("trashkit.leaderboard.ledger.append", full)
+    assert add(folder, ledger, 5).exit_code != 0
+    assert sorted(ledger.with_name("leaderboard.evidence").iterdir()) == before
 
 
 def test_a_subset_that_is_used_leaves_the_plain_rows_plain(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,9 +344,15 @@ def test_a_subset_that_is_used_leaves_the_plain_rows_plain(ledger: Path, monkeyp
     held = standing(read_ledger(ledger))
     subset = by_history(held.matrices, held.public)
     assert subset is not None
+    asked: list[float] = []
     for error, used in ((0.0, True), (0.5, False)):
-        trial = Trial(subset, 5, True, "", error, 0.6)
-        monkeypatch.setattr("trashkit.leaderboard.verdict.try_history", lambda *_, found=trial, **__: found)
+        trial = Trial(subset, 5, used, "" if used else "of that", error, 0.6)
+
+        def found(*_: object, simple: float, trial: Trial = trial, **__: object) -> Trial:
+            asked.append(simple)
+            return trial
+
+        monkeypatch.setattr("trashkit.leaderboard.verdict.try_history", found)
         value = verdict(read_ledger(ledger), history=True)
         assert value["history"]["used"] is used
         for row in ("plain", "plain_offset", "mean"):
@@ -312,6 +361,7 @@ def test_a_subset_that_is_used_leaves_the_plain_rows_plain(ledger: Path, monkeyp
         says = " ".join(value["says"])
         assert ("are used: chosen anew" in says) is used
         assert not (used and "nothing in the ledger" in says)
+    assert set(asked) == {min(plain["errors"]["plain_offset"], plain["errors"]["mean"])}
 
 
 def test_the_page_never_replaces_what_it_was_made_from(ledger: Path) -> None:

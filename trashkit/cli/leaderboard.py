@@ -28,6 +28,14 @@ Level = Annotated[float, typer.Option("--level", min=0.5, max=0.999, help="Level
 PublicShare = Annotated[
     float, typer.Option("--public-share", min=0.05, max=0.95, help="Share of the test photos in the public half.")
 ]
+History = Annotated[
+    bool,
+    typer.Option(
+        "--history/--no-history",
+        help="Try a validation subset that follows the leaderboard; used only if it wins on left-out submissions.",
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of resampling and search.")]
 SplitFile = Annotated[
     Path | None,
     typer.Option("--split", help="SPLIT.json: its test-likeness weighs the images, its folds are tried as subsets."),
@@ -72,25 +80,37 @@ def add(
 
     from trashkit.errors import TrashkitError
     from trashkit.files import sha256
-    from trashkit.leaderboard.ledger import Entry, append, read_ledger, same_evidence
+    from trashkit.leaderboard.evidence import evidence_folder
+    from trashkit.leaderboard.ledger import Entry, append, read_ledger, refuse_scores, same_evidence
 
     wanted = paint_order(order)
     if not csv.is_file():
         raise TrashkitError(f"there is no file {csv}", hint="give the submission CSV")
     digest, now = sha256(csv), datetime.now(UTC).isoformat(timespec="seconds")
-    old = read_ledger(ledger).find(digest)
+    held = read_ledger(ledger)
+    old = held.find(digest)
     entry = Entry(name or csv.stem, str(csv.absolute()), digest, now, public, private)
-    if old is None or run or split or oof or truth:
-        entry = _described(entry, csv, run, split, oof, truth, size, wanted, ledger, classes)
-        known = old is not None and old.validation.get("evidence", {}).get("file")
-        kept = entry.validation.get("evidence", {}).get("file")
-        if old is not None and same_evidence(old, entry) and kept not in {known, None}:
-            (ledger.parent / kept).unlink()  # the same matrices are there already
-    if old is not None and name not in {"", old.name}:
+    refuse_scores(entry, held)
+    if name and old is not None and name != old.name:
         note(f"it is recorded already and keeps its name {old.name}")
-    if old is not None and not run:
-        entry = replace(entry, run={})
-    entry = append(ledger, entry)
+    before = _evidence_files(ledger)
+    try:
+        if old is None or run or split or oof or truth:
+            entry = _described(entry, csv, run, split, oof, truth, size, wanted, ledger, classes)
+        matrices = entry.validation.get("evidence", {}).get("file")
+        if old is not None and same_evidence(old, entry):
+            matrices = old.validation.get("evidence", {}).get("file")  # the same matrices are there already
+        entry = append(ledger, entry if run or old is None else replace(entry, run={}))
+    except BaseException:
+        matrices = None
+        raise
+    finally:
+        for path in _evidence_files(ledger) - before:
+            # Refused or the same as before: a file that no line names is not left behind.
+            if path.name.startswith(digest[:16]) and matrices != f"{path.parent.name}/{path.name}":
+                path.unlink(missing_ok=True)
+        if not before and evidence_folder(ledger).is_dir() and not any(evidence_folder(ledger).iterdir()):
+            evidence_folder(ledger).rmdir()
     if old is not None and entry.validation != old.validation:
         note(f"{entry.name}: the new validation counts from now on")
     scores = ", ".join(f"{side} {value:.4f}" for side in ("public", "private") if (value := getattr(entry, side)))
@@ -104,6 +124,12 @@ def add(
         wrote=ledger,
         next=command("leaderboard", "proxy", *_ledger_option(ledger)),
     )
+
+
+def _evidence_files(ledger: Path) -> set[Path]:
+    from trashkit.leaderboard.evidence import evidence_folder
+
+    return set(evidence_folder(ledger).glob("*.npz"))
 
 
 def _ledger_option(ledger: Path) -> list[object]:
@@ -246,10 +272,15 @@ def plot(
     ledger: LedgerFile = LEDGER,
     split: SplitFile = None,
     public_share: PublicShare = 0.5,
+    history: History = False,
+    level: Level = 0.95,
+    seed: Seed = 0,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Draw validation against public and private scores, and what the proxy says, as one HTML page.
+    """Draw validation against public and private scores, the proxy's estimates with intervals, and what it says.
+
+    One HTML page. Candidates, which have no public score, stand among the estimates.
 
     Examples:
 
@@ -262,14 +293,15 @@ def plot(
     refuse_inputs(out, [ledger, evidence_folder(ledger), split])
     refuse_existing(out, overwrite=overwrite)
     found = _read(ledger)
-    lines: list[str] = []
+    said: dict[str, Any] = {}
     if any(entry.validation.get("evidence") for entry in found.entries):
-        lines = _said(found, split, public_share)["says"]
-    write_text(out, ledger_page(found, lines), overwrite=overwrite)
+        said = _said(found, split, public_share, history=history, level=level, seed=seed)
+    write_text(out, ledger_page(found, said, level=level), overwrite=overwrite)
+    estimates = [row for row in said.get("submissions", []) if "interval" in row]
     show(
-        {"path": out, "submissions": len(found.entries)},
+        {"path": out, "submissions": len(found.entries), "estimates": len(estimates)},
         json=json,
-        human=f"{len(found.entries)} submissions",
+        human=f"{len(found.entries)} submissions, {len(estimates)} of them with an estimate of the hidden score",
         wrote=out,
         next=command("leaderboard", "proxy", *_ledger_option(ledger)),
     )
@@ -280,15 +312,9 @@ def proxy(
     ledger: LedgerFile = LEDGER,
     split: SplitFile = None,
     public_share: PublicShare = 0.5,
-    history: Annotated[
-        bool,
-        typer.Option(
-            "--history/--no-history",
-            help="Try a validation subset that follows the leaderboard; used only if it wins on left-out submissions.",
-        ),
-    ] = False,
+    history: History = False,
     level: Level = 0.95,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of resampling and search.")] = 0,
+    seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Estimate the hidden score of every recorded submission, say how sure the order is, and which two to choose.

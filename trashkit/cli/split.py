@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trashkit.cli.groups import default_group
-from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, show
+from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, show, warn
 from trashkit.cli.split_tables import (
     foreign_table,
     likeness_report,
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trashkit.coco import Dataset
-    from trashkit.split.files import Split
     from trashkit.split.likeness import Likeness
     from trashkit.split.peers import Peer
 
@@ -45,7 +44,14 @@ Groups = Annotated[
 Images = Annotated[
     Path | None, typer.Option("--images", help="Folder of the photos: near-duplicates then stay in one fold.")
 ]
-SplitFile = Annotated[Path, typer.Argument(metavar="SPLIT.json", help="Split to read.")]
+SplitFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SPLIT.json|FOLDS.csv|LIST.txt|FOLDER",
+        help="Split to read: of trashkit, or a CSV of image_id or file_name and fold, a list of validation images, a "
+        "folder with train and val of each fold as COCO files or lists.",
+    ),
+]
 Data = Annotated[Path, typer.Option("--data", help="The COCO file that the split is of.")]
 
 
@@ -191,9 +197,18 @@ def _photos(
     return alike, dataset, unlabeled
 
 
-def _classes(split: Split, given: str | None) -> str | None:
+def _settings(path: Path) -> dict[str, Any]:
+    """What the split was searched with; empty where it was made elsewhere."""
+    from trashkit.split.elsewhere import is_foreign
+    from trashkit.split.files import load_split
+
+    found = {} if is_foreign(path) else load_split(path).source.get("settings")
+    return found if isinstance(found, dict) else {}
+
+
+def _classes(path: Path, given: str | None) -> str | None:
     """--classes, or else those that the split was searched with."""
-    recorded = (split.source.get("settings") or {}).get("classes")
+    recorded = _settings(path).get("classes")
     if given is not None or not isinstance(recorded, str):
         return given
     note(f"classes: {recorded}, as the split was made")
@@ -260,7 +275,7 @@ def show_split(
     if html is not None:
         refuse_inputs(html, [split, data])
     if data is not None:
-        dataset = read_dataset(data, classes=_classes(load_split(split), classes))
+        dataset = read_dataset(data, classes=_classes(split, classes))
         quality = over_repeats(check_split(read_split(split, dataset), dataset).quality)
     else:
         quality = dict(load_split(split).quality)
@@ -279,6 +294,27 @@ def show_split(
     )
 
 
+def _recorded(path: Path, groups: list[str] | None, images: Path | None) -> tuple[list[str], Path | None]:
+    """Groups and photos as given, else as the split was made, where they are still there."""
+    settings = _settings(path)
+    if groups is None and settings.get("groups"):
+        groups = []
+        for rule in map(str, settings["groups"]):
+            if rule.startswith("file:") and not Path(rule.removeprefix("file:")).exists():
+                warn(f"the split was made with --groups {rule}, which is gone: leaks between those groups are not seen")
+            else:
+                note(f"groups: {rule}, as the split was made")
+                groups.append(rule)
+    if images is None and settings.get("near_duplicates") and settings.get("images"):
+        folder = Path(str(settings["images"]))
+        if folder.is_dir():
+            note(f"near-duplicates: of the photos in {folder}, as the split was made")
+            images = folder
+        else:
+            warn(f"the split was made with the photos in {folder}, which are gone: give --images to see leaks")
+    return groups or [], images
+
+
 @app.command()
 def check(
     split: SplitFile,
@@ -291,28 +327,36 @@ def check(
     """Test a split, made here or elsewhere: does it fit the data, does it leak, does each fold hold each class.
 
     Exit code 1 where it is no partition or where a group (near-duplicates with --images, or --groups) is in train and
-    in val of a fold.
+    in val of a fold. Without these options, the groups that the split was searched with.
 
     Examples:
 
       trashkit split check split.json --data train.json --images photos
+
+      trashkit split check folds.csv --data train.json --groups folder
     """
     from trashkit.coco import read_dataset
     from trashkit.split.appearance import appearance, near_duplicates
     from trashkit.split.check import check_split
-    from trashkit.split.files import load_split
+    from trashkit.split.files import open_split
     from trashkit.split.quality import over_repeats
 
-    loaded = load_split(split)
-    dataset = read_dataset(data, classes=_classes(loaded, classes))
+    dataset = read_dataset(data, classes=_classes(split, classes))
+    loaded = open_split(split, dataset)
+    if loaded.source.get("form"):
+        note(f"{split} was read as {loaded.source['form']}; number of folds: {len(loaded.folds)}")
+    for line in loaded.source.get("notes", []):
+        warn(line)
+    groups, images = _recorded(split, groups, images)
     photo_group: NDArray[np.intp] | None = None
     if images is not None:
         with progress() as report:
             photo_group = near_duplicates(appearance(dataset, images, progress=report))
-    checked = check_split(loaded, dataset, rules=groups or (), photo_group=photo_group)
+    checked = check_split(loaded, dataset, rules=groups, photo_group=photo_group)
     human: list[Any] = [f"{finding.severity}: {finding.message}" for finding in checked.findings]
     if checked.quality:
-        human += quality_tables(over_repeats(checked.quality))[:1]
+        whole = over_repeats(checked.quality)
+        human += [*quality_tables(whole), *whole["explained"]]
     if checked.passed:
         human.append(
             "the split is sound" + ("" if groups or images else "; leaks need --images or --groups to be seen")

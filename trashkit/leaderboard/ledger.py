@@ -127,6 +127,19 @@ def _score(value: Any, what: str) -> float | None:
     return float(value)
 
 
+def refuse_scores(entry: Entry, ledger: Ledger) -> None:
+    """TrashkitError for scores that are no mIoU, and for others than those recorded of the same submission."""
+    old = ledger.find(entry.sha256)
+    for side in ("public", "private"):
+        now = _score(getattr(entry, side), f"--{side}")
+        before = getattr(old, side) if old is not None else None
+        if old is not None and before is not None and now is not None and before != now:
+            raise TrashkitError(
+                f"{old.name} has the {side} score {before} in {ledger.path}, not {now}",
+                hint="check the score; a wrong line can be deleted from the ledger by hand",
+            )
+
+
 def append(path: Path, entry: Entry) -> Entry:
     """Add a submission, or what came later for one that is there already; returns what the ledger now says.
 
@@ -134,12 +147,12 @@ def append(path: Path, entry: Entry) -> Entry:
     that another submission has gets a number. TrashkitError for a submission that stands there where nothing is new,
     and for another score than the recorded one: a ledger tells what happened and is not rewritten.
     """
-    for side, value in (("--public", entry.public), ("--private", entry.private)):
-        _score(value, side)
+    refuse_scores(entry, Ledger(path, ()))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         ledger = read_ledger(path)
+        refuse_scores(entry, ledger)
         line, entry = _line(entry, ledger)
         file.seek(0, os.SEEK_END)
         if file.tell():
@@ -163,12 +176,6 @@ def _line(entry: Entry, ledger: Ledger) -> tuple[bytes, Entry]:
         entry = replace(entry, name=name)
         return json.dumps(entry.as_json(), ensure_ascii=False).encode() + b"\n", entry
     sides = [(side, getattr(old, side), getattr(entry, side)) for side in ("public", "private")]
-    for side, before, now in sides:
-        if before is not None and now is not None and before != now:
-            raise TrashkitError(
-                f"{old.name} has the {side} score {before} in {ledger.path}, not {now}",
-                hint="check the score; a wrong line can be deleted from the ledger by hand",
-            )
     new: dict[str, Any] = {side: now for side, before, now in sides if before is None and now is not None}
     described = _new_evidence(old, entry)
     if not new and not described:

@@ -1,9 +1,10 @@
-"""The ledger as one HTML page: validation against public and private scores."""
+"""The ledger as one HTML page: validation against leaderboard, and the estimates of the hidden score."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from trashkit.leaderboard.ledger import Ledger
 from trashkit.report.html import Html, heading, page, paragraph, table
@@ -52,8 +53,61 @@ def scatter(title: str, series: Mapping[str, Sequence[Point]], *, x: str, y: str
     return Html(f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>")
 
 
-def ledger_page(ledger: Ledger, lines: Sequence[str]) -> str:
-    """The page: two charts, the table, and `lines`, what the proxy says."""
+MARKS = (("out_of_fold", "out of fold", "#777"), ("public", "public", "#2f7ed8"), ("private", "private", "#e4572e"))
+
+
+def estimates(title: str, rows: Sequence[Mapping[str, Any]]) -> Html:
+    """Expected hidden scores with their intervals, best first; ticks for the scores that are known.
+
+    rows: of a verdict's ``submissions``; those without ``interval`` are left out. A candidate has no public score.
+    """
+    known = [row for row in rows if "interval" in row]
+    if not known:
+        return Html("")
+    values = [v for row in known for v in (*row["interval"], *(row.get(key) for key, _, _ in MARKS)) if v is not None]
+    low, high = float(min(values)) - 0.005, float(max(values)) + 0.005
+    left, step = 190, 26
+    height = step * len(known) + 60
+
+    def across(value: float) -> float:
+        return left + (value - low) / (high - low) * (_WIDE - left - 20)
+
+    parts: list[str] = []
+    for n, (_, words, color) in enumerate((("", "expected, with interval", "#3a9d5d"), *MARKS)):
+        parts.append(f'<text x="{left + 130 * n - 60 * (n > 0) * (n - 1)}" y="14" fill="{color}">{words}</text>')
+    for n, row in enumerate(known):
+        y = 36 + step * n
+        ends = [across(v) for v in row["interval"]]
+        candidate = " (candidate)" if row.get("public") is None else ""
+        scores = [f"{words} {row[key]:.4f}" for key, words, _ in MARKS if row.get(key) is not None]
+        scores.append(f"expected {row['expected']:.4f}, {row['interval'][0]:.4f} to {row['interval'][1]:.4f}")
+        name = str(row["name"])
+        shown = name if len(name) <= 18 else f"{name[:17]}…"
+        parts.append(
+            f"<g><title>{escape(name + candidate + ': ' + ', '.join(scores))}</title>"
+            f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{escape(shown + candidate)}</text>'
+            f'<path d="M{ends[0]:.1f} {y}H{ends[1]:.1f}" stroke="#3a9d5d" stroke-width="3" stroke-opacity="0.5"/>'
+        )
+        for key, _, color in MARKS:
+            if row.get(key) is not None:
+                parts.append(f'<path d="M{across(row[key]):.1f} {y - 7}v14" stroke="{color}" stroke-width="2"/>')
+        fill = "#fff" if candidate else "#3a9d5d"
+        parts.append(f'<circle cx="{across(row["expected"]):.1f}" cy="{y}" r="5" fill="{fill}" stroke="#3a9d5d"/></g>')
+    base = height - 16
+    parts.append(f'<path d="M{left} {base - 14}H{_WIDE - 20}" stroke="#999"/>')
+    parts.append(f'<text x="{left}" y="{base + 4}" class="value">{low:.3f}</text>')
+    parts.append(f'<text x="{_WIDE - 20}" y="{base + 4}" text-anchor="end" class="value">{high:.3f}</text>')
+    svg = f'<svg viewBox="0 0 {_WIDE} {height}" width="{_WIDE}" height="{height}" role="img">{"".join(parts)}</svg>'
+    return Html(f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>")
+
+
+def ledger_page(ledger: Ledger, said: Mapping[str, Any], *, level: float = 0.95) -> str:
+    """The page: charts, the table, and what the proxy says.
+
+    said: a verdict (`trashkit.leaderboard.verdict.verdict`), empty where no submission has validation. level: of its
+    intervals.
+    """
+    lines: Sequence[str] = said.get("says", [])
     entries = ledger.entries
     against = {
         side: [
@@ -79,6 +133,7 @@ def ledger_page(ledger: Ledger, lines: Sequence[str]) -> str:
     ]
     if both:
         pieces.append(scatter("Public against private half", {"private": both}, x="public", y="private"))
+    pieces.append(estimates(f"Expected hidden score, {level:.0%} intervals", said.get("submissions", [])))
     if lines:
         pieces += [heading("What it says"), *(paragraph(line) for line in lines)]
     pieces += [

@@ -12,6 +12,7 @@ from typing import Any
 from trashkit.coco import Dataset, write
 from trashkit.errors import TrashkitError
 from trashkit.files import replacing, write_text
+from trashkit.split.elsewhere import FORMS, foreign_folds, is_foreign
 
 ImageId = int | str
 
@@ -60,6 +61,8 @@ def split_from_json(value: Any, place: str) -> Split:
     """
     hint = 'a split is {"folds": [{"train": [image ids], "val": [image ids]}, ...]}: trashkit split ANN.json makes one'
     folds = value.get("folds") if isinstance(value, dict) else None
+    if isinstance(value, dict) and isinstance(value.get("images"), list) and folds is None:
+        raise TrashkitError(f"{place} is a COCO file, one side of a split at most", hint=FORMS)
     if not isinstance(folds, list) or not folds:
         raise TrashkitError(f'{place} has no list "folds"', hint=hint)
     made: list[Fold] = []
@@ -136,6 +139,10 @@ def _fold_problems(number: int, fold: Fold, known: Sequence[ImageId]) -> list[st
 def load_split(path: Path | str) -> Split:
     """Read SPLIT.json without looking at a data set. TrashkitError where it is missing, no JSON or no split."""
     path = Path(path)
+    if is_foreign(path) and path.exists():
+        raise TrashkitError(
+            f"{path} is no split.json of trashkit: its data is needed to read it", hint="add --data ANN.json"
+        )
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -145,13 +152,26 @@ def load_split(path: Path | str) -> Split:
     return split_from_json(value, str(path))
 
 
+def open_split(path: Path | str, dataset: Dataset) -> Split:
+    """Read a split made here or elsewhere (`trashkit.split.elsewhere.foreign_folds`), whether or not it fits.
+
+    ``source`` of one made elsewhere says what it was read as, under ``form`` and ``notes``.
+    """
+    path = Path(path)
+    if not is_foreign(path):
+        return load_split(path)
+    found = foreign_folds(path, dataset)
+    folds = tuple(Fold(train, val) for train, val in found.folds)
+    return Split(folds, source={"form": found.form, "notes": list(found.notes)})
+
+
 def read_split(path: Path | str, dataset: Dataset) -> Split:
-    """Read SPLIT.json and check it against a data set.
+    """Read a split, made here or elsewhere, and check it against a data set.
 
     TrashkitError, naming the first problem, unless every fold is a partition of the data set's images and all images
     are validated on equally often (a single fold is a holdout).
     """
-    split = load_split(path)
+    split = open_split(path, dataset)
     found = problems(split, [image.id for image in dataset.images])
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""

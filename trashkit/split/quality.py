@@ -15,8 +15,8 @@ Ints = NDArray[np.intp]
 
 IMAGE_IOU_SD = 0.35
 """Assumed standard deviation, over images, of one class's IoU on one image (see `expected_sd`)."""
-TELLING = 0.1
-"""Deviations of a class above this are explained."""
+TELLING, NEAR = 0.1, 0.8
+"""Deviations of a class above the first are explained, where the joint floor is at least this part of them."""
 CLASS_CRITERIA = ("pixel_share", "instances", "support")
 
 
@@ -151,18 +151,22 @@ def _explained(features: Features, units: Floats, every: Floats, bound: Floats, 
     every: [R, F] deviations of the folds reported. bound: [F] joint floors.
     """
     lines: list[str] = []
+    shares_out = max(len(every), 2)
     what = "image" if (units[:, features.columns("images")] <= 1).all() else "image or group"
     for name in features.classes:
         for criterion, words in (("pixel_share", "pixels"), ("instances", "instances")):
             column = _column(features, criterion, name)
             worst = int(np.abs(every[:, column]).argmax())
             off, floor = float(every[worst, column]), float(bound[column])
-            if abs(off) <= TELLING or floor <= TELLING:
+            if abs(off) <= TELLING or floor < NEAR * abs(off):
                 continue
-            largest = units[:, column].max() / units[:, column].sum()
+            held = units[:, column]
+            why = f"one {what} holds {held.max() / held.sum():.0%} of all {words}"
+            if held.max() < held.sum() / shares_out / 2:
+                why = f"there are {held.sum():.0f}"
             lines.append(
-                f"{name}, {words}: fold {first + worst} is {100 * off:+.1f} % off; one {what} holds "
-                f"{largest:.0%} of all, and no split that shares out the images gets below {100 * floor:.1f} %"
+                f"{name}, {words}: fold {first + worst} is {100 * off:+.1f} % off; {why}, and no split that shares out "
+                f"the images gets below {100 * floor:.1f} %"
             )
     return lines
 
