@@ -19,9 +19,9 @@ SIBLINGS = "audit review split leaderboard nn onnx ensemble postprocess pseudo s
 LEVELS: tuple[str, ...] = (
     "errors progress",
     "files",
-    "coco",
+    "coco rasterise",
     "masks photos finding sampling",
-    "scores near_duplicates",
+    "scores near_duplicates data_settings",
     "config recipes",
     "run store store_header label_maps submission predictions evaluate",
     "report",

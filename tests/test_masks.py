@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as pycoco
 
-from trashkit import masks
+from trashkit import masks, rasterise
 from trashkit.coco.segmentation import check_segmentation, run_lengths
 from trashkit.errors import TrashkitError
 
@@ -74,6 +74,30 @@ def test_large_polygons_are_painted_by_runs_and_stay_exact(seed):
         height, width = (int(side) for side in generator.integers(400, 1200, 2))
         ring = (generator.random(2 * int(generator.integers(3, 30))) * 1500 - 200).round(1).tolist()
         assert np.array_equal(masks.mask([ring], height, width), ann_to_mask([ring], height, width))
+
+
+@pytest.mark.parametrize("grain", [1, 0.1, 0.2, 8, None], ids=str)
+def test_many_rings_are_exact_on_grids_where_outlines_meet_pixel_borders(grain):
+    generator = np.random.default_rng(7)
+    for scene in range(40):
+        height, width = (int(side) for side in generator.integers(1, 250, 2))
+        count = 130 if scene == 0 else int(generator.integers(1, 5))  # more layers than fit in one number
+        segmentations = []
+        for _ in range(count):
+            rings = generator.random((2, 2 * int(generator.integers(3, 12)))) * 400 - 70
+            rings = rings if grain is None else np.round(rings / grain) * grain
+            segmentations.append(rings[: 1 + scene % 2].tolist())
+        classes = generator.integers(0, 256, count).tolist()
+        want = painted(segmentations, classes, height, width, range(count))
+        assert np.array_equal(masks.label_map(segmentations, classes, height, width, order="file"), want)
+
+
+def test_pycocotools_draws_the_outlines_where_the_machine_rounds_otherwise(monkeypatch):
+    ring = [3.3, 2.7, 30.1, 9.9, 12.5, 28.4]
+    want = painted([[ring], [ring[::-1]]], [4, 9], 30, 33, [0, 1])
+    monkeypatch.setattr(rasterise, "SAME_ARITHMETIC", False)
+    monkeypatch.setattr(rasterise, "crossings", None)
+    assert np.array_equal(masks.label_map([[ring], [ring[::-1]]], [4, 9], 30, 33, order="file"), want)
 
 
 @SETTINGS
