@@ -47,6 +47,14 @@ def default_group(name: str) -> type[DefaultGroup]:
 class Root(TyperGroup):
     """The trashkit command: turns what goes wrong into one line, and into the right exit code."""
 
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Read the words before the command's name."""
+        try:
+            return super().make_context(*args, **options)
+        except Exception as error:
+            _refuse_usage(error)
+            raise
+
     def invoke(self, ctx: Any) -> Any:
         """Run a command; 2 for what the user can mend and for crashes, 130 for Ctrl-C."""
         words = [*getattr(ctx, "_protected_args", ()), *ctx.args]
@@ -60,12 +68,24 @@ class Root(TyperGroup):
             say("error", error.message, error.hint)
             raise typer.Exit(2) from error
         except Exception as error:
-            # usage errors and exits know their own code and message
+            _refuse_usage(error)
+            # exits know their own code
             if hasattr(error, "exit_code") or isinstance(error, typer.Abort) or _is_closed_pipe(error):
                 raise
             message, hint = explain(error)
             say("error", message, hint)
             raise typer.Exit(2) from error
+
+
+def _refuse_usage(error: Exception) -> None:
+    """Say in one line which word of the command line is wrong, and exit; nothing for any other error, or for help."""
+    if not hasattr(error, "format_message") or type(error).__name__ == "NoArgsIsHelpError":
+        return
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "trashkit"
+    message = " ".join(error.format_message().split()).rstrip(".")
+    say("error", message[:1].lower() + message[1:], f"{path} --help lists what it takes")
+    raise typer.Exit(getattr(error, "exit_code", 2)) from error
 
 
 def _resumes(group: Any, words: Sequence[str]) -> bool:
