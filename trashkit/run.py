@@ -4,8 +4,11 @@
       manifest.json                what made it (command, settings, versions, git, hashes, seed), how it went
       settings.toml                the resolved settings; `train --recipe RUN/settings.toml` trains the same again
       metrics.jsonl                one JSON object per epoch
+      validation.npz               confusion matrices of the validation images, one for each (see `read_validation`)
+      report.html                  all of this as pictures, written anew after every epoch
+      tensorboard/                 the same curves for TensorBoard
       checkpoints/last.safetensors weights after the last finished epoch (their moving average, where that is on)
-      checkpoints/best.safetensors weights of the epoch with the best validation mIoU
+      checkpoints/best.safetensors weights of the epoch with the best smoothed validation score
       checkpoints/state.pt         what `--resume` needs; gone once the run is complete
       oof/                         store of out-of-fold probabilities, where there is a validation part
 
@@ -15,18 +18,24 @@ whole or not at all.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import platform
 import shutil
 import subprocess
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from trashkit import __version__
 from trashkit.errors import TrashkitError
@@ -35,6 +44,8 @@ from trashkit.files import write_bytes
 MANIFEST = "manifest.json"
 SETTINGS = "settings.toml"
 METRICS = "metrics.jsonl"
+VALIDATION = "validation.npz"
+REPORT = "report.html"
 CHECKPOINTS = "checkpoints"
 STATE = "state.pt"
 OOF = "oof"
@@ -276,6 +287,39 @@ def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write all epochs of a run: a few hundred bytes each, so the file is simply written anew."""
     text = "".join(json.dumps(_finite(row)) + "\n" for row in rows)
     write_bytes(path / METRICS, text.encode(), overwrite=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Confusion matrices int64 [N, C, C] of the validation images, one for each, after `epoch` or of the final choice.
+
+    names: of the classes. files: file names of the images.
+    """
+
+    per_image: NDArray[np.int64]
+    names: tuple[str, ...]
+    files: tuple[str, ...]
+    epoch: int
+
+
+def write_validation(path: Path, found: Validation) -> None:
+    """Write the matrices of a run's validation images."""
+    buffer = io.BytesIO()
+    about = {"names": found.names, "files": found.files, "epoch": found.epoch}
+    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    np.savez_compressed(buffer, per_image=found.per_image.astype(np.uint32), about=text)
+    write_bytes(path / VALIDATION, buffer.getvalue(), overwrite=True)
+
+
+def read_validation(path: Path) -> Validation | None:
+    """The matrices of a run's validation images; None where there are none, or they are damaged."""
+    try:
+        with np.load(path / VALIDATION, allow_pickle=False) as stored:
+            about = json.loads(stored["about"].tobytes())
+            matrices = stored["per_image"].astype(np.int64)
+        return Validation(matrices, tuple(about["names"]), tuple(about["files"]), int(about["epoch"]))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+        return None
 
 
 # --- where a run was made --------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from trashkit.cli import (
     predict,
     pseudo,
     recipes,
+    report,
     review,
     runs,
     score,
@@ -78,6 +79,7 @@ app.command("pseudo", rich_help_panel=MODEL)(pseudo.pseudo)
 app.add_typer(submit.app, name="submit", rich_help_panel=MODEL)
 app.add_typer(leaderboard.app, name="leaderboard", rich_help_panel=MODEL)
 app.command("runs", rich_help_panel=MODEL)(runs.runs)
+app.command("report", rich_help_panel=MODEL)(report.report)
 app.add_typer(recipes.app, name="recipes", rich_help_panel=MODEL)
 app.command("demo", rich_help_panel=HELP)(demo.demo)
 app.command("doctor", rich_help_panel=HELP)(doctor.doctor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from trashkit.coco import Dataset
     from trashkit.config import TrainConfig
+    from trashkit.nn.extra import ExtraSet
     from trashkit.nn.folds import Job, Plan
     from trashkit.run import Run
 
@@ -29,8 +30,10 @@ HOLDOUT_TRIALS = 20_000_000
 
 def train(
     data: Annotated[Path, typer.Option("--data", metavar="ANN.json", help="COCO file with annotations.")],
-    images: Annotated[Path, typer.Option("--images", metavar="DIR", help="Folder that its file names start from.")],
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to write.")],
+    images: Annotated[
+        Path | None, typer.Option("--images", metavar="DIR", help="Folder that its file names start from.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="Run folder to write.")] = None,
     split: Annotated[
         Path | None, typer.Option("--split", metavar="SPLIT.json", help="Split to take folds from.")
     ] = None,
@@ -48,6 +51,29 @@ def train(
     all_data: Annotated[bool, typer.Option("--all-data", help="Train on all images, without validation.")] = False,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="The same as --set seed=N.")] = None,
     device: Annotated[str, typer.Option("--device", metavar="auto|cpu", help="cpu leaves a GPU alone.")] = "auto",
+    jobs_at_once: Annotated[
+        str, typer.Option("--jobs", metavar="auto|N", help="Runs to train at a time; auto: one on each GPU.")
+    ] = "auto",
+    track: Annotated[
+        list[str] | None,
+        typer.Option("--track", metavar="NAME", help="tensorboard (where installed), wandb, mlflow ... or none."),
+    ] = None,
+    extra: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--extra", metavar="JSON:DIR[:WEIGHT]", help="Another data set to train on beside, classes aligned by name."
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", metavar="DIR", help="Keep decoded photos here for later runs.")
+    ] = None,
+    preview: Annotated[
+        Path | None,
+        typer.Option("--preview", metavar="FILE.png|html", help="Draw what the network will see, and stop."),
+    ] = None,
+    suggest: Annotated[
+        bool, typer.Option("--suggest", help="Say which settings the data asks for, and why, and stop.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be done, stop.")] = False,
     classes: Classes = None,
     resume: Resume = False,
@@ -68,6 +94,10 @@ def train(
       trashkit train --data train.json --images photos --split split.json --fold all --out runs/folds
 
       trashkit train --data train.json --images photos --recipe tiny --set epochs=5 --set data.size=128 --out runs/quick
+
+      trashkit train --data train.json --images photos --set data.copy_paste.p=0.5 --preview sheet.png
+
+      trashkit train --data train.json --images photos --suggest
     """
     from trashkit.coco import read_dataset
 
@@ -80,6 +110,16 @@ def train(
     assignments = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
     # Cheap mistakes are found before anything heavy is loaded.
     dataset = read_dataset(data, classes=classes)
+    if suggest:
+        from trashkit.cli.train_look import show_suggestions
+
+        name, config = next(iter(_recipes(recipe, assignments, device, note).items()))
+        show_suggestions(config, name, dataset, images, out, json=json)
+        return
+    if images is None or (out is None and preview is None):
+        missing = "--images" if images is None else "--out"
+        hint = "--images names the folder of the photos, --out the run to write"
+        raise TrashkitError(f"training needs {missing}", hint=hint)
     if not images.is_dir():
         raise TrashkitError(f"the photo folder {images} does not exist", hint="check --images")
 
@@ -89,7 +129,14 @@ def train(
     recipes = _recipes(recipe, assignments, device, say)
     seed_of_all = next(iter(recipes.values())).seed
     folds = _folds(dataset, split, fold, all_data=all_data, seed=seed_of_all, say=say)
-    jobs = plan_jobs(recipes, folds, dataset, out)
+    jobs = plan_jobs(recipes, folds, dataset, out or Path("run"))
+    if preview is not None:
+        from trashkit.cli.train_look import show_preview
+
+        show_preview(jobs[0], dataset, images, preview, overwrite=overwrite, json=json)
+        return
+    assert out is not None  # asked for above
+    beside = _extra(extra or [], dataset, say)
     if dry_run:
         plans = look_ahead(jobs, dataset, images, device=device)
         if is_main_process(device):
@@ -99,10 +146,30 @@ def train(
     with progress() as report:
         runs = train_jobs(
             jobs, dataset, images, out, about=about, device=device, resume=resume, overwrite=overwrite,
+            at_once=_at_once(jobs_at_once), trackers=track or ["auto"], extra=beside, kept=cache,
             say=note, progress=report,
         )  # fmt: skip
     if is_main_process(device):
         _show_runs(jobs, runs, dataset, images, out, json=json)
+
+
+def _extra(given: list[str], dataset: Dataset, say: Callable[[str], None]) -> list[ExtraSet]:
+    """Other data sets to train on, and a line about each."""
+    from trashkit.nn.extra import read_extra
+
+    found = [read_extra(text, dataset.classes) for text in given]
+    for one in found:
+        left_out = f"; ignored, as the training data lacks them: {', '.join(one.left_out)}" if one.left_out else ""
+        say(f"{one.path}: {len(one)} more images to train on, weight {one.weight:g}{left_out}")
+    return found
+
+
+def _at_once(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or int(text) < 1:
+        raise TrashkitError(f'--jobs is "{text}"', hint="give a number of runs to train at a time, or auto")
+    return int(text)
 
 
 def _recipes(
@@ -172,7 +239,7 @@ def _holdout(dataset: Dataset, seed: int, say: Callable[[str], None]) -> Folds:
 def _show_plans(plans: list[Plan], *, json: bool) -> None:
     from trashkit.config import to_toml
 
-    result = [
+    result: list[dict[str, Any]] = [
         {
             "out": plan.job.out,
             "recipe": plan.job.recipe,
@@ -180,6 +247,7 @@ def _show_plans(plans: list[Plan], *, json: bool) -> None:
             "training_images": len(plan.job.train),
             "validation_images": len(plan.job.val),
             "parameters": plan.parameters,
+            "memory": plan.memory,
             "settings": plan.config.model_dump(),
             "choices": [str(choice) for choice in plan.choices],
         }
@@ -187,9 +255,17 @@ def _show_plans(plans: list[Plan], *, json: bool) -> None:
     ]
     human: list[Any] = [
         table(
-            ["run", "recipe", "fold", "train", "validate", "parameters"],
+            ["run", "recipe", "fold", "train", "validate", "parameters", "memory"],
             [
-                [r["out"], r["recipe"], r["fold"], r["training_images"], r["validation_images"], r["parameters"]]
+                [
+                    r["out"],
+                    r["recipe"],
+                    r["fold"],
+                    r["training_images"],
+                    r["validation_images"],
+                    r["parameters"],
+                    f"{r['memory'] / 1e9:.1f} GB",
+                ]
                 for r in result
             ],
         )

@@ -62,10 +62,9 @@ def _choice(
     entries: Sequence[Mapping[str, Any]], drawn: Mapping[str, Floats], images: int, wanted: str
 ) -> tuple[str, str]:
     if wanted != "auto":
-        found = next((entry for entry in entries if entry["name"] == wanted), None)
-        if found is not None:
-            return wanted, "asked for by the setting checkpoint"
-        return STANDING, f'"{wanted}" was asked for by the setting checkpoint, and this run has none'
+        there = any(entry["name"] == wanted for entry in entries)
+        reason = "asked for by the setting checkpoint"
+        return (wanted, reason) if there else (STANDING, f'"{wanted}" was {reason}, and this run has none')
     if not drawn:
         return STANDING, "the only candidate"
     if images < FEWEST:

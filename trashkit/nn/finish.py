@@ -56,9 +56,9 @@ def choose_weights(
     config: TrainConfig,
     learner: Learner,
     feed: Feed,
+    *,
     val: PhotoCache | None,
     state: Mapping[str, Any],
-    *,
     what: str,
     say: Say,
 ) -> dict[str, Any]:
@@ -91,6 +91,9 @@ def choose_weights(
     say(choice_line(what, choice))
     chosen = choice["chosen"]
     epoch = state["best_epoch"] if chosen == "best" else state["epoch"]
+    if engine.is_main_process:
+        files = tuple(image.file_name for image in val.images)
+        runs.write_validation(run.path, runs.Validation(matrices[chosen], learner.model.class_names, files, epoch))
     scores = {"epoch": epoch, **scores_of(matrices[chosen], learner.model.class_names)}
     return {"checkpoint": chosen, "scores": scores, "choice": choice}
 

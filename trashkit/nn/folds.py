@@ -6,10 +6,11 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from accelerate import PartialState
+import torch
+from accelerate import Accelerator, PartialState
 
 from trashkit.coco import Dataset, Image
 from trashkit.config import TrainConfig
@@ -17,11 +18,12 @@ from trashkit.errors import TrashkitError
 from trashkit.nn.cache import content_hash
 from trashkit.nn.choices import Choice, automatic
 from trashkit.nn.devices import on_cpu
+from trashkit.nn.extra import ExtraSet, hashes_of
 from trashkit.nn.learner import start_accelerator
-from trashkit.nn.models import parameter_count
+from trashkit.nn.models import Fit, check_fit
 from trashkit.nn.predict import check_photos
-from trashkit.nn.record import TrainData, run_spec
-from trashkit.nn.train import train
+from trashkit.nn.record import MapData, TrainData, run_spec
+from trashkit.nn.spread import Task, train_tasks
 from trashkit.progress import Progress, silent
 from trashkit.run import OOF, Run, is_run
 from trashkit.store import Probabilities, create_store, open_store
@@ -85,12 +87,14 @@ def _images(dataset: Dataset, ids: Ids) -> tuple[Image, ...]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a job would do: settings with nothing left to choose, what was chosen, and the network's parameters."""
+    """What a job would do: settings with nothing left to choose, what was chosen, the network's parameters, and the
+    bytes of memory that training it takes about."""
 
     job: Job
     config: TrainConfig
     choices: tuple[Choice, ...]
     parameters: int
+    memory: int
 
 
 def look_ahead(jobs: Sequence[Job], dataset: Dataset, folder: Path, *, device: str = "auto") -> list[Plan]:
@@ -102,8 +106,28 @@ def look_ahead(jobs: Sequence[Job], dataset: Dataset, folder: Path, *, device: s
     for job in jobs:
         processes = engine.num_processes
         config, choices = automatic(job.config, device=engine.device, processes=processes, images=len(job.train))
-        plans.append(Plan(job, config, tuple(choices), parameter_count(run_spec(config, dataset))))
+        fit = _fit(config, dataset)
+        plans.append(Plan(job, config, tuple(choices), fit.parameters, _memory(fit, config)))
     return plans
+
+
+def _fit(config: TrainConfig, dataset: Dataset) -> Fit:
+    return check_fit(run_spec(config, dataset), int(config.data.batch_size))
+
+
+def _memory(fit: Fit, config: TrainConfig) -> int:
+    return fit.memory(half=config.amp in ("bf16", "fp16"))
+
+
+def _check_networks(jobs: Sequence[Job], dataset: Dataset, engine: Accelerator, say: Callable[[str], None]) -> None:
+    """Refuse a network that cannot be trained before any other is, and say what each needs."""
+    for job in {job.recipe: job for job in jobs}.values():
+        config, _ = automatic(job.config, device=engine.device, processes=engine.num_processes, images=len(job.train))
+        fit = _fit(config, dataset)
+        say(
+            f"{job.recipe}: {config.model.architecture} over {config.model.encoder}, "
+            f"{fit.parameters / 1e6:.1f} million parameters, about {_memory(fit, config) / 1e9:.1f} GB at batch size {config.data.batch_size}"
+        )
 
 
 def _refuse_unlabelled(jobs: Sequence[Job], dataset: Dataset) -> None:
@@ -130,13 +154,19 @@ def train_jobs(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    at_once: int | Literal["auto"] = 1,
+    trackers: Sequence[str] = (),
+    extra: Sequence[ExtraSet] = (),
+    kept: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
     progress: Progress = silent,
 ) -> list[Run]:
-    """Train all jobs, one after the other, and join the out-of-fold stores of each recipe with several folds.
+    """Train all jobs, and join the out-of-fold stores of each recipe with several folds.
 
-    Finished runs are passed over with `resume`. Decoded photos lie beside `out` while training lasts, and stay there
-    after Ctrl-C or a kill for the resumed run.
+    at_once: how many jobs train at a time, each in a process of its own; ``auto``: one on each GPU, where there are
+    several of both. trackers: see `trashkit.nn.follow`. Finished runs are passed over with `resume`. Decoded photos lie
+    beside `out` while training lasts, and stay there after Ctrl-C or a kill for the resumed run; `kept` is a folder for
+    them that stays, for later commands. extra: data sets to train on beside, without photos that a job validates on.
     """
     engine = start_accelerator(device, "off")
     main = engine.is_main_process
@@ -147,37 +177,47 @@ def train_jobs(
     _refuse_unlabelled(jobs, dataset)
     images = _used(jobs)
     check_photos(images, folder)
+    _check_networks(jobs, dataset, engine, say if main else lambda _: None)
     content = content_hash(dataset, images, folder, progress)
-    cache = out.parent / f".{out.name}.cache"
-    done = []
+    cache = kept or out.parent / f".{out.name}.cache"
+    gpus = 0 if device == "cpu" else torch.cuda.device_count()
+    several = (min(gpus, len(jobs)) if at_once == "auto" else at_once) if engine.num_processes == 1 else 1
     try:
-        for job in jobs:
-            data = TrainData(dataset, folder, job.train, job.val, content)
-            done.append(
-                train(
-                    job.config,
-                    data,
-                    job.out,
-                    about={**about, "recipe": job.recipe, "fold": job.fold},
-                    cache=cache,
-                    device=device,
-                    resume=resume,
-                    overwrite=overwrite,
-                    what=job.name,
-                    say=say,
-                    progress=progress,
-                )
+        tasks = [
+            Task(
+                job.config,
+                TrainData(dataset, folder, job.train, job.val, content, _beside(extra, job, folder)),
+                job.out,
+                {**about, "recipe": job.recipe, "fold": job.fold},
+                cache,
+                device,
+                job.name,
+                tuple(trackers),
             )
+            for job in jobs
+        ]
+        done = train_tasks(
+            tasks, at_once=several, gpus=gpus, resume=resume, overwrite=overwrite, say=say, progress=progress
+        )
         if main:
             _join_recipes(jobs, dataset, out, resume=resume, overwrite=overwrite)
     except TrashkitError:
-        if main:
+        if main and kept is None:
             shutil.rmtree(cache, ignore_errors=True)
         raise
     engine.wait_for_everyone()
-    if main:
+    if main and kept is None:
         shutil.rmtree(cache, ignore_errors=True)
     return done
+
+
+def _beside(extra: Sequence[ExtraSet], job: Job, folder: Path) -> tuple[MapData, ...]:
+    """Other data sets for a job, without any photo that it validates on."""
+    if not extra:
+        return ()
+    validated = frozenset(hashes_of(job.val, folder))
+    own = [one.without(validated) for one in extra]
+    return tuple(MapData(one, one.folder, one.fingerprint, one.weight) for one in own if len(one))
 
 
 def _refuse(jobs: Sequence[Job], out: Path, *, resume: bool, overwrite: bool) -> None:

@@ -12,6 +12,7 @@ import torch
 from trashkit.coco import Dataset, Image
 from trashkit.config import TrainConfig
 from trashkit.label_maps import LabelMaps
+from trashkit.nn.extra import ExtraSet
 from trashkit.nn.smooth import iou_errors, miou_interval
 from trashkit.nn.teaching import Teaching
 from trashkit.nn.weights import normalisation
@@ -21,13 +22,13 @@ from trashkit.scores import Confusion, Matrix
 
 @dataclass(frozen=True)
 class MapData:
-    """Images with label maps instead of annotations, such as pseudo-labels.
+    """Images beside the annotated ones: with label maps, such as pseudo-labels, or of another data set.
 
     folder: of the photos. content: hash of the photos. weight: of an image against one with annotations. ramp: share of
     all steps in which the weight rises from 0. teaching: what is taught beside the classes of the label maps.
     """
 
-    maps: LabelMaps
+    maps: LabelMaps | ExtraSet
     folder: Path
     content: str
     weight: float = 1.0

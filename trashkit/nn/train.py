@@ -36,6 +36,7 @@ from trashkit.nn.choices import automatic
 from trashkit.nn.class_weights import check_names, given_weights, weights_of
 from trashkit.nn.data import train_batches, train_loader, train_photos
 from trashkit.nn.finish import Feed, add_to_mean, choose_weights, finish
+from trashkit.nn.follow import Row, follower, tracker_names
 from trashkit.nn.learner import Learner, make_learner, save_epoch, start_accelerator, step_parts
 from trashkit.nn.losses import by_weight, presence, weighted_sum
 from trashkit.nn.models import build
@@ -61,16 +62,21 @@ def train(
     overwrite: bool = False,
     what: str = "training",
     oof: bool = True,
+    trackers: Sequence[str] = (),
+    after_epoch: Callable[[Sequence[Row]], None] = lambda _: None,
     say: Say = lambda _: None,
     progress: Progress = silent,
 ) -> runs.Run:
     """Train one network into the run folder `out`, and predict its validation images into ``out/oof`` (unless not).
 
     about: entries for the manifest (command line, recipe, fold). cache: folder for decoded photos; the caller removes
-    it. device: ``auto`` or ``cpu``. what: name of the run in `progress`. say: told each automatic choice and each epoch
-    in a line. Everything that can be wrong with settings, photos and weights is found before `out` exists.
+    it. device: ``auto`` or ``cpu``. what: name of the run in `progress`. trackers: see `trashkit.nn.follow`.
+    after_epoch: called with the rows of metrics.jsonl after each epoch is saved; an exception from it ends the
+    training, which can be continued. say: told each automatic choice and each epoch in a line. Everything that can be
+    wrong with settings, photos and weights is found before `out` exists.
     Raises TrashkitError for these, for an `out` that may not be continued or replaced, and where the loss diverges.
     """
+    tracked = tracker_names(trackers)
     engine = start_accelerator(device, "off")
     speak: Say = say if engine.is_main_process else lambda _: None
     chosen, choices = automatic(config, device=engine.device, processes=engine.num_processes, images=data.count)
@@ -106,12 +112,24 @@ def train(
         speak(f"going on after epoch {state['epoch']} of {chosen.epochs}")
     learner = make_learner(chosen, model, engine, state)
     feed = _feed(chosen, data.dataset, caches[0], engine)
-    end = _epochs(chosen, learner, feed, caches, data, out=out, state=state, what=what, say=speak, progress=progress)
-    decided = choose_weights(run, chosen, learner, feed, caches[1], end, what=what, say=speak)
-    return finish(
+    after, at_end = after_epoch, _nothing
+    if engine.is_main_process:
+        done = state["epoch"] if state else 0
+        after, at_end = follower(run, data, tracked, epochs_done=done, say=speak, then=after_epoch)
+    end = _epochs(
+        chosen, learner, feed, caches, data, out=out, state=state, what=what, say=speak, after=after, progress=progress
+    )
+    decided = choose_weights(run, chosen, learner, feed, val=caches[1], state=end, what=what, say=speak)
+    run = finish(
         run, data, decided, engine, lambda _, done, total: progress(f"{what}, out-of-fold", done, total),
         rows=end["rows"], predict=oof,
     )  # fmt: skip
+    at_end()
+    return run
+
+
+def _nothing() -> None:
+    """What the other processes do at the end."""
 
 
 def _feed(config: TrainConfig, dataset: Dataset, photos: JoinedCaches, engine: Accelerator) -> Feed:
@@ -135,6 +153,7 @@ def _epochs(
     state: Mapping[str, Any] | None,
     what: str,
     say: Say,
+    after: Callable[[Sequence[Row]], None],
     progress: Progress,
 ) -> dict[str, Any]:
     """The training loop, from the saved state on; the state after the last epoch comes back, without weights."""
@@ -180,7 +199,7 @@ def _epochs(
             rows[-1]["presence_loss"] = round(losses[1], 6)
         counts["epoch"] = epoch + 1
         if caches[1]:
-            _score(config, learner, caches[1], rows, counts)
+            _score(config, learner, caches[1], rows, counts, out=out)
         if epoch >= config.epochs - last_epochs(config):
             counts["mean"] = add_to_mean(counts["mean"], counts["mean_count"], learner.model.network.state_dict())
             counts["mean_count"] += 1
@@ -188,6 +207,7 @@ def _epochs(
         rows[-1] |= {"images_per_second": round(rate, 2), "seconds": round(counts["seconds"], 2)}
         if engine.is_main_process:
             save_epoch(out, learner, rows, counts)
+            after(rows)
         say(epoch_line(what, rows[-1], config.epochs))
     return {**counts, "rows": rows}
 
@@ -222,15 +242,18 @@ def last_epochs(config: TrainConfig) -> int:
 
 
 def _score(
-    config: TrainConfig, learner: Learner, cache: PhotoCache, rows: list[dict[str, Any]], counts: dict[str, Any]
-) -> None:
+    config: TrainConfig, learner: Learner, cache: PhotoCache, rows: list[dict[str, Any]], counts: dict[str, Any], *,
+    out: Path,
+) -> None:  # fmt: skip
     """Add the validation of the moving average to the last row, and note whether it is the best until now."""
     batch_size, workers = int(config.data.batch_size), min(2, int(config.data.workers))
-    average, engine = learner.average.model, learner.accelerator
-    rows[-1] |= scores_of(
-        validate_each(average, cache, engine, batch_size=batch_size, workers=workers), learner.model.class_names
-    )
+    average, engine, names = learner.average.model, learner.accelerator, learner.model.class_names
+    matrices = validate_each(average, cache, engine, batch_size=batch_size, workers=workers)
+    rows[-1] |= scores_of(matrices, names)
     rows[-1]["smoothed"] = smoothed(rows)[-1]
+    if engine.is_main_process:
+        files = tuple(image.file_name for image in cache.images)
+        runs.write_validation(out, runs.Validation(matrices, names, files, counts["epoch"]))
     if rows[-1]["smoothed"] > counts["best"]:
         counts |= {"best": rows[-1]["smoothed"], "best_epoch": counts["epoch"]}
 

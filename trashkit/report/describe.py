@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +22,6 @@ from trashkit.report.overlay import class_shares, overlay, with_legend
 from trashkit.report.regions import drop_small, regions
 
 Pixels = NDArray[np.uint8]
-T = TypeVar("T")
 Predict = Callable[[Pixels], tuple[Pixels, NDArray[np.float32]]]
 """From a photo RGB uint8 [H, W, 3] to its label map uint8 [H, W] and confidence float32 [H, W]."""
 
@@ -38,6 +37,14 @@ class Described:
     shares: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """A photo that was left out, and why."""
+
+    photo: Path
+    reason: str
+
+
 def photos_in(paths: Sequence[Path]) -> list[Path]:
     """Photos named one by one, and those that lie in named folders, sorted within each; TrashkitError for none."""
     found: list[Path] = []
@@ -48,17 +55,8 @@ def photos_in(paths: Sequence[Path]) -> list[Path]:
                 raise TrashkitError(f"{path} is neither a run nor a folder with photos", hint="name a run folder first")
             found += inside
         else:
-            _photo(photos.photo_info, path)
             found.append(path)
     return found
-
-
-def _photo(look: Callable[[Path], T], path: Path) -> T:
-    """What `look` sees; its error with a cure that fits photos which no annotation file lists."""
-    try:
-        return look(path)
-    except TrashkitError as error:
-        raise TrashkitError(error.message, hint="name photos that can be read, and leave this one out") from error
 
 
 def describe(
@@ -72,13 +70,15 @@ def describe(
     longest: int = 2048,
     overwrite: bool = False,
     progress: Progress = silent,
-) -> list[Described]:
+) -> tuple[list[Described], list[Unreadable]]:
     """Predict photos of any size; write ``NAME.overlay.jpg`` for each and one ``annotations.json`` into `out`.
 
     predict: gives the label map and confidence of a photo. classes: what its values mean. label_maps: also write
     ``NAME.labels.png``, one byte per pixel, the class index.
     smallest: regions below this share of the photo's pixels are dropped. longest: overlays are made smaller so that no
     side is longer, in pixels; annotations are always in the photo's own pixels, upright as EXIF says.
+    Photos that cannot be read are left out and come back with the reason: one broken picture of a long day must not
+    cost the others. TrashkitError, and nothing written, where that is all of them.
     """
     names = _overlay_names(paths)
     with replacing(out, overwrite=overwrite) as folder:
@@ -86,27 +86,36 @@ def describe(
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         described: list[Described] = []
+        unreadable: list[Unreadable] = []
         for n, (path, name) in enumerate(zip(paths, names, strict=True)):
             progress("photos", n, len(paths))
-            photo = _photo(photos.read_photo, path)
+            try:
+                photo = photos.read_photo(path)
+            except TrashkitError as error:
+                unreadable.append(Unreadable(path, error.message))
+                continue
             height, width = photo.shape[:2]
             label_map, confidence = predict(photo)
             label_map = drop_small(label_map, round(smallest * label_map.size))
-            images.append({"id": n + 1, "file_name": path.name, "width": width, "height": height})
+            number = len(images) + 1
+            images.append({"id": number, "file_name": path.name, "width": width, "height": height})
             for found in regions(label_map, confidence, {index: index for index in range(1, len(classes))}):
-                annotations.append({"id": len(annotations) + 1, "image_id": n + 1, **found})
+                annotations.append({"id": len(annotations) + 1, "image_id": number, **found})
             _draw(photo, label_map, classes, folder / name, longest)
             if label_maps:
                 _write_labels(folder / name.replace(".overlay.jpg", ".labels.png"), label_map)
             shares = {classes.names[index]: round(share, 4) for index, share in class_shares(label_map, classes)}
             described.append(Described(path, out / name, shares))
+        if not described:
+            more = "" if len(paths) == 1 else f", and none of the other {len(paths) - 1} can be read either"
+            raise TrashkitError(unreadable[0].reason + more, hint="name photos that can be read")
         categories = [
             {"id": index, "name": name, "supercategory": name} for index, name in enumerate(classes.names) if index
         ]
         content = {"images": images, "annotations": annotations, "categories": categories}
         (folder / "annotations.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     progress("photos", len(paths), len(paths))
-    return described
+    return described, unreadable
 
 
 def _write_labels(path: Path, label_map: Pixels) -> None:

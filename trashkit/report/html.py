@@ -197,14 +197,15 @@ def _attribute(name: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in name.casefold())
 
 
-def page(title: str, pieces: Iterable[object]) -> str:
-    """A whole HTML document."""
+def page(title: str, pieces: Iterable[object], *, refresh: int = 0) -> str:
+    """A whole HTML document. refresh: seconds after which a browser loads it again, 0 for never."""
+    again = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
         "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">"
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
+        f"{again}<title>{escape(title)}</title><style>{_STYLE}</style></head>"
         f"<body><main><h1>{escape(title)}</h1>{join(pieces)}</main><script>{_SCRIPT}</script></body></html>\n"
     )
 
@@ -223,7 +224,9 @@ figure{margin:12px 12px 12px 0;display:inline-block;vertical-align:top;max-width
 figcaption{font-weight:600;margin-bottom:4px}svg{max-width:100%;font-size:12px}
 svg text{fill:var(--ink)}svg text.value{fill:var(--soft)}
 .tiles{display:flex;flex-wrap:wrap}.tiles figure{margin:6px 14px 6px 0}.tiles figcaption{font-weight:400;font-size:13px}
-.tiles img{width:128px}details{margin:12px 0}summary{cursor:pointer;font-weight:600}
+.tiles img{width:128px}.pair{display:flex;gap:6px}.pair figure{margin:0;flex:1}
+.pair figcaption{font-weight:400;font-size:12px}.pair img{width:100%}
+details{margin:12px 0}summary{cursor:pointer;font-weight:600}
 .matrix{font-size:12px}.matrix th{cursor:default;font-weight:400;padding:2px 8px;border:0;text-align:right}
 .matrix th.turned{height:112px;vertical-align:bottom;padding:2px;text-align:left}
 .matrix th.turned span{writing-mode:vertical-rl;transform:rotate(180deg)}

@@ -1,0 +1,146 @@
+"""Several trainings: one after the other, or each in a process of its own, on a GPU of its own where there are GPUs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trashkit.config import TrainConfig
+from trashkit.errors import TrashkitError
+from trashkit.nn.record import TrainData
+from trashkit.nn.train import train
+from trashkit.progress import Progress
+from trashkit.run import Run, read_run
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call of `trashkit.nn.train.train`; the fields are its arguments."""
+
+    config: TrainConfig
+    data: TrainData
+    out: Path
+    about: Mapping[str, Any]
+    cache: Path
+    device: str
+    what: str
+    trackers: tuple[str, ...] = ()
+
+    def run(self, *, resume: bool, overwrite: bool, say: Say, progress: Progress) -> Run:
+        """Train it here."""
+        return train(
+            self.config,
+            self.data,
+            self.out,
+            about=self.about,
+            cache=self.cache,
+            device=self.device,
+            resume=resume,
+            overwrite=overwrite,
+            what=self.what,
+            trackers=self.trackers,
+            say=say,
+            progress=progress,
+        )
+
+
+def train_tasks(
+    tasks: Sequence[Task],
+    *,
+    at_once: int,
+    gpus: int,
+    resume: bool,
+    overwrite: bool,
+    say: Say,
+    progress: Progress,
+) -> list[Run]:
+    """Train all tasks, `at_once` of them at a time, and return their runs in order.
+
+    gpus: how many there are; with several tasks at once each process sees one of them, in turn, and without any each
+    gets its share of the CPU cores. The first task that fails ends the others, which can be continued.
+    """
+    if at_once <= 1 or len(tasks) == 1:
+        return [task.run(resume=resume, overwrite=overwrite, say=say, progress=progress) for task in tasks]
+    at_once = min(at_once, len(tasks))
+    threads = max(1, torch.get_num_threads() // at_once)
+    where = f"on {gpus} GPUs" if gpus else f"with {threads} CPU threads each"
+    say(f"{len(tasks)} runs, {at_once} at a time {where}")
+    context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
+    messages = context.Queue()
+    waiting = list(range(len(tasks)))
+    running: dict[int, Any] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                place = min(set(range(at_once)) - set(running))
+                number = waiting.pop(0)
+                gpu = place % gpus if gpus else None
+                options = {
+                    "gpu": gpu, "threads": threads, "resume": resume, "overwrite": overwrite, "messages": messages,
+                }  # fmt: skip
+                running[place] = context.Process(target=_work, args=(tasks[number], place), kwargs=options)
+                running[place].start()
+            _listen(messages, running, say, progress)
+    finally:
+        for process in running.values():
+            process.terminate()
+            process.join()
+    return [read_run(task.out) for task in tasks]
+
+
+def _listen(messages: Any, running: dict[int, Any], say: Say, progress: Progress) -> None:
+    """Pass on what the processes say; forget one that is done. Raises TrashkitError where one failed."""
+    try:
+        kind, place, content = messages.get(timeout=1.0)
+    except queue.Empty:
+        for place, process in running.items():
+            if process.exitcode not in (None, 0):
+                del running[place]
+                raise TrashkitError(
+                    f"a training process ended with code {process.exitcode}", hint="go on with --resume"
+                ) from None
+        return
+    if kind == "say":
+        say(content)
+    elif kind == "progress":
+        progress(*content)
+    elif kind == "done":
+        running.pop(place).join()
+    else:
+        message, hint = content
+        raise TrashkitError(message, hint=hint)
+
+
+def _work(
+    task: Task, place: int, *, gpu: int | None, threads: int, resume: bool, overwrite: bool, messages: Any
+) -> None:
+    """What a process of its own does: train one task, and say how it goes."""
+    if gpu is not None:  # CUDA has not been started in this process yet
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        os.environ["CUDA_VISIBLE_DEVICES"] = seen.split(",")[gpu] if seen else str(gpu)
+    torch.set_num_threads(threads)
+    try:
+        task.run(
+            resume=resume,
+            overwrite=overwrite,
+            say=lambda text: messages.put(("say", place, text)),
+            progress=lambda *news: messages.put(("progress", place, news)),
+        )
+    except TrashkitError as error:
+        messages.put(("failed", place, (f"{task.what}: {error.message}", error.hint)))
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{task.what}: {type(error).__name__} at {Path(last.filename).name}:{last.lineno}: {error}"
+        messages.put(("failed", place, (" ".join(text.split())[:400], "go on with --resume")))
+    else:
+        messages.put(("done", place, None))

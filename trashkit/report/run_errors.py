@@ -1,0 +1,129 @@
+"""Photos of a run that teach something: best, worst, and for each class where it is missed or seen in error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from trashkit.coco import Dataset
+from trashkit.masks import PaintOrder, dataset_label_map
+from trashkit.photos import photo_path, read_photo
+from trashkit.progress import Progress, silent
+from trashkit.report.calibration import Calibration
+from trashkit.report.html import Card, Html, figure, join, picture
+from trashkit.report.overlay import overlay
+from trashkit.scores import Matrix, confusion, per_image_miou
+from trashkit.store import Probabilities
+
+EACH = 6
+"""Photos for each kind and class."""
+SHOWN = 240
+"""Longest side in pixels of a picture on the page."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Predicted images against their truth: int64 [N, C, C], one matrix for each row of the store, and calibration."""
+
+    per_image: Matrix
+    calibration: Calibration
+
+
+def judge(store: Probabilities, dataset: Dataset, order: PaintOrder = "area", progress: Progress = silent) -> Judged:
+    """Score every image of a store at the store's size; all must be in the data set."""
+    total, found = Calibration.empty(), []
+    for row, image_id in enumerate(store.image_ids):
+        values = store.read(row)
+        truth = dataset_label_map(dataset, dataset.image_by_id[image_id].row, order=order, size=store.size)
+        # the stored label map, which has no ties
+        found.append(confusion(truth, store.label_map(row), len(dataset.classes)))
+        total = total + Calibration.of(values, truth)
+        progress("judging", row + 1, len(store))
+    return Judged(np.stack(found), total)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One picture of the gallery. row: in the store. kind: "best", "worst", "missed" or "seen in error"."""
+
+    row: int
+    kind: str
+    name: str
+    note: str
+
+
+def choose(per_image: Matrix, names: Sequence[str], each: int = EACH) -> list[Chosen]:
+    """Which images to show: by their own mIoU, and for each class by the pixels missed and seen in error.
+
+    per_image: int64 [N, C, C], rows truth, columns prediction. Background is judged with all classes, not alone.
+    """
+    scores = per_image_miou(per_image)
+    known = [int(row) for row in np.argsort(scores, kind="stable") if not np.isnan(scores[row])]
+    found = [Chosen(row, "worst", "", f"mIoU {scores[row]:.3f}") for row in known[:each]]
+    found += [Chosen(row, "best", "", f"mIoU {scores[row]:.3f}") for row in known[::-1][:each]]
+    hits = np.diagonal(per_image, axis1=1, axis2=2)
+    wrong = {"missed": per_image.sum(axis=2) - hits, "seen in error": per_image.sum(axis=1) - hits}
+    for index in range(1, len(names)):
+        for kind, pixels in wrong.items():
+            order = np.argsort(-pixels[:, index], kind="stable")[:each]
+            found += [
+                Chosen(int(row), kind, names[index], _note(per_image[row], names, index, kind))
+                for row in order
+                if pixels[row, index]
+            ]
+    return found
+
+
+def _note(matrix: NDArray[np.int64], names: Sequence[str], index: int, kind: str) -> str:
+    line = (matrix[index] if kind == "missed" else matrix[:, index]).copy()
+    line[index] = 0
+    other = int(line.argmax())
+    share = line.sum() / matrix.sum()
+    word = "taken for" if kind == "missed" else "where truth says"
+    return f"{share:.1%} of the pixels, mostly {word} {names[other]}"
+
+
+def cards(
+    chosen: Sequence[Chosen],
+    store: Probabilities,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    order: PaintOrder = "area",
+    progress: Progress = silent,
+) -> list[Card]:
+    """A card for each picture: the photo with the truth, and with the prediction. Each photo is drawn once."""
+    drawn: dict[int, Html] = {}
+    made = []
+    for n, one in enumerate(chosen):
+        if one.row not in drawn:
+            drawn[one.row] = _pair(one.row, store, dataset, folder, order)
+        title = f"{one.kind}: {one.name}" if one.name else one.kind
+        body = join([drawn[one.row], Html("<p>"), f"{store.file_names[one.row]}: {one.note}", Html("</p>")])
+        made.append(Card(title, body, {"what": one.kind, "class": one.name or "all"}))
+        progress("pictures", n + 1, len(chosen))
+    return made
+
+
+def _pair(row: int, store: Probabilities, dataset: Dataset, folder: Path, order: PaintOrder) -> Html:
+    image = dataset.image_by_id[store.image_ids[row]]
+    photo = read_photo(photo_path(folder, image.file_name), (image.width, image.height))
+    scale = min(1.0, SHOWN / max(photo.shape[:2]))
+    size = (max(1, round(photo.shape[0] * scale)), max(1, round(photo.shape[1] * scale)))
+    shown = _small(photo, size)
+    truth = dataset_label_map(dataset, image.row, order=order, size=size)
+    guess = store.label_map(row, size)
+    parts = [
+        figure(name, picture(overlay(shown, labels, dataset.classes), alt=name, quality=75))
+        for name, labels in (("truth", truth), ("prediction", guess))
+    ]
+    return Html(f'<div class="pair">{join(parts)}</div>')
+
+
+def _small(photo: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(photo, (size[1], size[0]), interpolation=cv2.INTER_AREA), np.uint8)
