@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,15 @@ from trashkit.progress import Progress, silent
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int]
 SizeOf = Callable[[Image], Size]
+
+
+class _Annotated(Protocol):
+    @property
+    def dataset(self) -> Dataset: ...
+
+
+Source = Dataset | LabelMaps | _Annotated
+"""What images have their labels from: annotations, label maps, or something that has annotations."""
 
 _AHEAD = 32
 """So many images are decoded at a time while the file is written."""
@@ -157,16 +167,17 @@ def load_photo(folder: Path, image: Image, layout: Layout) -> Pixels:
     return resize_photo(photo, layout.photo(image))
 
 
-def load_labels(source: Dataset | LabelMaps, image: Image, layout: Layout) -> Pixels:
+def load_labels(source: Source, image: Image, layout: Layout) -> Pixels:
     """One label map at its size in the layout: annotations rasterised at native size and sampled, or a map sampled."""
     size = layout.labels(image)
     if isinstance(source, LabelMaps):
         return resize_nearest(source.read(image.row), size)
-    return dataset_label_map(source, image.row, order=layout.order, size=size)
+    dataset = source if isinstance(source, Dataset) else source.dataset
+    return dataset_label_map(dataset, image.row, order=layout.order, size=size)
 
 
 def open_cache(
-    source: Dataset | LabelMaps,
+    source: Source,
     images: Sequence[Image],
     folder: Path,
     layout: Layout,
@@ -208,7 +219,7 @@ def open_cache(
 
 
 def _loaded(
-    source: Dataset | LabelMaps, images: Sequence[Image], folder: Path, layout: Layout, threads: int
+    source: Source, images: Sequence[Image], folder: Path, layout: Layout, threads: int
 ) -> Iterator[tuple[Pixels, Pixels]]:
     def load(image: Image) -> tuple[Pixels, Pixels]:
         return load_labels(source, image, layout), load_photo(folder, image, layout)
