@@ -68,7 +68,7 @@ def photos(path: Path, folder: Path) -> Path:
 
 def ours(path: Path, images: Path, home: Path) -> None:
     """Time of this process: audit and fixes, filling, and opening again."""
-    from trashkit.cli.review import _findings
+    from trashkit.cli.review_findings import Asked, findings_of
     from trashkit.coco import read
     from trashkit.review.app import open_review
     from trashkit.review.database import fiftyone_ready
@@ -78,7 +78,7 @@ def ours(path: Path, images: Path, home: Path) -> None:
         start = time.monotonic()
         coco = read(path)
         # Without photos: what they hold is the audit's matter, and they are not real ones here.
-        findings, fixes = _findings(coco, None, None, None)
+        findings, fixes = findings_of(coco, Asked())
         audited = time.monotonic() - start
         room = Room(coco, findings, fixes, home / "log.jsonl", reviewer="bench", images=images)
         filled = open_review(room, home).seconds

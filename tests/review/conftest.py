@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trashkit.cli.review import _findings
+from trashkit.cli.review_findings import Asked, findings_of
 from trashkit.coco import read
 from trashkit.review.room import Room
 
@@ -29,7 +29,7 @@ def make_room() -> MakeRoom:
     def make(log: Path, annotations: Path = SYNTH / "train.json", images: Path = SYNTH / "images") -> Room:
         coco = read(annotations)
         if annotations not in known:
-            known[annotations] = _findings(coco, images, None, None)
+            known[annotations] = findings_of(coco, Asked(images))
         findings, fixes = known[annotations]
         return Room(coco, findings, fixes, log, reviewer="ann", images=images)
 
@@ -55,6 +55,48 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with fiftyone_ready(folder):
         yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+class Review:
+    """A review as its App's server has it, operators called as the App calls them."""
+
+    def __init__(self, room: Room, home: Path) -> None:
+        from trashkit.review.app import open_review
+        from trashkit.review.desk import desk_of
+
+        opened = open_review(room, home)
+        self.dataset, self.built = opened.dataset, opened.built
+        desk = desk_of(self.dataset)
+        assert desk is not None
+        self.desk, self.room = desk, desk.room
+
+    def do(self, operator: str, rows: list[int] | None = None, **params: Any) -> dict[str, Any]:
+        import fiftyone.operators as foo
+
+        from trashkit.review.board import ids_of
+
+        ids = ids_of(self.dataset)
+        labels = [{"label_id": ids.of("annotations", row), "field": "annotations"} for row in rows or []]
+        context = {"dataset": self.dataset, "params": params, "selected_labels": labels}
+        result = foo.execute_operator(f"@trashkit/review/{operator}", context)
+        assert result.error is None, result.error
+        return dict(result.result)
+
+    def stored(self, row: int) -> dict[str, Any] | None:
+        """The label of an annotation as the database holds it."""
+        from fiftyone.core.fields import ObjectId
+
+        from trashkit.review.board import ids_of
+
+        key = ObjectId(ids_of(self.dataset).of("annotations", row))
+        found = self.dataset._sample_collection.find_one({"annotations.polylines._id": key})
+        return next((one for one in found["annotations"]["polylines"] if one["_id"] == key), None) if found else None
+
+
+@pytest.fixture(scope="session")
+def enter(home: Path) -> Callable[[Room], Review]:
+    """Opens a room as the App does."""
+    return lambda room: Review(room, home)
 
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftshader"]

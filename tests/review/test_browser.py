@@ -111,7 +111,7 @@ def test_a_fix_accepted_and_a_class_changed_by_clicking(tmp_path: Path, browser:
 @pytest.mark.usefixtures("home")
 def test_the_app_ends_on_ctrl_c_and_leaves_no_process(tmp_path: Path) -> None:
     with running(tmp_path / "log.jsonl", tmp_path) as (_, process):
-        pid = int((tmp_path / "home" / "review" / "mongod").read_text().split()[0])
+        pid = int((tmp_path / "home" / "review" / "mongodb" / "mongod.lock").read_text())
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
     with pytest.raises(ProcessLookupError):

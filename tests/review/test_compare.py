@@ -12,6 +12,7 @@ from trashkit.coco import read_dataset, write
 from trashkit.coco.dataset import Coco
 from trashkit.masks import dataset_label_map
 from trashkit.predictions import open_predictions
+from trashkit.review.beside import of_predictions
 from trashkit.review.room import Room
 from trashkit.store import create_store
 
@@ -57,7 +58,7 @@ def test_two_versions_large_changes_first(opened: Any, tmp_path: Path) -> None:
     dataset, room = opened
     truth = read_dataset(room.coco, classes="own")
     other = version(tmp_path / "old.json", {1: 5.0, 2: 15.0})
-    add_comparison(dataset, open_predictions(other, truth, classes="own"), "old", tmp_path / "maps")
+    add_comparison(dataset, of_predictions(open_predictions(other, truth, classes="own")), "old", tmp_path / "maps")
     view = dataset.load_saved_view("old: large changes first")
     assert view.values("row")[:2] == [2, 1]
     changed = dict(zip(view.values("row"), view.values("old_changed"), strict=True))
@@ -90,13 +91,13 @@ def test_a_store_worst_first_in_all_and_by_class(opened: Any, tmp_path: Path) ->
             wrong = np.roll(label_map, 3 * row, axis=1)
             np.put_along_axis(probabilities, wrong[None].astype(np.int64), 0.9, axis=0)
             store.write(row, probabilities)
-    add_comparison(dataset, open_predictions(path, truth), "store", tmp_path / "maps")
+    add_comparison(dataset, of_predictions(open_predictions(path, truth)), "store", tmp_path / "maps")
     assert dataset.load_saved_view("store: worst first").values("row") == [3, 2, 1, 0]
     assert dataset.load_saved_view("store: worst Plastic bag").values("row") == [3, 1]
     assert dataset.load_saved_view("store: least certain first").first()["store_confidence"] == pytest.approx(
         0.9, abs=0.01
     )
-    assert dataset.mask_targets["store"] == {1: "Glass", 2: "Plastic bag"}
+    assert dataset.mask_targets["store"] == {1: "Glass", 2: "Plastic bag", 255: "left out"}
 
 
 def test_fields_never_take_a_name_twice() -> None:

@@ -16,45 +16,12 @@ from trashkit.review.room import Room
 LONG_AGO = datetime(2000, 1, 1)
 
 
-class Review:
-    """A review as its App's server has it, operators called as the App calls them."""
-
-    def __init__(self, room: Room, home: Path) -> None:
-        from trashkit.review.app import open_review
-        from trashkit.review.desk import desk_of
-
-        opened = open_review(room, home)
-        self.dataset, self.built = opened.dataset, opened.built
-        desk = desk_of(self.dataset)
-        assert desk is not None
-        self.desk, self.room = desk, desk.room
-
-    def do(self, operator: str, rows: list[int] | None = None, **params: Any) -> dict[str, Any]:
-        import fiftyone.operators as foo
-
-        from trashkit.review.board import ids_of
-
-        ids = ids_of(self.dataset)
-        labels = [{"label_id": ids.of("annotations", row), "field": "annotations"} for row in rows or []]
-        context = {"dataset": self.dataset, "params": params, "selected_labels": labels}
-        result = foo.execute_operator(f"@trashkit/review/{operator}", context)
-        assert result.error is None, result.error
-        return dict(result.result)
-
-    def stored(self, row: int) -> dict[str, Any] | None:
-        """The label of an annotation as the database holds it."""
-        from fiftyone.core.fields import ObjectId
-
-        from trashkit.review.board import ids_of
-
-        key = ObjectId(ids_of(self.dataset).of("annotations", row))
-        found = self.dataset._sample_collection.find_one({"annotations.polylines._id": key})
-        return next((one for one in found["annotations"]["polylines"] if one["_id"] == key), None) if found else None
+Review = Any
 
 
 @pytest.fixture
-def review(room: Room, home: Path) -> Review:
-    return Review(room, home)
+def review(room: Room, enter: Any) -> Review:
+    return enter(room)
 
 
 def open_findings(room: Room, *codes: str, fixable: bool = False) -> list[int]:
@@ -99,12 +66,12 @@ def test_views_of_a_code_are_worst_first(review: Review) -> None:
         assert set(view.values("row")) == rows - {None}
 
 
-def test_without_decisions_nothing_is_an_edit(review: Review, home: Path) -> None:
+def test_without_decisions_nothing_is_an_edit(review: Review, enter: Any) -> None:
     from trashkit.review.board import take_over
 
     assert take_over(review.dataset, review.room, LONG_AGO)[:2] == ([], [])
     assert not review.room.log.exists()
-    again = Review(review.room, home)
+    again = enter(review.room)
     assert not again.built
 
 
@@ -170,14 +137,14 @@ def test_next_goes_worst_first_over_what_is_open(review: Review) -> None:
     assert review.do("next_finding")["finding"] == room.order[3]
 
 
-def test_reopening_with_a_log_goes_on(review: Review, home: Path, make_room: Any) -> None:
+def test_reopening_with_a_log_goes_on(review: Review, enter: Any, make_room: Any) -> None:
     row = next(row for row in range(40) if ("annotations", row) not in review.room.findings_of)
     review.do("delete_annotations", [row])
-    again = Review(make_room(review.room.log), home)
+    again = enter(make_room(review.room.log))
     assert not again.built
     assert again.stored(row) is None
     review.room.log.unlink()  # the log went away: so do its decisions
-    third = Review(make_room(review.room.log), home)
+    third = enter(make_room(review.room.log))
     assert third.stored(row) is not None
 
 
@@ -258,14 +225,14 @@ def test_an_outline_drawn_in_the_app_becomes_an_annotation(review: Review) -> No
     [("taco/annotations.json", "taco"), ("household/train.json", "household"), ("street/annotations.json", "street")],
 )
 def test_twenty_decisions_change_twenty_annotations(
-    annotations: str, images: str, real_data: Path, make_room: Any, home: Path, tmp_path: Path
+    annotations: str, images: str, real_data: Path, make_room: Any, enter: Any, tmp_path: Path
 ) -> None:
     from trashkit.review.board import take_over
 
     source = real_data / annotations
     if not source.exists():
         source = next((real_data / images).glob("*.json"))
-    review = Review(make_room(tmp_path / "log.jsonl", source, real_data / images), home)
+    review = enter(make_room(tmp_path / "log.jsonl", source, real_data / images))
     room = review.room
     assert take_over(review.dataset, room, LONG_AGO)[:2] == ([], [])
     assert not room.log.exists()

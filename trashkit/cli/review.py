@@ -5,23 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trashkit.cli.output import Classes, Overwrite, command, note, progress, show, warn
+from trashkit.cli.review_beside import Besides, label_error_stores
+from trashkit.cli.review_findings import Asked, findings_of
 from trashkit.errors import TrashkitError
 
 if TYPE_CHECKING:
-    from trashkit.coco import Coco
+    from trashkit.coco import Coco, Dataset
     from trashkit.coco.edit import Edit
-    from trashkit.finding import Finding
-    from trashkit.predictions import Predictions
     from trashkit.review.app import Opened
-    from trashkit.review.room import Fix, Room
-
-RESERVED = ("annotations", "proposed", "original", "row", "findings", "open", "worst", "codes", "group", "note", "tags")
-"""Fields of the App's data set that no comparison may be named after."""
+    from trashkit.review.beside import Beside
+    from trashkit.review.room import Room
 
 
 def review(
@@ -37,10 +35,28 @@ def review(
     ] = None,
     predictions: Annotated[
         list[Path] | None,
-        typer.Option("--predictions", metavar="STORE|CSV", help="Compare with these label maps; may be repeated."),
+        typer.Option(
+            "--predictions",
+            metavar="STORE|RUN|CSV|PSEUDO",
+            help="Compare with these label maps, or show pseudo-labels; out-of-fold ones find label errors too. May be "
+            "repeated.",
+        ),
     ] = None,
     against: Annotated[
         Path | None, typer.Option("--against", metavar="OTHER.json", help="Compare with another version of the file.")
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option("--test", metavar="TEST.json", help="Show a test set beside it: leaks, colours, its predictions."),
+    ] = None,
+    test_images: Annotated[
+        Path | None, typer.Option("--test-images", metavar="DIR", help="Its photos; default: those of --images.")
+    ] = None,
+    label_maps: Annotated[
+        bool, typer.Option("--label-maps", help="Draw the annotations as label maps too; comparisons always do.")
+    ] = False,
+    open_: Annotated[
+        Path | None, typer.Option("--open", metavar="CASES.json", help="Open at the cases that a team mate shared.")
     ] = None,
     classes: Classes = None,
     port: Annotated[
@@ -73,28 +89,55 @@ def review(
 
       trashkit review ANN.json --images data --edits review.jsonl --predictions runs/a/oof --against old.json
 
+      trashkit review train.json --images data --edits review.jsonl --test test.json --predictions submission.csv
+
+      trashkit review ANN.json --images data --edits review.jsonl --open cases.json
+
       trashkit review ANN.json --images data --html review.html
 
       trashkit fix ANN.json --edits review.jsonl --out REVIEWED.json
     """
     from trashkit.coco import read
     from trashkit.files import refuse_existing
+    from trashkit.review.room import Room
 
+    if edits is None and open_ is not None:
+        edits = open_.with_suffix(".edits.jsonl")
     if edits is None and html is None:
         raise TrashkitError("decisions need a place", hint="add --edits LOG.jsonl, or --html FILE for a page")
     if html is not None:
         refuse_existing(html, overwrite=overwrite)
-    if not images.is_dir():
-        raise TrashkitError(f"{images} is no folder", hint="give the folder of the photos as --images")
+    if html is not None and open_ is not None:
+        raise TrashkitError("--open shows cases in the App, not on a page", hint="leave out --html")
+    for option, folder in (("--images", images), ("--test-images", test_images)):
+        if folder is not None and not folder.is_dir():
+            raise TrashkitError(f"{folder} is no folder", hint=f"give the folder of the photos as {option}")
+    if test_images is not None and test is None:
+        raise TrashkitError("--test-images needs to know of what", hint="add --test TEST.json")
+    if html is None:
+        _ready_for_app(port)
     coco = read(annotations)
+    _warn_wrong_folder(coco, images, "--images")
+    besides = Besides(tuple(predictions or ()), against, test, test_images or images, label_maps, classes)
+    parts, beside = besides.opened(coco)
+    asked = Asked(
+        images,
+        findings,
+        config,
+        test if test_images is None else None,
+        label_error_stores(beside),
+        None if html is not None else _home() / "audits",
+    )
+    found, fixes = findings_of(coco, asked)
     # Without a log, nothing is decided yet.
-    room = _room(coco, images, edits or annotations.with_suffix(".no-edits"), findings, reviewer, config)
+    log = edits or annotations.with_suffix(".no-edits")
+    room = Room(coco, found, fixes, log, reviewer=reviewer or _user(), images=images)
     if html is not None:
         _page(room, html, overwrite)
         return
-    assert edits is not None
-    beside = [*(predictions or []), *([against] if against is not None else [])]
-    _app(room, _opened(coco, beside, classes), port, browser)
+    if open_ is not None:
+        _open_cases(room, open_)
+    _app(room, besides, parts, beside, port=port, browser=browser)
 
 
 def _page(room: Room, path: Path, overwrite: bool) -> None:
@@ -109,116 +152,63 @@ def _page(room: Room, path: Path, overwrite: bool) -> None:
     show(result, human=[f"{number - decided} findings to decide on"], wrote=path, next=next)
 
 
-def _room(
-    coco: Coco,
-    images: Path,
-    log: Path,
-    findings_file: Path | None,
-    reviewer: str | None,
-    config: Path | None,
-) -> Room:
-    from trashkit.review.room import Room
-
-    found, fixes = _findings(coco, images, findings_file, config)
-    return Room(coco, found, fixes, log, reviewer=reviewer or _user(), images=images)
-
-
 def _user() -> str:
     return os.environ.get("USER") or os.environ.get("USERNAME") or "reviewer"
 
 
-def _findings(
-    coco: Coco, images: Path | None, findings_file: Path | None, config: Path | None
-) -> tuple[list[Finding], dict[int, Fix]]:
-    """Findings, from the file or an audit made now, and their proposed fixes."""
-    from trashkit.audit import audit, read_settings
-    from trashkit.audit.settings import FILE_NAME
-    from trashkit.review.room_file import read_findings
-
-    settings = read_settings(config if config is not None else (Path(FILE_NAME) if Path(FILE_NAME).is_file() else None))
-    with progress() as report:
-        if findings_file is not None:
-            blocks = {block: coco.count(block) for block in coco.blocks()}
-            found: list[Finding] = read_findings(findings_file, blocks)
-        else:
-            found = audit(coco, settings=settings, images=images, progress=report).findings
-        return found, _fixes(coco, found, settings, report)
-
-
-def _fixes(coco: Coco, findings: Sequence[Finding], settings: Any, report: Any) -> dict[int, Fix]:
-    """The proposed fix of each finding that has one: alone, and together with the others of its row."""
-    from collections import Counter, defaultdict
-
-    from trashkit.audit.fix import propose
-    from trashkit.review.room import Fix
-
-    fixable = {n: finding for n, finding in enumerate(findings) if finding.fix is not None and finding.row is not None}
-    together: dict[tuple[str, int | None], list[Edit]] = defaultdict(list)
-    for edit in propose(coco, fixable.values(), unsafe=True, settings=settings):
-        together[edit.block, edit.row].append(edit)
-    crowd = Counter((finding.block, finding.row) for finding in fixable.values())
-    by_code: dict[str, list[Finding]] = defaultdict(list)
-    for finding in fixable.values():
-        if crowd[finding.block, finding.row] > 1:
-            by_code[finding.code].append(finding)
-    alone: dict[tuple[str, str, int | None], list[Edit]] = defaultdict(list)
-    for done, (code, some) in enumerate(by_code.items()):
-        report("proposing fixes", done, len(by_code))
-        for edit in propose(coco, some, unsafe=True, settings=settings):
-            alone[code, edit.block, edit.row].append(edit)
-    fixes: dict[int, Fix] = {}
-    for n, finding in fixable.items():
-        chain = tuple(together[finding.block, finding.row])
-        single = tuple(alone[finding.code, finding.block, finding.row])
-        if chain or single:
-            fixes[n] = Fix(single or chain, chain or single)
-    return fixes
-
-
-def _opened(coco: Coco, paths: Sequence[Path], classes: str | None) -> list[Predictions]:
-    """Files to compare with, opened before the App starts, so that mistakes show at once."""
-    if not paths:
-        return []
-    from trashkit.coco import read_dataset
-    from trashkit.predictions import open_predictions
-
-    dataset = read_dataset(coco, classes=classes)
-    return [open_predictions(path, dataset, classes=classes) for path in paths]
-
-
-def _app(room: Room, beside: Sequence[Predictions], port: int, browser: bool) -> None:
-    from trashkit.review.app import free_port, open_review, serve
-    from trashkit.review.database import fiftyone_ready
+def _ready_for_app(port: int) -> None:
+    """What would stop the App in the end is said before the audit, which may take a while."""
+    from trashkit.review.app import free_port
+    from trashkit.review.database import require_fiftyone
 
     free_port(port)
+    require_fiftyone(os.environ.get("FIFTYONE_DATABASE_URI", ""))
+
+
+def _warn_wrong_folder(coco: Coco, images: Path, option: str) -> None:
+    from trashkit.audit.photo_folder import wrong_folder
+
+    missing, number, hint = wrong_folder(coco, images)
+    if missing == number and number:
+        warn(f"none of the {number} photos is in {images}; {hint.replace('--images', option)}")
+    elif missing:
+        warn(f"{missing} of the {number} photos {'is' if missing == 1 else 'are'} not in {images}: outlines alone show")
+
+
+def _open_cases(room: Room, path: Path) -> None:
+    from trashkit.review.cases import read_cases
+
+    room.shared, missing = read_cases(path, room)
+    note(f'{len(room.shared.cases)} cases of "{room.shared.title}" are the view "shared cases"')
+    if missing:
+        warn(f"{missing} of its cases are not in {room.coco.path}")
+
+
+def _app(
+    room: Room, besides: Besides, parts: Sequence[Dataset], beside: Sequence[Beside], *, port: int, browser: bool
+) -> None:
+    from trashkit.review.app import SHARED_VIEW, VIEW, open_review, serve
+    from trashkit.review.database import fiftyone_ready
+
     home = _home()
     with fiftyone_ready(home, os.environ.get("FIFTYONE_DATABASE_URI", "")):
+        test = besides.test_room()
+        if test is not None and test.images is not None:
+            _warn_wrong_folder(test.coco, test.images, "--test-images")
         with progress() as report:
-            opened = open_review(room, home, progress=report)
-            _compare(opened, beside, home, report)
+            opened = open_review(room, home, test=test, progress=report)
+            besides.add(opened, parts, beside, home, report)
         _say_opened(room, opened)
 
         def ready(address: str) -> None:
             note(f"review at {address} (Ctrl-C ends it); decisions go to {room.log}")
 
-        serve(room, opened, port=port, browser=browser, ready=ready, told=_taken_over)
+        view = SHARED_VIEW if room.shared is not None else VIEW
+        serve(room, opened, port=port, browser=browser, view=view, ready=ready, told=_taken_over)
     decided, number = room.progress()
     edits = len(room.standing().edits)
     sentence = f"{decided} of {number} findings decided, {edits} edits in {room.log}"
     show({"decided": decided, "findings": number, "edits": edits}, human=[sentence], next=_next(room))
-
-
-def _compare(opened: Opened, beside: Sequence[Predictions], home: Path, report: Any) -> None:
-    if not beside:
-        return
-    from trashkit.review.compare import add_comparison, field_name
-
-    taken: list[str] = list(RESERVED)
-    for predictions in beside:
-        taken.append(field_name(predictions.path, taken))
-        folder = home / "label-maps" / opened.dataset.name / taken[-1]
-        add_comparison(opened.dataset, predictions, taken[-1], folder, progress=report)
-        note(f"{predictions.path} is the field {taken[-1]}; saved views show the worst images first")
 
 
 def _say_opened(room: Room, opened: Opened) -> None:
@@ -228,6 +218,8 @@ def _say_opened(room: Room, opened: Opened) -> None:
         f"{len(room.images_rows)} images, {room.coco.count('annotations')} annotations, "
         f"{number} findings ({decided} decided)"
     )
+    for sentence in opened.said:
+        note(sentence)
     hidden = len(room.findings) - number
     if hidden:
         note(f"{hidden} findings are about categories, the file or rows without image: `trashkit audit` lists them")

@@ -9,7 +9,7 @@ from typing import Any
 
 from trashkit.coco.edit import Edit, same_value
 from trashkit.errors import TrashkitError
-from trashkit.review.decisions import Deciding, add, make, relabel, remove, reshape
+from trashkit.review.decisions import Deciding, add, make, relabel, remove, reshape, tag
 from trashkit.review.documents import ANNOTATIONS, Document, Ids, sample
 from trashkit.review.outlines import measures, outline, reshaped
 from trashkit.review.room import Room
@@ -45,12 +45,31 @@ def collect(room: Room, ids: Ids, image_row: int, stored: Document) -> Collected
         row = ids.row(ANNOTATIONS, key)
         if row is not None:
             _row(room, row, label, now.get(key), found)
+            _tags(room, (ANNOTATIONS, row), label, now.get(key), found)
         else:
             _added(room, ids, label, now.get(key), found)
     for key, label in now.items():
         if key not in loaded:
             _drawn(room, image_row, label, found)
+    _tags(room, ("images", image_row), expected, stored, found)
     return found
+
+
+def _tags(
+    room: Room, place: tuple[str, int], loaded: Document, now: Mapping[str, Any] | None, found: Collected
+) -> None:
+    """Tags given and taken away with the App's own button; those of findings cannot be taken away."""
+    if now is None or "tags" not in now:
+        return
+    tags = now["tags"] or []
+    for word in [one for one in tags if one not in loaded["tags"]]:
+        _try(room, tag([place], str(word)), found)
+    gone = set(loaded["tags"]) - set(tags)
+    edits = room.standing().edits
+    taken = [e for e in edits if (e.kind, e.block, e.row) == ("note", *place) and e.reason in gone]
+    if taken:
+        room.rewrite([edit for edit in edits if edit not in taken])
+        found.edits += taken
 
 
 def _category(room: Room, label: Mapping[str, Any]) -> Any:

@@ -21,35 +21,43 @@ from trashkit.review.database import ADDRESS
 from trashkit.review.room import Room
 from trashkit.review.room_file import save_room
 
-VIEW = "all-findings-worst-first"
-"""The saved view that is open at first, as addresses write it."""
+VIEW, SHARED_VIEW = "all-findings-worst-first", "shared-cases"
+"""The saved views that are open at first, as addresses write them."""
+PATIENCE = 300.0
+"""Seconds that the App's server gets to answer."""
 LOOKING_EVERY = 2.0
 """Seconds between looks at what the Annotate tab has saved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A data set ready for the App. built: whether it was filled anew. seconds: how long that took."""
+    """A data set ready for the App. built: whether it was filled anew. seconds: how long that took. said: what is to
+    be told about its photos."""
 
     dataset: Any
     built: bool
     seconds: float
+    said: tuple[str, ...] = ()
 
 
-def open_review(room: Room, home: Path, *, progress: Progress = silent) -> Opened:
+def open_review(room: Room, home: Path, *, test: Room | None = None, progress: Progress = silent) -> Opened:
     """The data set of a room, filled or found again, and the room on disk for the App's server.
 
+    test: the test set's images, shown beside those under review.
     Needs `trashkit.review.database.fiftyone_ready`, as does `serve`.
     """
     start = time.monotonic()
     from trashkit.review.board import name_of, open_board
+    from trashkit.review.photo_board import add_photos
 
     dataset, built = open_board(room, progress=progress)
     path = home / "rooms" / f"{name_of(room)}.json"
     save_room(room, path)
+    said = add_photos(dataset, room, test, progress=progress)
     dataset.info["room"] = str(path.resolve())
+    dataset.info["test"] = [str(test.coco.path), str(test.images)] if test is not None else None
     dataset.save()
-    return Opened(dataset, built, time.monotonic() - start)
+    return Opened(dataset, built, time.monotonic() - start, tuple(said))
 
 
 def free_port(port: int) -> None:
@@ -70,22 +78,22 @@ def serve(
     *,
     port: int,
     browser: bool = True,
+    view: str = VIEW,
     ready: Callable[[str], None] = lambda _: None,
     told: Callable[[list[Edit], list[str]], None] = lambda *_: None,
 ) -> None:
     """Run the App until Ctrl-C or SIGTERM, taking over what the Annotate tab saves.
 
-    ready: called with the address once the App answers. told: called with edits taken over, and problems.
+    view: the saved view to open, as addresses write it. ready: called with the address once the App answers. told:
+    called with edits taken over, and problems.
     """
-    from fiftyone.core.service import ServerService
-
     free_port(port)
     with _ending():
         # The server alone: a session of FiftyOne's would only be needed to talk to the App from Python.
-        service = ServerService(port, address=ADDRESS, do_not_track=True)
+        service = _server(port)
         try:
-            _answers(port)
-            address = f"http://localhost:{port}/datasets/{opened.dataset.name}?view={VIEW}&workspace=review"
+            _answers(port, service.child)
+            address = f"http://localhost:{port}/datasets/{opened.dataset.name}?view={view}&workspace=review"
             ready(address)
             if browser:
                 webbrowser.open(address)
@@ -94,16 +102,30 @@ def serve(
             service.stop()
 
 
-def _answers(port: int) -> None:
-    """Wait for the App's server to answer. Raises TrashkitError where it does not within two minutes."""
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
+def _server(port: int) -> Any:
+    """FiftyOne's server, started; it may not answer yet."""
+    from fiftyone.core.service import ServerService
+
+    class Server(ServerService):  # type: ignore[misc]
+        def _wait_for_child_port(self, port: int | None = None, **_: Any) -> int | None:
+            """FiftyOne gives up after a minute, which a busy machine may need: `_answers` waits instead."""
+            return port
+
+    return Server(port, address=ADDRESS, do_not_track=True)
+
+
+def _answers(port: int, process: Any) -> None:
+    """Wait for the App's server to answer. Raises TrashkitError where it ends, or does not within some minutes."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and process.poll() is None:
         try:
             with urllib.request.urlopen(f"http://{ADDRESS}:{port}/fiftyone", timeout=5):
                 return
         except OSError:
             time.sleep(0.25)
-    raise TrashkitError(f"the App's server does not answer at port {port}", hint="choose another one: --port 5152")
+    raise TrashkitError(
+        f"the App's server does not answer at port {port}", hint="trashkit doctor, or another port: --port 5152"
+    )
 
 
 def _wait(room: Room, dataset: Any, told: Callable[[list[Edit], list[str]], None]) -> None:

@@ -19,11 +19,11 @@ from trashkit.review.annotate import collect
 from trashkit.review.documents import ANNOTATIONS, ORIGINAL, PROPOSED, Document, Ids, sample
 from trashkit.review.room import Room, badness
 
-FORMAT = 4
+FORMAT = 5
 """Raised when the documents change, so that data sets of older versions are built anew."""
 BATCH = 200
 PANEL, LOOKS, WORKSPACE = "review_panel", "looks_panel", "review"
-WORST_FIRST, STILL_OPEN = "all findings, worst first", "still open"
+WORST_FIRST, STILL_OPEN, SHARED = "all findings, worst first", "still open", "shared cases"
 CLASSES_WITH_VIEWS = 80
 
 
@@ -47,7 +47,8 @@ def open_board(room: Room, *, progress: Progress = silent) -> tuple[Any, bool]:
             # What the Annotate tab saved after the last look, in an App that was killed, comes before anything else.
             take_over(dataset, room, dataset.info["looked"])
             with room.locked():
-                refresh(dataset, room, _touched(room) | set(dataset.info["touched"]))
+                refresh(dataset, room, _touched(room) | set(dataset.info["touched"]) | _newly_shared(dataset, room))
+            _share(dataset, room)
             return dataset, False
         fo.delete_dataset(name)
     return _build(room, name, progress), True
@@ -61,18 +62,19 @@ def _build(room: Room, name: str, progress: Progress) -> Any:
     ids, now = Ids(name), datetime.now(UTC)
     for start in range(0, len(rows), BATCH):
         progress("filling the App", start, len(rows))
-        documents = [_stored(dataset, sample(room, ids, row, now=now)) for row in rows[start : start + BATCH]]
+        documents = [stored(dataset, sample(room, ids, row, now=now)) for row in rows[start : start + BATCH]]
         # The importer of FiftyOne takes several times as long: it makes an object of each label.
         dataset._sample_collection.insert_many([{**one, "created_at": now} for one in documents])
     _views(dataset, room)
     _looks(dataset, room)
     dataset.info = {"complete": True, "touched": sorted(_touched(room)), "drawn": {}, "looked": now}
     dataset.save()
+    _share(dataset, room)
     progress("filling the App", len(rows), len(rows))
     return dataset
 
 
-def _stored(dataset: Any, document: Document) -> Document:
+def stored(dataset: Any, document: Document) -> Document:
     """A document as the database holds it: ids are its own, and it names its data set."""
     made = {key: value for key, value in document.items() if value is not None}
     made["_id"] = ObjectId(document["_id"])
@@ -97,11 +99,15 @@ def _declare(dataset: Any) -> None:
         ("message", fo.StringField),
         ("decision", fo.StringField),
         ("group", fo.StringField),
+        ("objects", fo.IntField),
+        ("shared", fo.StringField),
+        ("shared_order", fo.IntField),
         ("note", fo.StringField),
     ):
         dataset.add_sample_field(field, kind)
-    dataset.add_sample_field("codes", fo.ListField, subfield=fo.StringField)
-    texts = ("annotation_id", "severity", "message", "fix", "decision", "note")
+    for field in ("codes", "classes"):
+        dataset.add_sample_field(field, fo.ListField, subfield=fo.StringField)
+    texts = ("annotation_id", "severity", "message", "fix", "decision", "note", "shared")
     for field in (ANNOTATIONS, PROPOSED, ORIGINAL):
         dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Polylines)
         dataset.add_sample_field(f"{field}.polylines.row", fo.IntField)
@@ -168,6 +174,24 @@ def _looks(dataset: Any, room: Room) -> None:
     dataset.save()
 
 
+def _newly_shared(dataset: Any, room: Room) -> set[int]:
+    """Images of cases that are shown now, or were when the data set was open last."""
+    return {*dataset.info.get("shared", ()), *(case.image for case in (room.shared.cases if room.shared else ()))}
+
+
+def _share(dataset: Any, room: Room) -> None:
+    """The view of a team mate's cases, in their order, and none where there are none."""
+    cases = room.shared.cases if room.shared else ()
+    if room.shared is not None:
+        view = dataset.match(ViewField("shared") != "").exists("shared").sort_by("shared_order")
+        by = f" (by {room.shared.by})" if room.shared.by else ""
+        dataset.save_view(SHARED, view, description=room.shared.title + by, overwrite=True)
+    elif SHARED in dataset.list_saved_views():
+        dataset.delete_saved_view(SHARED)
+    dataset.info["shared"] = sorted({case.image for case in cases})
+    dataset.save()
+
+
 def _one(color: str) -> list[dict[str, str]]:
     return [{"value": form, "color": color} for form in ("polygon", "rle", "damaged", "box")]
 
@@ -199,7 +223,7 @@ def refresh(dataset: Any, room: Room, image_rows: Iterable[int]) -> None:
     keys = [ObjectId(ids.of("image", row)) for row in rows]
     changes = []
     for row, key in zip(rows, keys, strict=True):
-        document = _stored(dataset, sample(room, ids, row, now=now))
+        document = stored(dataset, sample(room, ids, row, now=now))
         document.pop("_id")
         changes.append(UpdateOne({"_id": key}, {"$set": document}))  # fields of comparisons stay
     dataset._bulk_write(changes, ids=[str(key) for key in keys])
@@ -230,7 +254,7 @@ def take_over(dataset: Any, room: Room, since: datetime) -> tuple[list[Edit], li
     edits: list[Edit] = []
     problems: list[str] = []
     with room.locked():
-        fields = {ANNOTATIONS: 1, "last_modified_at": 1, "row": 1}
+        fields = {ANNOTATIONS: 1, "last_modified_at": 1, "row": 1, "tags": 1}
         found = list(dataset._sample_collection.find({"last_modified_at": {"$gt": since}}, fields))
         if not found:
             return edits, problems, since
@@ -258,6 +282,6 @@ def _restate(dataset: Any, room: Room, rows: Iterable[int]) -> None:
     """Bring all but the outlines of images in step with the log, without touching their time."""
     ids, now = ids_of(dataset), datetime.now(UTC)
     for row in rows:
-        document = _stored(dataset, sample(room, ids, row, now=now))
+        document = stored(dataset, sample(room, ids, row, now=now))
         kept = {key: value for key, value in document.items() if key not in ("_id", ANNOTATIONS, "last_modified_at")}
         dataset._sample_collection.update_one({"_id": document["_id"]}, {"$set": kept})

@@ -38,9 +38,7 @@ def fiftyone_ready(home: Path, database_uri: str = "") -> Iterator[None]:
     home: the folder for the database; reviews that run at the same time share it. database_uri: a MongoDB of one's own
     instead. Raises TrashkitError where FiftyOne or its mongod is missing or does not start.
     """
-    spec = find_spec("fiftyone")
-    if spec is None or not spec.submodule_search_locations:
-        raise TrashkitError("the review App needs FiftyOne", hint=f"pip install 'trashkit[review]', {_HTML}")
+    package = require_fiftyone(database_uri)
     settings = {
         "FIFTYONE_DO_NOT_TRACK": "1",
         "FIFTYONE_PLUGINS_DIR": str(PLUGINS),
@@ -50,7 +48,24 @@ def fiftyone_ready(home: Path, database_uri: str = "") -> Iterator[None]:
         "FIFTYONE_DATABASE_VALIDATION": "false",
     }
     with _environment(settings):
-        yield from _connected(home, database_uri, Path(next(iter(spec.submodule_search_locations))))
+        yield from _connected(home, database_uri, package)
+
+
+def require_fiftyone(database_uri: str = "") -> Path:
+    """Where FiftyOne is installed. TrashkitError where it, or without `database_uri` its mongod, is not."""
+    spec = find_spec("fiftyone")
+    if spec is None or not spec.submodule_search_locations:
+        raise TrashkitError("the review App needs FiftyOne", hint=f"pip install 'trashkit[review]', {_HTML}")
+    package = Path(next(iter(spec.submodule_search_locations)))
+    if not database_uri and not _mongod(package).is_file():
+        raise TrashkitError(
+            f"FiftyOne's mongod is not at {_mongod(package)}", hint=f"trashkit doctor says what to install, {_HTML}"
+        )
+    return package
+
+
+def _mongod(package: Path) -> Path:
+    return package / "db" / "bin" / "mongod"
 
 
 @contextmanager
@@ -70,16 +85,11 @@ def _connected(home: Path, database_uri: str, package: Path) -> Iterator[None]:
         _import_with(database_uri)
         yield
         return
-    mongod = package / "db" / "bin" / "mongod"
-    if not mongod.is_file():
-        raise TrashkitError(
-            f"FiftyOne's mongod is not at {mongod}", hint=f"trashkit doctor says what to install, {_HTML}"
-        )
     home.mkdir(parents=True, exist_ok=True)
     with (home / "in-use").open("w") as users:
         with _alone(home):
             fcntl.flock(users, fcntl.LOCK_SH)
-            port = _reached(home) or _start(mongod, home)
+            port = _reached(home) or _start(_mongod(package), home)
         try:
             _import_with(f"mongodb://{ADDRESS}:{port}")
             yield

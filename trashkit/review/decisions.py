@@ -11,7 +11,7 @@ from trashkit.coco.edit import Edit, change, decide, delete, same_value, with_fi
 from trashkit.coco.edit import add as add_row
 from trashkit.errors import TrashkitError
 from trashkit.review.outlines import measures, united
-from trashkit.review.room import Place, Room, is_done
+from trashkit.review.room import PLAIN_NOTE, Place, Room, is_done
 
 Deciding = Callable[[Room], list[Edit]]
 
@@ -42,13 +42,18 @@ def undo(room: Room) -> list[Edit]:
 def reason_for(room: Room, place: Place, finding: int | None = None, *, unless_fixable: bool = False) -> str:
     """The name of the finding that a change of this row answers; "review" where it has none.
 
-    unless_fixable: findings with a proposed fix are not answered.
+    unless_fixable: findings with a proposed fix are not answered, but for those that propose a class themselves.
     """
-    mine = [n for n in room.findings_of.get(place, ()) if not (unless_fixable and n in room.fixes)]
+    mine = [n for n in room.findings_of.get(place, ()) if not unless_fixable or is_about_class(room, n)]
     if finding is not None and finding in mine:
         return room.findings[finding].name
     still_open = [n for n in mine if room.status(n) == "open"]
     return room.findings[(still_open or mine)[0]].name if mine else "review"
+
+
+def is_about_class(room: Room, n: int) -> bool:
+    """Whether another class can answer a finding: its fix changes the class, or it has none."""
+    return n not in room.fixes or any(edit.kind == "relabel" for edit in room.fixes[n].alone)
 
 
 def accept(findings: Iterable[int]) -> Deciding:
@@ -72,12 +77,19 @@ def accept(findings: Iterable[int]) -> Deciding:
         made: list[Edit] = []
         for place, mine in by_row.items():
             still_open = {n for n in room.findings_of[place] if room.fixes.get(n) and room.status(n) == "open"}
+            missing = [edit for n in mine for edit in room.fixes[n].added if not room.is_added(edit)]
             for n in mine[:1] if still_open <= set(mine) else mine:
                 fix = room.fixes[n]
                 made += _rebased(room, fix.together if still_open <= set(mine) else fix.alone, current)
+            for edit in missing:
+                made.append(_with_id(edit, room.fresh_id(made)))
         return made
 
     return deciding
+
+
+def _with_id(edit: Edit, number: int) -> Edit:
+    return replace(edit, id=number, after={**edit.after, "id": number})
 
 
 def _rebased(room: Room, edits: Sequence[Edit], current: dict[Place, Any]) -> list[Edit]:
@@ -136,7 +148,9 @@ def reject(findings: Iterable[int], why: str) -> Deciding:
             finding = room.findings[n]
             assert finding.row is not None
             place = (finding.block, finding.row)
-            made.append(decide(room.coco, "reject", *place, reason=finding.code, author=room.reviewer, note=why))
+            several = len(room.siblings(n)) > 1
+            note = f"{finding.message}: {why}".rstrip(": ") if several else why
+            made.append(decide(room.coco, "reject", *place, reason=finding.code, author=room.reviewer, note=note))
         return made
 
     return deciding
@@ -240,11 +254,9 @@ def add(image_row: int, category_id: Any, segmentation: Any, *, note: str = "") 
         size, image = room.size(image_row), room.images_rows[image_row]
         if size is None:
             raise TrashkitError(f"images[{image_row}] has no usable size", hint="correct the image first")
-        taken = [*room.coco.records("annotations"), *(edit.after for edit in room.standing().added)]
-        ids = [one.get("id") for one in taken if isinstance(one, dict)]
         area, box = measures(segmentation, size)
         record = {
-            "id": max((value for value in ids if type(value) is int and value < 2**53), default=0) + 1,
+            "id": room.fresh_id(),
             "image_id": image["id"],
             "category_id": category_id,
             "segmentation": segmentation,
@@ -272,8 +284,27 @@ def note(places: Iterable[Place], text: str) -> Deciding:
     if not text.strip():
         raise TrashkitError("the note is empty", hint="write what there is to say")
     return lambda room: [
-        decide(room.coco, "note", *place, reason="note", author=room.reviewer, note=text.strip()) for place in wanted
+        decide(room.coco, "note", *place, reason=PLAIN_NOTE, author=room.reviewer, note=text.strip())
+        for place in wanted
     ]
+
+
+def tag(places: Iterable[Place], tag: str, text: str = "") -> Deciding:
+    """A tag on rows, with a note if there is one: a note whose reason is the tag."""
+    wanted, word = list(places), tag.strip()
+    if not word:
+        raise TrashkitError("the tag is empty", hint="write one word, such as unusual")
+    return lambda room: [
+        decide(room.coco, "note", *place, reason=word, author=room.reviewer, note=text.strip())
+        for place in wanted
+        if word not in tags_of(room, place)
+    ]
+
+
+def tags_of(room: Room, place: Place) -> list[str]:
+    """Tags that the log leaves on a row."""
+    notes = [edit for edit in room.standing().of.get(place, ()) if edit.kind == "note"]
+    return list(dict.fromkeys(edit.reason for edit in notes if edit.reason != PLAIN_NOTE))
 
 
 def _standing_record(room: Room, row: int) -> dict[str, Any]:

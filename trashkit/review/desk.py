@@ -12,7 +12,7 @@ from trashkit.errors import TrashkitError
 from trashkit.review import decisions
 from trashkit.review.board import ids_of, refresh, take_over
 from trashkit.review.decisions import Deciding
-from trashkit.review.documents import ANNOTATIONS, ORIGINAL, PROPOSED
+from trashkit.review.documents import ADDITIONS, ANNOTATIONS, ORIGINAL, PROPOSED
 from trashkit.review.room import Place, Room
 from trashkit.review.room_file import load_room
 
@@ -26,14 +26,29 @@ class Desk:
     current: int | None = None
 
     # ------------------------------------------------------------ what is meant
-    def rows(self, selected: Iterable[dict[str, Any]]) -> list[int]:
-        """Rows of the annotations that the App's selection names, proposals and originals included."""
+    def rows(self, selected: Sequence[dict[str, Any]]) -> list[int]:
+        """Rows of the annotations that the App's selection names, proposals and originals included.
+
+        TrashkitError where something else alone is selected: it must not stand for the finding in hand.
+        """
         ids = ids_of(self.dataset)
-        found = []
+        found, others = [], 0
         for label in selected:
-            rows = (ids.row(kind, label.get("label_id")) for kind in (ANNOTATIONS, PROPOSED, ORIGINAL))
+            rows = [ids.row(kind, label.get("label_id")) for kind in (ANNOTATIONS, PROPOSED, ORIGINAL)]
             found += [row for row in rows if row is not None][:1]
+            others += not any(row is not None for row in rows)
+        if others and not found and not self.additions(selected):
+            raise TrashkitError(
+                "the selected label is no annotation of the file",
+                hint="what was drawn in this review is changed in the Annotate tab; click on an annotation, or on none",
+            )
         return list(dict.fromkeys(found))
+
+    def additions(self, selected: Iterable[dict[str, Any]]) -> list[int]:
+        """The findings whose proposed new annotations are selected."""
+        ids = ids_of(self.dataset)
+        numbers = (ids.row("addition", label.get("label_id")) for label in selected)
+        return list(dict.fromkeys(number // ADDITIONS for number in numbers if number is not None))
 
     def image_rows(self, sample_ids: Iterable[Any]) -> list[int]:
         """Rows of the images that ids of samples name."""

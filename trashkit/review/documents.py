@@ -13,15 +13,23 @@ from typing import Any
 from trashkit.errors import TrashkitError
 from trashkit.finding import Finding
 from trashkit.photos import photo_path
+from trashkit.review.decisions import tags_of
 from trashkit.review.outlines import outline
-from trashkit.review.room import Room
+from trashkit.review.room import Case, Place, Room
 
 Document = dict[str, Any]
 
 ANNOTATIONS, PROPOSED, ORIGINAL = "annotations", "proposed", "original"
 """Fields with outlines: as they stand, as the proposed fixes would have them, and as they were before this review."""
 
-_KINDS = {"image": 0, ANNOTATIONS: 1, PROPOSED: 2, ORIGINAL: 3, "added": 4}
+_KINDS = {
+    name: number
+    for number, name in enumerate(
+        ("image", ANNOTATIONS, PROPOSED, ORIGINAL, "added", "addition", "test", "test annotations")
+    )
+}
+ADDITIONS = 64
+"""Most annotations that one fix adds and the App shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,6 @@ def sample(room: Room, ids: Ids, image_row: int, *, now: datetime) -> Document:
 
     Ids are texts under ``_id``; polylines come in file order, rows that the review adds after them.
     """
-    image = room.images_rows[image_row]
     standing = room.standing()
     size = room.size(image_row)
     mine = room.findings_of.get(("images", image_row), ())
@@ -84,6 +91,10 @@ def sample(room: Room, ids: Ids, image_row: int, *, now: datetime) -> Document:
             proposed.append(_plain(room, ids.of(PROPOSED, row), {**record, **proposal}, row, size))
         if standing.records.get((ANNOTATIONS, row), before) is not before:
             original.append(_plain(room, ids.of(ORIGINAL, row), before, row, size))
+    for n in all_findings:
+        if n in room.fixes and room.fixes[n].added and room.status(n) == "open":
+            for k, edit in enumerate(room.fixes[n].added[:ADDITIONS]):
+                proposed.append(_plain(room, ids.of("addition", ADDITIONS * n + k), edit.after, None, size))
     for n, edit in enumerate(standing.added):
         if edit.block == ANNOTATIONS and room.image_of(edit.after) == image_row:
             annotations.append(_label(room, ids.added(n, edit.after), edit.after, None, ()))
@@ -93,16 +104,12 @@ def sample(room: Room, ids: Ids, image_row: int, *, now: datetime) -> Document:
     findings = [room.findings[n] for n in all_findings]
     notes = [edit.note for edit in decisions if edit.note] + [one["note"] for one in annotations if one["note"]]
     return {
+        **_about(room, image_row, now),
         "_id": ids.of("image", image_row),
-        "_media_type": "image",
-        "_rand": random.Random(image_row).random(),
-        "filepath": photo_of(room, image_row),
-        "tags": sorted({f"{f.code} {f.name}" for f in findings}) + ["unusable"] * unusable,
-        "metadata": {"_cls": "ImageMetadata", "width": size[0], "height": size[1]} if size else None,
-        "last_modified_at": now,
+        "tags": _tags(room, ("images", image_row), findings) + ["unusable"] * unusable,
         "row": image_row,
-        "image_id": str(image.get("id")),
-        "file_name": str(image.get("file_name")),
+        "objects": len(annotations),
+        "classes": sorted({one["label"] for one in annotations}),
         "findings": len(findings),
         "open": len(still_open),
         "severity": _severity(findings),
@@ -113,9 +120,46 @@ def sample(room: Room, ids: Ids, image_row: int, *, now: datetime) -> Document:
         "decision": "unusable" if unusable else ("open" if still_open else ("decided" if findings else "")),
         "group": _group(room, image_row, mine),
         "note": "; ".join(notes),
+        **_shared(room, image_row),
         ANNOTATIONS: {"_cls": "Polylines", "polylines": annotations},
         PROPOSED: {"_cls": "Polylines", "polylines": proposed},
         ORIGINAL: {"_cls": "Polylines", "polylines": original},
+    }
+
+
+def _about(room: Room, image_row: int, now: datetime) -> Document:
+    image, size = room.images_rows[image_row], room.size(image_row)
+    return {
+        "_media_type": "image",
+        "_rand": random.Random(image_row).random(),
+        "filepath": photo_of(room, image_row),
+        "metadata": {"_cls": "ImageMetadata", "width": size[0], "height": size[1]} if size else None,
+        "last_modified_at": now,
+        "image_id": str(image.get("id")),
+        "file_name": str(image.get("file_name")),
+    }
+
+
+def plain_sample(room: Room, ids: Ids, image_row: int, *, now: datetime) -> Document:
+    """An image of the test set, as its file has it: to look at, not to decide on. It has no `row`."""
+    size = room.size(image_row)
+    annotations = [
+        _plain(room, ids.of("test annotations", row), room.coco.record(ANNOTATIONS, row), None, size)
+        for row in room.annotations_of.get(image_row, ())
+    ]
+    return {
+        **_about(room, image_row, now),
+        "_id": ids.of("test", image_row),
+        "tags": ["test"],
+        "codes": [],
+        **dict.fromkeys(("severity", "message", "decision", "group", "note", "shared"), ""),
+        "findings": 0,
+        "open": 0,
+        "objects": len(annotations),
+        "classes": sorted({one["label"] for one in annotations}),
+        ANNOTATIONS: {"_cls": "Polylines", "polylines": annotations},
+        PROPOSED: {"_cls": "Polylines", "polylines": []},
+        ORIGINAL: {"_cls": "Polylines", "polylines": []},
     }
 
 
@@ -125,7 +169,7 @@ def _label(room: Room, key: str, record: Any, row: int | None, about: Sequence[i
     decisions = room.standing().of.get((ANNOTATIONS, row), ()) if row is not None else ()
     return {
         **_plain(room, key, record, row, room.size(room.image_of(record))),
-        "tags": sorted({f"{finding.code} {finding.name}" for finding in findings}),
+        "tags": _tags(room, (ANNOTATIONS, row), findings) if row is not None else [],
         "annotation_id": str(record.get("id")) if isinstance(record, dict) else "",
         "codes": sorted({finding.code for finding in findings}),
         "severity": _severity(findings),
@@ -133,7 +177,30 @@ def _label(room: Room, key: str, record: Any, row: int | None, about: Sequence[i
         "fix": "proposed" if any(n in room.fixes for n in about) else "",
         "decision": "added" if row is None else ", ".join(sorted(status)),
         "note": "; ".join(edit.note for edit in decisions if edit.kind in ("note", "reject") and edit.note),
+        "shared": "; ".join(_case(one) for one in _cases(room, row=row)) if row is not None else "",
     }
+
+
+def _tags(room: Room, place: Place, findings: Sequence[Finding]) -> list[str]:
+    """Findings and the reviewer's own tags."""
+    codes = sorted({f"{finding.code} {finding.name}" for finding in findings})
+    return list(dict.fromkeys([*codes, *tags_of(room, place)]))
+
+
+def _shared(room: Room, image_row: int) -> Document:
+    """What a team mate shared about an image, and its place in the order of the cases."""
+    cases = _cases(room, image=image_row)
+    order = room.shared.cases.index(cases[0]) if room.shared and cases else None
+    return {"shared": "; ".join(map(_case, cases)), "shared_order": order}
+
+
+def _cases(room: Room, *, image: int | None = None, row: int | None = None) -> list[Case]:
+    cases = room.shared.cases if room.shared else ()
+    return [one for one in cases if (one.image == image if image is not None else one.annotation == row)]
+
+
+def _case(case: Case) -> str:
+    return ": ".join(part for part in (", ".join(case.tags), case.note) if part) or "no note"
 
 
 def _plain(room: Room, key: str, record: Any, row: int | None, size: tuple[int, int] | None) -> Document:

@@ -15,7 +15,7 @@ from trashkit import photos
 from trashkit.errors import TrashkitError
 from trashkit.review.documents import photo_of
 from trashkit.review.outlines import outline
-from trashkit.review.room import Room
+from trashkit.review.room import Room, same_addition
 
 Pixels = NDArray[np.uint8]
 
@@ -38,16 +38,17 @@ def picture(room: Room, n: int, side: int = SIDE) -> Pixels | None:
     size = room.size(image_row)
     if seen is None:
         return None
-    if finding.block != "annotations" or size is None:
+    outlines = [(record, AFTER) for record in additions(room, n)]
+    if finding.block == "annotations":
+        related = [room.coco.record("annotations", row) for row in finding.related[:5]]
+        outlines = [
+            *((record, RELATED) for record in related if room.image_of(record) == image_row),
+            (room.coco.record("annotations", finding.row), BEFORE),
+            (after(room, n), AFTER),
+            *outlines,
+        ]
+    if not outlines or size is None:
         return photos.shrink(seen, side)
-    place = (finding.block, finding.row)
-    before = room.coco.record(*place)
-    related = [room.coco.record("annotations", row) for row in finding.related[:5]]
-    outlines = [
-        *((record, RELATED) for record in related if room.image_of(record) == image_row),
-        (before, BEFORE),
-        (after(room, n), AFTER),
-    ]
     scale = np.array(seen.shape[1::-1])
     drawn = [
         (np.array(ring, float) * scale, color) for record, color in outlines for ring in outline(record, size).rings
@@ -77,6 +78,15 @@ def after(room: Room, n: int) -> Any:
             if (edit.block, edit.row) == place:
                 record = None if edit.kind == "delete" else {**(record or {}), **edit.after}
     return record
+
+
+def additions(room: Room, n: int) -> list[Any]:
+    """Annotations that the fix of a finding adds, as proposed or as the log has them."""
+    fix = room.fixes.get(n)
+    if fix is None or room.status(n) in ("rejected", "unusable"):
+        return []
+    made = [edit.after for edit in room.standing().added for one in fix.added if same_addition(edit, one)]
+    return made or ([edit.after for edit in fix.added] if room.status(n) == "open" else [])
 
 
 def _photo(room: Room, image_row: int, longest: int) -> Pixels | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,7 +19,14 @@ CELLS = 16
 """Cells of the map of places, along each side."""
 MANY = 20
 """Images with this many objects or more are counted together."""
+LEVELS = 32
+"""Columns of a histogram of brightness and the like."""
+_LEGEND = {"barmode": "group", "legend": {"orientation": "h"}}
 SIDES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+
+
+Charts = dict[str, tuple[list[dict[str, Any]], dict[str, Any]]]
+"""Traces and layout of Plotly charts, by title."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +88,17 @@ def look(room: Room) -> Looks:
     )
 
 
+def share_of_classes(looks: Looks) -> dict[str, float]:
+    """Share of all annotations by class."""
+    number = max(1, int(looks.instances.sum()))
+    return {name: float(count) / number for name, count in zip(looks.names, looks.instances.tolist(), strict=True)}
+
+
 def _cell(place: float, side: int) -> int:
     return min(CELLS - 1, max(0, int(place / side * CELLS)))
 
 
-def charts(looks: Looks, colors: dict[str, str]) -> dict[str, tuple[list[dict[str, Any]], dict[str, Any]]]:
+def charts(looks: Looks, colors: dict[str, str]) -> Charts:
     """Traces and layout of Plotly charts, by title. colors: CSS colours by class."""
     names, shown = list(looks.names), [colors.get(name, "#7a8fa6") for name in looks.names]
 
@@ -106,3 +120,42 @@ def charts(looks: Looks, colors: dict[str, str]) -> dict[str, tuple[list[dict[st
         "Where objects lie": (heat(looks.places), upside_down),
         "Classes on the same image": (heat(looks.together, x=names, y=names), upside_down),
     }
+
+
+def beside_charts(mine: Looks, theirs: Looks, files: Sequence[str]) -> Charts:
+    """Charts of two files beside each other: class balance and objects per image, where both have annotations."""
+    if not mine.instances.sum() or not theirs.instances.sum():
+        return {}
+    one, other = share_of_classes(mine), share_of_classes(theirs)
+    names = list(dict.fromkeys([*one, *other]))
+    counts = [*map(str, range(MANY)), f"{MANY} or more"]
+    balance = [
+        _bar(file, names, [side.get(name, 0.0) for name in names])
+        for file, side in zip(files, (one, other), strict=True)
+    ]
+    objects = [
+        _bar(file, counts, (looks.per_image / max(1, looks.per_image.sum())).tolist())
+        for file, looks in zip(files, (mine, theirs), strict=True)
+    ]
+    return {"Share of annotations per class": (balance, _LEGEND), "Share of images by objects": (objects, _LEGEND)}
+
+
+def _bar(name: str, x: list[Any], y: list[Any]) -> dict[str, Any]:
+    return {"type": "bar", "name": name, "x": x, "y": y}
+
+
+def photo_charts(values: Mapping[str, Mapping[str, Sequence[float | None]]]) -> Charts:
+    """Histograms of what photos show, as shares of each file's photos. values: by statistic, then by file; 0 .. 255."""
+    made: Charts = {}
+    for statistic, files in values.items():
+        traces: list[dict[str, Any]] = []
+        for file, numbers in files.items():
+            known = [value for value in numbers if value is not None]
+            if known:
+                counted, edges = np.histogram(known, LEVELS, (0, 256))
+                middle = ((edges[:-1] + edges[1:]) / 2).tolist()
+                name = f"{file}: median {np.median(known):.0f}"
+                traces.append(_bar(name, middle, (counted / len(known)).round(4).tolist()))
+        if traces:
+            made[f"{statistic.capitalize()} of photos"] = (traces, _LEGEND)
+    return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import fiftyone.operators as foo
@@ -11,8 +12,11 @@ from fiftyone.operators import types
 
 from trashkit.coco.edit import Edit
 from trashkit.errors import TrashkitError
-from trashkit.review import decisions
+from trashkit.review import cases, decisions
 from trashkit.review.desk import Desk, desk_of
+from trashkit.review.room import Place
+
+UNUSUAL = "unusual"
 
 Doing = Callable[[Any, Desk], "list[Edit] | None"]
 
@@ -28,7 +32,8 @@ def category_of(desk: Desk, name: Any) -> Any:
 def accept(ctx: Any, desk: Desk) -> list[Edit]:
     """Make the proposed fix of the selected annotations, or of the finding in hand."""
     rows = desk.rows(ctx.selected_labels)
-    found = [n for n in desk.findings(rows, ctx.params.get("code")) if n in desk.room.fixes]
+    meant = desk.additions(ctx.selected_labels) or desk.findings(rows, ctx.params.get("code"))
+    found = [n for n in meant if n in desk.room.fixes]
     if not found:
         raise TrashkitError("nothing here has a proposed fix", hint="go to a finding with one, or change it by hand")
     return desk.decide(decisions.accept(found))
@@ -40,7 +45,7 @@ def reject(ctx: Any, desk: Desk) -> list[Edit]:
     in_hand = desk.room.findings[desk.current] if desk.current is not None else None
     if in_hand is not None and in_hand.block == "annotations" and rows == [in_hand.row] and not ctx.params.get("code"):
         rows = []  # the selected annotation may have other findings: the one in hand is meant
-    found = desk.findings(rows, ctx.params.get("code"))
+    found = desk.additions(ctx.selected_labels) or desk.findings(rows, ctx.params.get("code"))
     if not found:
         raise TrashkitError("there is no open finding to reject", hint="select an annotation with a finding")
     return desk.decide(decisions.reject(found, str(ctx.params.get("why") or "")))
@@ -74,16 +79,55 @@ def unusable(ctx: Any, desk: Desk) -> list[Edit]:
 
 
 def note(ctx: Any, desk: Desk) -> list[Edit]:
-    """Leave a note on the selected annotations, else on the row of the finding in hand, else on the images."""
+    """Leave a note on the selected annotations, else on the selected images, else on the row of the finding in hand."""
+    return desk.decide(decisions.note(_places(ctx, desk), str(ctx.params.get("text") or "")))
+
+
+def tag_case(ctx: Any, desk: Desk) -> list[Edit]:
+    """Tag what `note` would leave a note on as an unusual case, with a note if there is one."""
+    tag = str(ctx.params.get("tag") or UNUSUAL)
+    return desk.decide(decisions.tag(_places(ctx, desk), tag, str(ctx.params.get("text") or "")))
+
+
+def _places(ctx: Any, desk: Desk) -> list[Place]:
     rows = desk.rows(ctx.selected_labels)
     finding = desk.room.findings[desk.current] if desk.current is not None else None
     if rows:
-        places = [("annotations", row) for row in rows]
-    elif finding is not None and finding.row is not None:
-        places = [(finding.block, finding.row)]
-    else:
-        places = [("images", row) for row in _images(ctx, desk)]
-    return desk.decide(decisions.note(places, str(ctx.params.get("text") or "")))
+        return [("annotations", row) for row in rows]
+    if finding is not None and finding.row is not None and not ctx.selected:
+        return [(finding.block, finding.row)]
+    return [("images", row) for row in _images(ctx, desk)]
+
+
+def share_cases(ctx: Any) -> dict[str, Any]:
+    """Write the selected images, or with none selected all that has a note or tag, as a small file for a team mate.
+
+    Returns ``{"edits": 0, "message": text, "path": file}``, or with the key ``error`` what is against it.
+    """
+    desk = desk_of(ctx.dataset)
+    if desk is None:
+        return _told(ctx, {"edits": 0, "message": "this data set is no review", "error": "no review"}, "error")
+    room = desk.room
+    name = str(ctx.params.get("file") or "").strip()
+    path = room.log.parent / Path(name).expanduser() if name else room.log.with_name(f"{room.log.stem}-cases.json")
+    try:
+        places: list[Place] = [("images", row) for row in _images(ctx, desk)] if ctx.selected else []
+        images = {row for _, row in places}
+        for place in cases.noted(room):
+            row = place[1] if place[0] == "images" else room.image_of(room.coco.record(*place))
+            if not ctx.selected or row in images:
+                places.append(place)
+        title = str(ctx.params.get("title") or "")
+        number = cases.share(room, path, places, title=title, overwrite=not name or bool(ctx.params.get("overwrite")))
+    except TrashkitError as error:
+        return _refused(ctx, error)
+    told = f"{number} cases are in {path}: your team mate opens them with trashkit review ... --open {path.name}"
+    return _told(ctx, {"edits": 0, "message": told, "path": str(path)}, "success")
+
+
+def _refused(ctx: Any, error: TrashkitError) -> dict[str, Any]:
+    text = f"{error.message} ({error.hint})" if error.hint else error.message
+    return _told(ctx, {"edits": 0, "message": text, "error": error.message}, "error")
 
 
 def undo(_ctx: Any, desk: Desk) -> list[Edit]:
@@ -107,6 +151,8 @@ def _note(ctx: Any) -> str:
 
 def _images(ctx: Any, desk: Desk) -> list[int]:
     rows = desk.image_rows(ctx.selected) or desk.image_rows([ctx.current_sample] if ctx.current_sample else [])
+    if not rows and ctx.selected:
+        raise TrashkitError("the selected images are of the test set", hint="select images of the file under review")
     if not rows and desk.current is not None:
         image = desk.room.image_row_of(desk.room.findings[desk.current])
         rows = [image] if image is not None else []
@@ -127,8 +173,7 @@ def perform(ctx: Any, doing: Doing) -> dict[str, Any]:
     try:
         edits = doing(ctx, desk)
     except TrashkitError as error:
-        text = f"{error.message} ({error.hint})" if error.hint else error.message
-        return _told(ctx, {"edits": 0, "message": text, "error": error.message}, "error")
+        return _refused(ctx, error)
     decided, number = desk.room.progress()
     if edits is None:
         go_to(ctx, desk)
@@ -188,6 +233,25 @@ def _why(name: str, label: str, required: bool = False) -> Callable[[Any, Any, A
     return ask
 
 
+def _case(_self: Any, _ctx: Any, inputs: Any) -> None:
+    inputs.str("tag", label="Tag", default=UNUSUAL)
+    inputs.str("text", label="Note", required=False)
+
+
+class ShareCases(_Step):
+    """The operator around `share_cases`."""
+
+    name_, label, icon = "share_cases", "share cases as a small file", "share"
+
+    def ask(self, _ctx: Any, inputs: Any) -> None:
+        inputs.str("file", label="File, beside the edit log; empty: LOG-cases.json", required=False)
+        inputs.str("title", label="Title", required=False)
+        inputs.bool("overwrite", label="Replace a file that exists", default=False)
+
+    def execute(self, ctx: Any) -> dict[str, Any]:
+        return share_cases(ctx)
+
+
 def _classes(_self: Any, ctx: Any, inputs: Any) -> None:
     desk = desk_of(ctx.dataset)
     names = list(desk.room.names.values()) if desk else []
@@ -210,6 +274,8 @@ OPERATORS = (
     _operator("merge_annotations", "merge annotations", "merge", merge, _why("note", "Why")),
     _operator("mark_unusable", "mark the image as unusable", "hide_image", unusable, _why("why", "Reason")),
     _operator("leave_note", "leave a note", "edit_note", note, _why("text", "Note", required=True)),
+    _operator("tag_case", "tag as an unusual case", "sell", tag_case, _case),
+    ShareCases,
     _operator("next_finding", "next finding", "arrow_forward", forward),
     _operator("previous_finding", "previous finding", "arrow_back", back),
     _operator("undo_decision", "undo the last decision", "undo", undo),

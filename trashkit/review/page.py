@@ -12,6 +12,7 @@ from trashkit.coco.edit_log import to_record
 from trashkit.progress import Progress, silent
 from trashkit.report import html
 from trashkit.review import drawing
+from trashkit.review.decisions import is_about_class
 from trashkit.review.room import Room
 
 PICTURES = 400
@@ -85,6 +86,9 @@ def _choices(room: Room, n: int) -> dict[str, Any]:
     if n in room.fixes and now is None:
         lines["accept"] = _lines(room.fixes[n].alone)
         lines["together"] = _lines(room.fixes[n].together)
+        lines["added"] = _lines(room.fixes[n].added)
+    if len(room.siblings(n)) > 1:
+        lines["told"] = finding.message
     lines["reject"] = _lines([decide(room.coco, "reject", *place, reason=finding.code, author=author)])
     lines["note"] = _lines([decide(room.coco, "note", *place, reason="note", author=author)])
     image = room.image_row_of(finding)
@@ -94,7 +98,7 @@ def _choices(room: Room, n: int) -> dict[str, Any]:
     if finding.block == "annotations" and record is not None:
         lines["delete"] = _lines([delete(room.coco, *place, reason=finding.name, author=author, current=now)])
     if finding.block == "annotations" and isinstance(record, dict):
-        reason = "review" if n in room.fixes else finding.name  # what has a fix is about something else
+        reason = finding.name if is_about_class(room, n) else "review"
         edit = change(room.coco, *place, {"category_id": CATEGORY}, reason=reason, author=author, current=now)
         lines["relabel"] = _lines([edit])
     return lines
@@ -122,7 +126,7 @@ _BAR = """
 _SCRIPT = """
 const about = JSON.parse(document.getElementById('review').textContent);
 const store = 'trashkit-review-' + about.key, saved = JSON.parse(localStorage.getItem(store) || '{}');
-const name = n => about.findings[n].place + '|' + about.findings[n].reject[0];
+const name = n => about.findings[n].place + '|' + about.findings[n].reject[0] + (about.findings[n].told || '');
 const option = (value, text) => Object.assign(document.createElement('option'), {value, textContent: text});
 const tell = () => {
   const made = Object.values(saved).filter(one => one.what || one.note || one.unusable).length;
@@ -164,13 +168,16 @@ const lines = () => {
     rows.get(finding.place).push([finding, one]);
     if (one.unusable) made.push(end(finding.unusable[0], one.note));
     if (one.note && (!one.what || one.what === 'accept')) made.push(end(finding.note[0], one.note));
-    if (one.what === 'reject') made.push(end(finding.reject[0], one.note));
+    if (one.what === 'reject') {
+      made.push(end(finding.reject[0], [finding.told, one.note].filter(Boolean).join(': ')));
+    }
   });
   for (const some of rows.values()) {
     const chosen = what => some.filter(([, one]) => one.what === what);
     const gone = chosen('delete'), fixes = chosen('accept'), named = chosen('relabel');
     if (gone.length) { made.push(end(gone[0][0].delete[0], gone[0][1].note)); continue; }
     if (fixes.length) fixes[0][0][fixes.length > 1 ? 'together' : 'accept'].forEach(line => made.push(end(line)));
+    fixes.forEach(([finding]) => finding.added.forEach(line => made.push(end(line))));
     if (named.length) {
       const [finding, one] = named[named.length - 1];
       made.push(end(finding.relabel[0].replace('"@category@"', () => one.to), one.note));

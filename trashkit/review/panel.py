@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
+from trashkit.errors import TrashkitError
 from trashkit.review import drawing
 from trashkit.review import operators as work
 from trashkit.review.board import PANEL
@@ -33,7 +34,11 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
         desk = desk_of(ctx.dataset)
         if desk is None:
             return
-        rows = desk.rows(ctx.selected_labels)
+        try:
+            rows = desk.rows(ctx.selected_labels)
+        except TrashkitError:
+            rows = []
+        desk.current = next(iter(desk.additions(ctx.selected_labels)), desk.current)
         finding = desk.room.findings[desk.current] if desk.current is not None else None
         if rows and (finding is None or finding.block != ANNOTATIONS or finding.row not in rows):
             mine = [n for row in rows for n in desk.room.findings_of.get((ANNOTATIONS, row), ())]
@@ -76,6 +81,14 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
     def note(self, ctx: Any) -> None:
         ctx.params["text"] = ctx.panel.get_state("text")
         self._do(ctx, work.note)
+
+    def tag(self, ctx: Any) -> None:
+        ctx.params["text"] = ctx.panel.get_state("text")
+        self._do(ctx, work.tag_case)
+
+    def share(self, ctx: Any) -> None:
+        """Write the cases beside the log."""
+        work.share_cases(ctx)
 
     def undo(self, ctx: Any) -> None:
         self._do(ctx, work.undo)
@@ -137,6 +150,8 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
         last = panel.h_stack("noting", gap=1, align_x="left")
         last.btn("unusable", label="Image unusable", icon="hide_image", on_click=self.unusable)
         last.btn("note", label="Leave note", icon="edit_note", on_click=self.note)
+        last.btn("tag", label="Unusual case", icon="sell", on_click=self.tag)
+        last.btn("share", label="Share cases", icon="share", on_click=self.share)
         return types.Property(panel, view=types.GridView(orientation="vertical", gap=1, padding=2))
 
 
@@ -156,5 +171,6 @@ def summary(desk: Desk) -> str:
         name = desk.room.class_name(record) if record is not None else "deleted"
         where += [f"annotation {finding.annotation_id}", f"**{name}**"]
     if desk.current in desk.room.fixes:
-        where.append("fix: " + ", ".join(dict.fromkeys(e.kind for e in desk.room.fixes[desk.current].alone)))
+        fix = desk.room.fixes[desk.current]
+        where.append("fix: " + ", ".join(dict.fromkeys(edit.kind for edit in (*fix.alone, *fix.added))))
     return "\n\n".join([*lines, " · ".join(part for part in where if part)])

@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,16 +28,40 @@ BLOCKS = ("annotations", "images")
 """Blocks whose rows have a place in the App."""
 
 
+PLAIN_NOTE = "note"
+"""The reason of a note without a tag; any other reason of a note is its tag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One shared case: the row of its image, of its annotation if it is about one, tags and a note."""
+
+    image: int
+    annotation: int | None
+    tags: tuple[str, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Cases that a team mate shared: a title, who it was, and the cases in their order."""
+
+    title: str
+    by: str
+    cases: tuple[Case, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Fix:
     """The proposed fix of a finding.
 
     alone: edits that cure it in the file as it is. together: those that cure all fixable findings of the row at once,
-    where later edits build on earlier ones.
+    where later edits build on earlier ones. added: annotations that it adds besides.
     """
 
     alone: tuple[Edit, ...]
     together: tuple[Edit, ...]
+    added: tuple[Edit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +83,7 @@ class Room:
 
     findings: about rows of `coco`, see `trashkit.finding`. fixes: the proposed fix by position in `findings`, for those
     that have one. log: the edit log, which need not exist yet. reviewer: who decides. images: folder of the photos.
+    shared: a team mate's cases, shown besides.
     Raises TrashkitError where the log is about another file or does not apply.
     """
 
@@ -71,9 +96,10 @@ class Room:
         *,
         reviewer: str,
         images: Path | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self.coco, self.findings, self.fixes = coco, tuple(findings), fixes
-        self.log, self.reviewer, self.images = Path(log), reviewer, images
+        self.log, self.reviewer, self.images, self.shared = Path(log), reviewer, images, shared
         self._seen: tuple[int, int] | None = None
         self._standing = Standing()
         self._mutex, self._held = threading.RLock(), False
@@ -237,19 +263,50 @@ class Room:
             return "open"
         mine, place = (finding.code, finding.name), (finding.block, finding.row)
         for edit in reversed(of.get(place, ())):
-            if edit.kind == "reject" and edit.reason in mine:
+            if edit.kind == "reject" and edit.reason in mine and n in self._rejected_by(edit, n):
                 return "rejected"
             if edit.kind in ("delete", "merge") or (not edit.is_decision and {edit.author, edit.reason} & {*mine}):
                 return "fixed"
-        now = self.current(*place)
-        if now is not None and n in self.fixes:  # another fix of the row may have cured this one too
-            fix = self.fixes[n]
-            if any(edits and is_done(now, _last(edits)) for edits in (fix.alone, fix.together)):
-                return "fixed"
+        if n in self.fixes and self._is_done(self.fixes[n], place):
+            return "fixed"
         image = self.image_row_of(finding)
         if image is not None and any(edit.kind == "unusable" for edit in of.get(("images", image), ())):
             return "unusable"
         return "open"
+
+    def _is_done(self, fix: Fix, place: Place) -> bool:
+        """Whether the row is as the fix would have it; another fix may have cured it too."""
+        if fix.added and all(map(self.is_added, fix.added)):
+            return True
+        now = self.current(*place)
+        return now is not None and any(edits and is_done(now, _last(edits)) for edits in (fix.alone, fix.together))
+
+    def siblings(self, n: int) -> list[int]:
+        """Findings of one check about one row, such as objects that one image lacks."""
+        finding = self.findings[n]
+        if finding.row is None:
+            return [n]
+        return [m for m in self.findings_of[finding.block, finding.row] if self.findings[m].code == finding.code]
+
+    def _rejected_by(self, edit: Edit, n: int) -> list[int]:
+        """A rejection that begins with a finding's message is about that one alone, else about all of its row."""
+        siblings = self.siblings(n)
+        return [m for m in siblings if edit.note.startswith(self.findings[m].message)] or siblings
+
+    def is_added(self, edit: Edit) -> bool:
+        """Whether the log adds the annotation that a proposed fix adds, however it was reshaped since."""
+        return any(same_addition(one, edit) for one in self.standing().added)
+
+    def fresh_id(self, taken: Iterable[Edit] = ()) -> int:
+        """A whole number above all ids of annotations in the file and the log, and of the edits `taken`."""
+        added = (edit.after for edit in (*self.standing().added, *taken) if edit.kind == "add")
+        ids = [one.get("id") for one in added if isinstance(one, dict)]
+        return max([self._highest_id, *(value for value in ids if type(value) is int and value < 2**53)]) + 1
+
+    @cached_property
+    def _highest_id(self) -> int:
+        ids = [one.get("id") for one in self.coco.records("annotations") if isinstance(one, dict)]
+        return max((value for value in ids if type(value) is int and value < 2**53), default=0)
 
     def progress(self) -> tuple[int, int]:
         """(decided, all) of the findings that the App can show."""
@@ -262,6 +319,11 @@ class Room:
         for part in (str(self.images), str(self.log.resolve()), repr(self.findings), repr(sorted(self.fixes))):
             digest.update(part.encode(errors="surrogatepass"))
         return digest.hexdigest()[:12]
+
+
+def same_addition(one: Edit, other: Edit) -> bool:
+    """Whether two edits add the annotation of one finding, however one of them was reshaped since."""
+    return [one.author, one.note, one.after.get("image_id")] == [other.author, other.note, other.after.get("image_id")]
 
 
 def badness(finding: Finding) -> tuple[int, str, float]:

@@ -1,0 +1,140 @@
+"""Files to look at beside the annotations, opened and checked before the App starts: mistakes show at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trashkit.coco import Dataset, Image
+from trashkit.errors import TrashkitError
+from trashkit.label_maps import LabelMaps, is_label_maps, open_label_maps
+from trashkit.predictions import Predictions, class_lookup, open_predictions, out_of_fold
+from trashkit.store import Probabilities, is_store, open_store
+
+Kind = Literal["store", "csv", "coco", "pseudo"]
+Pixels = NDArray[np.uint8]
+Certainty = NDArray[np.float32] | None
+Shown = tuple[int, Pixels, Certainty]
+
+LABELS, PROBABILITIES = "labels", "probabilities"
+"""Where a round of pseudo-labelling keeps its label maps and the probabilities that they were made from."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Label maps of images of `dataset` from some file.
+
+    part: which of the data sets given to `open_beside` they belong to. size: (height, width), None for native ones.
+    images: rows of the images it has. read: yields (row of the image, label map uint8 [H, W] where 255 = ignore,
+    probability of the chosen class float32 [H, W] or None where the file holds none).
+    """
+
+    path: Path
+    kind: Kind
+    part: int
+    dataset: Dataset
+    size: tuple[int, int] | None
+    images: tuple[int, ...]
+    read: Callable[[], Iterator[Shown]]
+    other: Dataset | None = None
+    """The other version of the annotations, for kind "coco"."""
+
+
+def open_beside(path: Path, parts: Sequence[Dataset], *, classes: str | None = None) -> list[Beside]:
+    """What a path holds: a store, a run's out-of-fold stores, a submission CSV, a COCO file, or pseudo-labels.
+
+    parts: the data sets whose images it may be about, such as those under review and the test set; the first that fits
+    counts. classes: the class map of a COCO file. Raises TrashkitError for a path that is nothing of the kind, with
+    what the first part has against it.
+    """
+    if not path.exists():
+        raise TrashkitError(f"there is no {path}", hint="give a store, a run, a submission CSV, or pseudo-labels")
+    rounds = _rounds(path)
+    found = []
+    for one in rounds or out_of_fold(path):
+        errors: list[TrashkitError] = []
+        for part, dataset in enumerate(parts):
+            try:
+                if rounds:
+                    found.append(_pseudo(one, dataset, part))
+                else:
+                    found.append(of_predictions(open_predictions(one, dataset, classes=classes), part))
+                break
+            except TrashkitError as error:
+                errors.append(error)
+        else:
+            raise errors[0]
+    return found
+
+
+def of_predictions(opened: Predictions, part: int = 0) -> Beside:
+    """Predictions that are open already."""
+
+    def read() -> Iterator[Shown]:
+        if opened.kind != "store":
+            for row, label_map in opened.label_maps(opened.size):
+                yield row, label_map, None
+            return
+        store = open_store(opened.path)
+        lookup = class_lookup(store.classes, opened.dataset, str(opened.path))
+        by_id = {image_id: row for row, image_id in enumerate(store.image_ids)}
+        for row in opened.images:
+            probabilities = store.read(by_id[opened.dataset.image_by_row[row].id])
+            yield row, lookup[probabilities.argmax(axis=0)], probabilities.max(axis=0)
+
+    other = opened._content[0] if opened.kind == "coco" else None
+    return Beside(opened.path, opened.kind, part, opened.dataset, opened.size, opened.images, read, other)
+
+
+def _rounds(path: Path) -> list[Path]:
+    """Folders of label maps that a path means: itself, those of a round of pseudo-labelling, or of its folds."""
+    if not path.is_dir() or is_store(path):
+        return []
+    if is_label_maps(path):
+        return [path]
+    return sorted(found.parent for found in (*path.glob(f"{LABELS}/maps.json"), *path.glob(f"*/{LABELS}/maps.json")))
+
+
+def _pseudo(path: Path, dataset: Dataset, part: int) -> Beside:
+    maps = open_label_maps(path)
+    rows = _rows(maps, dataset)
+    lookup = class_lookup(maps.classes, dataset, str(path))
+    lookup[255] = 255
+    stores = _stores(path.parent / PROBABILITIES) if path.name == LABELS else []
+    places = [{key: n for n, key in enumerate(zip(one.image_ids, one.file_names, strict=True))} for one in stores]
+
+    def certainty(image: Image) -> Certainty:
+        key = (image.id, image.file_name)
+        found = [one.read(place[key]) for one, place in zip(stores, places, strict=True) if key in place]
+        return np.asarray(np.mean(found, axis=0).max(axis=0), np.float32) if found else None
+
+    def read() -> Iterator[Shown]:
+        for row, at in rows:
+            yield row, lookup[maps.read(at)], certainty(maps.images[at])
+
+    return Beside(path, "pseudo", part, dataset, maps.size, tuple(row for row, _ in rows), read)
+
+
+def _rows(maps: LabelMaps, dataset: Dataset) -> list[tuple[int, int]]:
+    """(row in the data, position among the maps) of the images that both have, by id and file name together."""
+    at = {(image.id, image.file_name): n for n, image in enumerate(maps.images)}
+    found = [
+        (image.row, at[image.id, image.file_name]) for image in dataset.images if (image.id, image.file_name) in at
+    ]
+    if not found:
+        raise TrashkitError(
+            f"{maps.path} has none of the {len(dataset)} images of {dataset.coco.path or 'the data'}",
+            hint="name the file of the images that were labelled: --test TEST.json",
+        )
+    return found
+
+
+def _stores(path: Path) -> list[Probabilities]:
+    if is_store(path):
+        return [open_store(path)]
+    return [open_store(one.parent) for one in sorted(path.glob("*/zarr.json"))] if path.is_dir() else []
