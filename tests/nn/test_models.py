@@ -13,7 +13,7 @@ from trashkit.coco import OFFICIAL_COLORS, OFFICIAL_NAMES
 from trashkit.config import read_recipe, recipe_names, resolve
 from trashkit.errors import TrashkitError
 from trashkit.nn.choices import names
-from trashkit.nn.models import ARCHITECTURES, bare_network, build, parameter_count
+from trashkit.nn.models import ARCHITECTURES, bare_network, build, check_fit
 from trashkit.nn.weights import choose, lite0_state, normalisation, offline_available
 from trashkit.run import RunSpec
 
@@ -96,4 +96,6 @@ def test_recipes_resolve_to_networks_that_fit(name):
     assert recipe.reason
     assert recipe.place
     config = resolve(recipe, choices=names())
-    assert parameter_count(spec(config.model.architecture, config.model.encoder, **config.model.options)) > 1_000_000
+    settings = config.model
+    fit = check_fit(replace(spec(settings.architecture, settings.encoder, **settings.options), size=(64, 64)), 2)
+    assert fit.parameters > 1_000_000
