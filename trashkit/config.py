@@ -335,6 +335,8 @@ def _unknown_names(
             value = value.get(name) if isinstance(value, Mapping) else None
         if not isinstance(value, str):
             continue
+        if dotted == "data.augment" and value.endswith((".yaml", ".yml", ".json")):
+            continue  # a file
         try:
             terms = parse_loss(value) if dotted in ("loss", "class_weights") else [LossTerm(value)]
         except ValueError:
