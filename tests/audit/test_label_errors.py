@@ -13,7 +13,8 @@ import pytest
 from trashkit.audit import audit
 from trashkit.audit.fix import fix
 from trashkit.audit.label_errors import KINDS, LabelErrors, find_label_errors
-from trashkit.audit.label_odds import logistic, posteriors
+from trashkit.audit.label_odds import judge, logistic, posteriors, tail_shares
+from trashkit.audit.label_plant import mixed
 from trashkit.audit.label_scene import Scene, boxes, measure, softmin
 from trashkit.audit.label_seen import seen_in_training
 from trashkit.coco import Coco
@@ -263,12 +264,59 @@ def test_logistic_weights_are_those_of_scikit_learn() -> None:
     np.testing.assert_allclose(logistic(x, y, ridge=2.0)[1:], theirs.coef_[0], atol=1e-3)
 
 
-def test_posteriors_find_the_share() -> None:
+def test_posteriors_are_those_of_bayes() -> None:
     """Two normal distributions, 8 % in the second: the ratio is known, and so is the answer."""
     rng = np.random.default_rng(0)
     wrong = rng.random(4000) < 0.08
     x = rng.normal(np.where(wrong, 3.0, 0.0), 1.0)
-    probability, share = posteriors([3 * x - 4.5])
-    assert share[0] == pytest.approx(0.08, abs=0.02)
+    probability = posteriors([3 * x - 4.5], np.array([0.08]))
     likely = probability[:, 0] > 0.5
     assert wrong[likely].mean() == pytest.approx(probability[likely, 0].mean(), abs=0.06)
+    assert probability.sum() == pytest.approx(wrong.sum(), rel=0.1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.03, 0.1, 0.25])
+def test_shares_are_found_from_tails(share: float) -> None:
+    """Two kinds of error among right rows: each is found, and neither where there is none."""
+    rng = np.random.default_rng(1)
+    kind = rng.choice(3, 3000, p=[1 - 1.5 * share, share, 0.5 * share])
+    middles = np.array([[-1.0, -1.0], [3.0, -1.0], [-1.0, 3.0]])
+    real = middles[kind] + rng.normal(size=(3000, 2))
+    planted = [middles[k] + rng.normal(size=(400, 2)) for k in (1, 2)]
+    assert tail_shares(real, planted) == pytest.approx([share, 0.5 * share], abs=0.012)
+
+
+def test_few_errors_are_not_taken_for_many() -> None:
+    """Errors in 4 % of the rows, judged from features: about as many are expected, and they rank first."""
+    rng = np.random.default_rng(2)
+    wrong = rng.random(1500) < 0.04
+    real = rng.normal(size=(1500, 5)) + np.where(wrong[:, None], [2.5, 1, 0, 0, -1], 0)
+    planted = rng.normal(size=(400, 5)) + np.array([2.5, 1, 0, 0, -1])
+    images = np.arange(1500) // 3
+    probability, _ = judge((real, images), [(planted, rng.integers(0, 500, 400))])
+    assert wrong.sum() / 1.6 <= probability.sum() <= 1.6 * wrong.sum()
+    assert wrong[np.argsort(-probability[:, 0])[:30]].mean() > 0.7
+
+
+def test_mixed_errors_touch_what_they_name() -> None:
+    """Annotations that are not named are as they were, but for what others cover of them."""
+    right = truth(4)
+    planted = set()
+    for n in range(30):
+        mine = [a for a in right["annotations"] if a["image_id"] == 100 + n]
+        labels = label_map([a["segmentation"] for a in mine], list(range(1, len(mine) + 1)), SIDE, SIDE)
+        owner = labels.astype(np.int32) - 1
+        classes = np.array([a["category_id"] for a in mine])
+        values = np.full((4, SIDE, SIDE), 0.25, np.float32)
+        scene = Scene.of(values, owner, classes, np.zeros(len(mine)))
+        wrong, by_kind = mixed(np.random.default_rng(n), scene, np.array([1, 2, 3]))
+        named = [k for chosen in by_kind.values() for k in chosen]
+        assert len(named) == len(set(named))
+        planted |= {kind for kind, chosen in by_kind.items() if chosen}
+        for k in set(range(len(mine))) - set(named):
+            assert ((wrong.owner == k) <= (owner == k)).all() and wrong.classes[k] == classes[k]
+        for k in by_kind["wrong-class"]:
+            assert wrong.classes[k] != classes[k]
+        for k in by_kind["no-object"]:
+            assert not ((wrong.owner == k) & (owner >= 0)).any()
+    assert planted == set(KINDS)

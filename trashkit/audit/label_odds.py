@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,9 @@ Floats = NDArray[np.float64]
 _KNOTS = (0.1, 0.35, 0.65, 0.9)
 _RIDGE = 8.0
 _STEPS = 25
-_PRIOR = 0.03
 _MOST = 0.4
 _FOLDS = 3
-_LARGEST = 8.0
+_LARGEST = 12.0
 _DOUBTFUL = 1.5
 
 
@@ -56,14 +55,16 @@ def _some(features: Floats) -> Floats:
     return features
 
 
-def logistic(x: Floats, y: NDArray[np.bool_], ridge: float = _RIDGE) -> Floats:
+def logistic(x: Floats, y: NDArray[np.bool_], ridge: float = _RIDGE, counts: Floats | None = None) -> Floats:
     """Weights [D] of a ridge logistic regression, both classes counted equally; the first column is the constant.
 
-    Newton's method (iteratively reweighted least squares), T. Hastie et al., "The Elements of Statistical Learning",
-    section 4.4.1. Both classes must be there.
+    counts: float64 [N], how much each row counts within its class, 1 by default. Newton's method (iteratively
+    reweighted least squares), T. Hastie et al., "The Elements of Statistical Learning", section 4.4.1. Both classes
+    must be there.
     """
-    count = np.array([(~y).sum(), y.sum()], np.float64)
-    weight = np.where(y, len(y) / (2 * count[1]), len(y) / (2 * count[0]))
+    each = np.ones(len(y)) if counts is None else counts
+    total = np.array([each[~y].sum(), each[y].sum()])
+    weight = each * np.where(y, len(y) / (2 * total[1]), len(y) / (2 * total[0]))
     beta = np.zeros(x.shape[1])
     penalty = np.full(x.shape[1], ridge)
     penalty[0] = 1e-6
@@ -83,67 +84,119 @@ def _sigmoid(x: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -40, 40))))
 
 
-def log_odds(
-    real: Floats, planted: Floats, groups: NDArray[np.int64], origin: NDArray[np.int64], rounds: int = 2
-) -> Floats:
-    """Log-likelihood ratio "made wrong in this way" against "as annotators left it" of each real row: float64 [N].
+Rows = tuple[Floats, NDArray[np.int64]]
+"""Features [N, F], and of which image each row is [N]."""
 
-    real: float64 [N, F] features as found, mostly right. planted: float64 [M, F] features of errors made on purpose.
-    groups, origin: int [N], [M], the image of each row. Rows are scored by models that saw nothing of their image,
-    and in a second round real rows that look wrong are left out of what counts as right.
+
+def judge(real: Rows, planted: Sequence[Rows]) -> tuple[Floats, Floats]:
+    """Probability of each kind of error for each real row, float64 [N, K], and the share of each kind, float64 [K].
+
+    real: rows as found, mostly right. planted: for each kind, rows made wrong on purpose. A row is judged by models
+    that saw nothing of its image.
     """
-    found, made = np.zeros(len(real)), np.zeros(len(planted))
-    if not len(planted) or not len(real):
-        return found - _LARGEST
-    bent = Bent.of(np.concatenate([real, planted]))
-    x_real, x_planted = bent(real), bent(planted)
-    kept = np.ones(len(real), bool)
-    for _ in range(rounds):
+    fold = real[1] % _FOLDS
+    scores, odds = [], []
+    for features, origin in planted:
+        contrast = Contrast(real[0], fold, features, origin % _FOLDS)
+        everyone = np.ones(len(fold))
+        weights = contrast.fit(everyone)
+        first = contrast.score(real[0], fold, weights)
+        scores.append((first, [contrast.score(other, where % _FOLDS, weights) for other, where in planted]))
+        # What looks most like an error, at most a tenth of all rows, does not count as right in the second round.
+        kept = (first < _DOUBTFUL) | (first < np.quantile(first, 0.9)) if len(first) else np.ones(0, bool)
+        odds.append(contrast.score(real[0], fold, contrast.fit(kept.astype(np.float64))))
+    share = tail_shares(
+        np.stack([mine for mine, _ in scores], axis=1),
+        [np.stack([theirs[k] for _, theirs in scores], axis=1) for k in range(len(planted))],
+    )
+    return posteriors(odds, share), share
+
+
+class Contrast:
+    """What tells errors of one kind, made on purpose, from rows as annotators left them, in folds of images.
+
+    real, planted: float64 [N, F], [M, F]. fold, origin: int [N], [M], the fold of each row.
+    """
+
+    def __init__(self, real: Floats, fold: NDArray[np.int64], planted: Floats, origin: NDArray[np.int64]) -> None:
+        self._fold, self._origin = fold, origin
+        self._known = bool(len(planted)) and bool(len(real))
+        if self._known:
+            self._bent = Bent.of(np.concatenate([real, planted]))
+            self._real, self._planted = self._bent(real), self._bent(planted)
+
+    def fit(self, right: Floats) -> list[Floats]:
+        """Weights for each fold, fitted on the others. right: float64 [N], how much each real row counts as right.
+
+        Scaled so that scores of rows that were left out are log-likelihood ratios: the ridge makes them too timid. J.
+        Platt, "Probabilistic outputs for support vector machines", 1999.
+        """
+        if not self._known:
+            return []
+        found, made = np.zeros(len(self._real)), np.zeros(len(self._planted))
+        weights = []
         for fold in range(_FOLDS):
-            mine, theirs = groups % _FOLDS == fold, origin % _FOLDS == fold
-            right, wrong = kept & ~mine, ~theirs
-            if not right.any() or not wrong.any():
-                right, wrong = kept, np.ones(len(planted), bool)
-            weights = logistic(*_joined(x_real[right], x_planted[wrong]))
-            found[mine], made[theirs] = x_real[mine] @ weights, x_planted[theirs] @ weights
-        found, made = _sharpened(found, made, kept)
-        # Of the rows that look most like errors, at most a tenth.
-        kept = (found < _DOUBTFUL) | (found < np.quantile(found, 0.9))
-    return found
+            mine, theirs = self._fold == fold, self._origin == fold
+            kept, wrong = ~mine, ~theirs
+            if not right[kept].any() or not wrong.any():
+                kept, wrong = np.ones(len(right), bool), np.ones(len(made), bool)
+            counts = np.concatenate([right[kept], np.ones(int(wrong.sum()))])
+            weights.append(logistic(*_joined(self._real[kept], self._planted[wrong]), counts=counts))
+            found[mine], made[theirs] = self._real[mine] @ weights[-1], self._planted[theirs] @ weights[-1]
+        x, y = _joined(found[:, None], made[:, None])
+        counts = np.concatenate([right, np.ones(len(made))])
+        constant, slope = logistic(np.concatenate([np.ones((len(x), 1)), x], axis=1), y, ridge=0.5, counts=counts)
+        slope = max(float(slope), 0.0)
+        return [slope * one + constant * (np.arange(len(one)) == 0) for one in weights]
+
+    def score(self, features: Floats, fold: NDArray[np.int64], weights: Sequence[Floats]) -> Floats:
+        """Log-likelihood ratio "made wrong in this way" against "right" of rows [N, F], each by its fold's weights."""
+        found = np.full(len(features), -_LARGEST)
+        if not weights or not len(features):
+            return found
+        bent = self._bent(features)
+        for number, one in enumerate(weights):
+            found[fold == number] = bent[fold == number] @ one
+        return np.asarray(np.clip(found, -_LARGEST, _LARGEST))
+
+
+def tail_shares(real: Floats, planted: Sequence[Floats], least: float = 0.2) -> Floats:
+    """Share of each kind of error among real rows, float64 [K], from the scores of all kinds' models.
+
+    real: float64 [N, K]. planted: for each kind float64 [M, K]. Where a region of scores holds a share q of the planted
+    errors of a kind, and a share r of the real rows, no more than r / q of these can be errors of that kind; the region
+    with the smallest bound, by one standard error, is all but free of right rows. Regions are tails of the kind's
+    score, where it is the highest of all, with `least` of the planted ones. S. Garg et al., "Mixture proportion
+    estimation and PU learning: a modern approach", 2021. Together at most 40 %.
+    """
+    count = len(real)
+    share = np.zeros(len(planted))
+    for kind, scores in enumerate(planted):
+        if not count or not len(scores):
+            continue
+        mine = np.sort(real[real.argmax(axis=1) == kind, kind])
+        theirs = np.sort(scores[scores.argmax(axis=1) == kind, kind])
+        above = len(theirs) - np.arange(len(theirs))
+        found = len(mine) - np.searchsorted(mine, theirs)
+        q, r = above / len(scores), found / count
+        low = q - np.sqrt(q * (1 - q) / len(scores))
+        usable = (q >= least) & (low > 0)
+        if not usable.any():
+            continue
+        bound = np.where(usable, (r + np.sqrt(np.maximum(r, 1 / count) / count)) / np.where(usable, low, 1), np.inf)
+        best = int(bound.argmin())
+        share[kind] = (found[best] + 0.5) / (count + 1) / q[best]
+    return np.asarray(share * min(1.0, _MOST / max(float(share.sum()), 1e-12)))
 
 
 def _joined(right: Floats, wrong: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     return np.concatenate([right, wrong]), np.repeat([False, True], [len(right), len(wrong)])
 
 
-def _sharpened(found: Floats, made: Floats, kept: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Scores of rows that the models did not see, scaled to log-likelihood ratios: the ridge makes them too timid.
+def posteriors(odds: Sequence[Floats], share: Floats) -> Floats:
+    """Probability of each kind of error for each row, float64 [N, K].
 
-    J. Platt, "Probabilistic outputs for support vector machines", 1999.
+    odds: log-likelihood ratios of each kind against "right", [N] each. share: float64 [K], how frequent each kind is.
     """
-    x, y = _joined(found[kept, None], made[:, None])
-    constant, slope = logistic(np.concatenate([np.ones((len(x), 1)), x], axis=1), y, ridge=0.5)
-    slope = max(float(slope), 0.0)
-    return np.clip(constant + slope * found, -_LARGEST, _LARGEST), constant + slope * made
-
-
-def posteriors(odds: Mapping[str, Floats] | Sequence[Floats], steps: int = 50) -> tuple[Floats, Floats]:
-    """Probability of each kind of error for each row, float64 [N, K], and the share of each kind, float64 [K].
-
-    odds: log-likelihood ratios of each kind against "right", [N] each. Shares are found by expectation maximisation
-    (M. Saerens et al., "Adjusting the outputs of a classifier to new a priori probabilities", 2002), starting at 3 %
-    in all; together they stay below 40 %.
-    """
-    columns = list(odds.values()) if isinstance(odds, Mapping) else list(odds)
-    ratio = np.exp(np.stack(columns, axis=1))
-    count, kinds = ratio.shape
-    share = np.full(kinds, _PRIOR / kinds)
-    probability = np.zeros_like(ratio)
-    for _ in range(steps):
-        joint = ratio * share
-        probability = joint / (1 - share.sum() + joint.sum(axis=1, keepdims=True))
-        # One pseudo-error per kind and two hundred right ones: small files cannot say that a kind never happens.
-        share = (probability.sum(axis=0) + 0.5) / (count + 100)
-        if share.sum() > _MOST:
-            share *= _MOST / share.sum()
-    return probability, share
+    joint = np.exp(np.stack(list(odds), axis=1)) * share
+    return np.asarray(joint / (1 - share.sum() + joint.sum(axis=1, keepdims=True)))

@@ -7,19 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from trashkit import masks
-from trashkit.audit.label_scene import Owners, Planes, Scene, corners_of
+from trashkit.audit.label_scene import Owners, Planes, Scene, corners_of, softmin
 from trashkit.coco import Annotation, Coco, Dataset, Image
 from trashkit.coco.classes import class_map
 from trashkit.coco.dataset import ids_in
 from trashkit.coco.segmentation import check_segmentation
 from trashkit.errors import TrashkitError
 from trashkit.predictions import class_lookup
-from trashkit.store import Probabilities
+from trashkit.store import Probabilities, from_stored
 
 _AT_A_TIME = 255
+_SIDE = 96
+"""The shorter side of a scene that is searched, at least; larger stores are halved while they stay above it."""
+_SMALLEST = 40
+"""Pixels that the smallest annotation keeps when a scene is halved."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,19 @@ class Picture:
     annotations: tuple[Annotation, ...]
     store: Probabilities
     store_row: int
+
+
+@dataclass(frozen=True)
+class Overview:
+    """An image as the search for errors sees it.
+
+    scene: at reduced size. factor: how many pixels of the store lie along a side of each of its pixels. quality:
+    softmin of the probabilities of the given labels, at the store's own size.
+    """
+
+    scene: Scene
+    factor: int
+    quality: float
 
 
 @dataclass(frozen=True)
@@ -47,18 +66,28 @@ class Gallery:
 
     def scene(self, picture: Picture, order: masks.PaintOrder = "area") -> Scene:
         """The image's annotations and probabilities at the size of its store."""
-        probabilities = _by_class(picture, self.dataset)
-        image, annotations = picture.image, picture.annotations
+        values = picture.store.read(picture.store_row)
+        return _scene(picture, _by_class(values, picture, self.dataset), _owners(picture, order))
+
+    def overview(self, picture: Picture, order: masks.PaintOrder = "area") -> Overview:
+        """The image at a size that is enough for the search, with the quality of its labels."""
+        store = picture.store
+        values = store.stored(picture.store_row)
+        if values.dtype != np.uint8:
+            values = store.read(picture.store_row)
         owner = _owners(picture, order)
-        areas = [annotation.area for annotation in annotations]
-        height, width = picture.store.size
-        return Scene.of(
-            probabilities,
-            owner,
-            np.array([annotation.class_index for annotation in annotations], np.int64),
-            corners_of([annotation.segmentation for annotation in annotations], areas),
-            image.height * image.width / (height * width),
-        )
+        quality = softmin(_given(values, picture, self.dataset, owner))
+        factor = _factor(owner, len(picture.annotations))
+        if factor > 1:
+            half = slice(factor // 2, None, factor)
+            owner = np.ascontiguousarray(owner[half, half])
+            # Averaged as floats: rounded to whole steps again, small probabilities would be lost.
+            size = (owner.shape[1], owner.shape[0])
+            values = np.stack([
+                cv2.resize(plane.astype(np.float32), size, interpolation=cv2.INTER_AREA) for plane in values
+            ])  # fmt: skip
+        scene = _scene(picture, _by_class(from_stored(values), picture, self.dataset), owner)
+        return Overview(scene, factor, quality)
 
 
 def open_gallery(coco: Coco, stores: Sequence[Probabilities], classes: str | None = None) -> Gallery:
@@ -138,9 +167,46 @@ def _annotation(row: int, record: object, images: dict[object, Image], index_of:
     return Annotation(row, record.get("id"), image.row, category_id, index, segmentation, float(area), None, False)
 
 
-def _by_class(picture: Picture, dataset: Dataset) -> Planes:
+def _scene(picture: Picture, probabilities: Planes, owner: Owners) -> Scene:
+    image, annotations = picture.image, picture.annotations
+    areas = [annotation.area for annotation in annotations]
+    return Scene.of(
+        probabilities,
+        owner,
+        np.array([annotation.class_index for annotation in annotations], np.int64),
+        corners_of([annotation.segmentation for annotation in annotations], areas),
+        image.height * image.width / owner.size,
+    )
+
+
+def _factor(owner: Owners, count: int) -> int:
+    """By how much a scene may be reduced: a power of 2 that leaves enough of its sides and of its annotations."""
+    height, width = owner.shape
+    areas = np.bincount(owner.ravel() + 1, minlength=count + 1)[1:]
+    smallest = int(areas[areas > 0].min(initial=owner.size))
+    factor = 1
+    while True:
+        twice = 2 * factor
+        if height % twice or width % twice or min(height, width) < twice * _SIDE or smallest < twice**2 * _SMALLEST:
+            return factor
+        factor = twice
+
+
+def _given(values: NDArray[Any], picture: Picture, dataset: Dataset, owner: Owners) -> Planes:
+    """Probability of the given class of each pixel, [H, W], from stored values or probabilities [C, H, W]."""
+    lookup = class_lookup(picture.store.classes, dataset, str(picture.store.path))[: len(values)]
+    channel = np.full(len(dataset.classes), -1, np.int64)
+    channel[lookup] = np.arange(len(values))
+    chosen = channel[np.array([*(a.class_index for a in picture.annotations), 0])][owner]
+    own = np.take_along_axis(values, np.maximum(chosen, 0)[None], axis=0)[0].astype(np.float32)
+    if values.dtype == np.uint8:
+        total = values.sum(axis=0, dtype=np.uint16)
+        own = np.where(total > 0, own, np.float32(1)) / np.where(total > 0, total, len(values)).astype(np.float32)
+    return np.asarray(np.where(chosen < 0, np.float32(0), own), np.float32)
+
+
+def _by_class(values: Planes, picture: Picture, dataset: Dataset) -> Planes:
     """Probabilities [C, H, W] with the classes of the data set, zeros for classes that the store lacks."""
-    values = picture.store.read(picture.store_row)
     lookup = class_lookup(picture.store.classes, dataset, str(picture.store.path))[: len(values)]
     if len(values) == len(dataset.classes) and (lookup == np.arange(len(values))).all():
         return values

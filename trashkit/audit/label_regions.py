@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from trashkit.audit.label_scene import Floats, Scene
 SEEN = 0.35
 """A pixel may belong to a missing object where everything but background has this probability together."""
 LEAST = 16
-"""Pixels of the store that a region has at least."""
+"""Pixels that a region has at least."""
 
 REGION_FEATURES = (
     "certainty", "certainty of its class", "best pixel", "size", "thickness", "uncovered share",
@@ -37,6 +37,14 @@ class Region:
         high, wide = self.mask.shape
         out[self.top : self.top + high, self.left : self.left + wide] = self.mask > 0
         return out
+
+
+def enlarged(region: Region, factor: int) -> Region:
+    """A region of a reduced scene in pixels of the store."""
+    if factor == 1:
+        return region
+    mask = np.repeat(np.repeat(region.mask, factor, axis=0), factor, axis=1)
+    return replace(region, top=region.top * factor, left=region.left * factor, mask=mask)
 
 
 def missing_regions(scene: Scene) -> list[Region]:
