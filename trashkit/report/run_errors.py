@@ -105,7 +105,7 @@ def cards(
             drawn[one.row] = _pair(one.row, store, dataset, folder, order)
         title = f"{one.kind}: {one.name}" if one.name else one.kind
         body = join([drawn[one.row], Html("<p>"), f"{store.file_names[one.row]}: {one.note}", Html("</p>")])
-        made.append(Card(title, body, {"what": one.kind, "class": one.name or "all"}))
+        made.append(Card(title, body, {"what": one.kind, "class": one.name or "the whole photo"}))
         progress("pictures", n + 1, len(chosen))
     return made
 
