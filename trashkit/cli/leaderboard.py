@@ -248,11 +248,11 @@ def list_entries(ledger: LedgerFile = LEDGER, json: Json = False) -> None:
     """
     found = _read(ledger)
     rows = [
-        (n, entry.name, entry.time[:10], entry.miou, _interval(entry), entry.public, entry.private,
+        (entry.name, entry.time[:10], entry.miou, _interval(entry), entry.public, entry.private,
          entry.run.get("name", ""))
-        for n, entry in enumerate(found.entries, 1)
+        for entry in found.entries
     ]  # fmt: skip
-    columns = ["#", "submission", "added", "out of fold", "95 % interval", "public", "private", "run"]
+    columns = ["submission", "added", "out of fold", "± (95 %)", "public", "private", "run"]
     show(
         {"ledger": ledger, "submissions": [entry.as_json() for entry in found.entries], "damaged": found.damaged},
         json=json,
@@ -263,7 +263,7 @@ def list_entries(ledger: LedgerFile = LEDGER, json: Json = False) -> None:
 
 def _interval(entry: Entry) -> str:
     ends = entry.validation.get("interval")
-    return f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else ""
+    return f"{(ends[1] - ends[0]) / 2:.4f}" if ends else ""
 
 
 @app.command()
@@ -342,8 +342,8 @@ def proxy(
         )
         for row in shown
     ]
-    columns = ["submission", "out of fold", "public", "hidden, expected", f"{level:.0%} interval", "ahead of next"]
-    human: list[Any] = [table(columns, rows)]
+    columns = ["submission", "out of fold", "public", "expected", f"{level:.0%} interval", "beats next"]
+    human: list[Any] = [table(columns, rows, title="expected score on the hidden half" if said["enough"] else "")]
     if said["errors"]:
         names = {
             "proxy": "this estimate" + (", its subset chosen anew" if (said["history"] or {}).get("used") else ""),

@@ -42,7 +42,9 @@ def scatter(title: str, series: Mapping[str, Sequence[Point]], *, x: str, y: str
     ]
     for n, (name, values) in enumerate(series.items()):
         color = COLORS.get(name, "#3a9d5d")
-        parts.append(f'<text x="{_WIDE - 8}" y="{_HIGH - 78 + 16 * n}" text-anchor="end" fill="{color}">{name}</text>')
+        place = _HIGH - 78 + 16 * n
+        parts.append(f'<rect x="{_WIDE - 80}" y="{place - 9}" width="9" height="9" fill="{color}"/>')
+        parts.append(f'<text x="{_WIDE - 66}" y="{place}">{escape(name)}</text>')
         for label, a, b in values:
             told = escape(f"{label}: {a:.4f}, {name} {b:.4f}")
             parts.append(
@@ -73,8 +75,12 @@ def estimates(title: str, rows: Sequence[Mapping[str, Any]]) -> Html:
         return left + (value - low) / (high - low) * (_WIDE - left - 20)
 
     parts: list[str] = []
-    for n, (_, words, color) in enumerate((("", "expected, with interval", "#3a9d5d"), *MARKS)):
-        parts.append(f'<text x="{left + 130 * n - 60 * (n > 0) * (n - 1)}" y="14" fill="{color}">{words}</text>')
+    place = 40
+    shown_marks = [(words, color) for key, words, color in MARKS if any(row.get(key) is not None for row in known)]
+    for words, color in (("expected, with interval; hollow: a candidate", "#3a9d5d"), *shown_marks):
+        parts.append(f'<rect x="{place}" y="5" width="9" height="9" fill="{color}"/>')
+        parts.append(f'<text x="{place + 14}" y="14">{words}</text>')
+        place += 34 + 7 * len(words)
     for n, row in enumerate(known):
         y = 36 + step * n
         ends = [across(v) for v in row["interval"]]
@@ -129,7 +135,12 @@ def ledger_page(ledger: Ledger, said: Mapping[str, Any], *, level: float = 0.95)
     ]  # fmt: skip
     pieces: list[object] = [
         paragraph(f"{len(entries)} submissions. Points on the dashed line scored on both sides the same.", css="lead"),
-        scatter("Validation against leaderboard", against, x="out-of-fold mIoU", y="leaderboard mIoU"),
+        scatter(
+            "Validation against leaderboard",
+            {side: points for side, points in against.items() if points},
+            x="out-of-fold mIoU",
+            y="leaderboard mIoU",
+        ),
     ]
     if both:
         pieces.append(scatter("Public against private half", {"private": both}, x="public", y="private"))
