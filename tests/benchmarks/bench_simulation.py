@@ -208,9 +208,8 @@ def report(found: list[dict[str, list[float]]]) -> None:
     print(f"choosing the submitted model with the best public score: regret {other[7]:.4f} (best submitted: "
           f"{other[8]:.4f})")  # fmt: skip
     print(f"a subset by history was used in {other[2]:.1%} of repetitions")
-    print(
-        f"test-likeness: AUC {other[9]:.3f}, told apart in {other[10]:.0%}, effective part of the images {other[11]:.2f}"
-    )
+    told = f"told apart in {other[10]:.0%}, effective part of the images {other[11]:.2f}"
+    print(f"test-likeness: AUC {other[9]:.3f}, {told}")
     names = ("proxy", "plain score and mean offset", "plain score", "mean of the others")
     errors = ", ".join(f"{name} {value:.4f}" for name, value in zip(names, other[12:], strict=True))
     print(f"error of a left-out submission's public score: {errors}")

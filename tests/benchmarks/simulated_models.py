@@ -5,8 +5,8 @@ right about an object when a sum of effects is above 0: its quality, its taste f
 difficulty of scene, image and object that all models share, what this model makes of that scene and object, and what
 the training on these folds happened to give. Part of a scene's difficulty, and of what a model makes of it, comes from
 its kind (light, ground, camera), which also shows in the numbers that photos are told apart by. If right it covers most
-of the object's pixels, the more the larger the object; if wrong the object is missed or becomes one of the classes it is
-mistaken for. Clutter in the background is taken for objects at times.
+of the object's pixels, the more the larger the object; if wrong the object is missed or becomes one of the classes it
+is mistaken for. Clutter in the background is taken for objects at times.
 """
 
 from __future__ import annotations
