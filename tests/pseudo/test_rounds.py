@@ -11,9 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from trashkit.cli.pseudo_round import Asked, carry_out, look_ahead
+from trashkit.cli.pseudo_round import Asked, look_ahead
+from trashkit.cli.pseudo_work import carry_out
+from trashkit.coco import read_dataset
 from trashkit.errors import TrashkitError
 from trashkit.label_maps import open_label_maps
+from trashkit.masks import dataset_label_map
 from trashkit.pseudo.record import read_round
 from trashkit.pseudo.selection import Selection
 from trashkit.pseudo.stages import stages
@@ -186,6 +189,58 @@ def test_folds_stay_apart_and_a_second_round_names_its_parent(place, pseudo, ok,
     assert change["images"] + change["only_after"] == 4 - len(again["groups"][0]["labels"]["left_out"])
     assert change["both"] > 0
     assert "Since the round before" in (tmp_path / "two/pseudo.html").read_text()
+    for row in change["by_class"].values():
+        assert row["went"] <= row["before"]
+        assert row["came"] <= row["after"]
+    for side in ("went", "came"):
+        assert sum(row[side] for row in change["by_class"].values()) == change["relabelled"]
+
+
+@pytest.mark.parametrize("targets", ["soft", "online"])
+def test_other_targets_teach_otherwise_and_go_on_after_a_stop_to_the_same_weights(place, whole, tmp_path, targets):
+    """Online at any certainty, so that the average of two epochs teaches something."""
+    selection = Selection(threshold=0.2, min_kept=0.0)
+    wanted = {"targets": targets, "selection": selection, "stages": stages("joint", [], weight=0.5, ramp=0.5)}
+    wanted |= {"strategy": "joint", "assignments": ("epochs=2",)}
+    go(asked(place, tmp_path / "plain", **{**wanted, "targets": "hard"}))
+    go(asked(place, tmp_path / "once", **wanted))
+    with pytest.raises(KeyboardInterrupt):
+        go(asked(place, tmp_path / "twice", **wanted), stop=("joint", 6))
+    go(asked(place, tmp_path / "twice", **wanted), resume=True)
+    states = [load_file(read_run(tmp_path / name / "joint").checkpoint) for name in ("plain", "once", "twice")]
+    assert all(torch.equal(states[1][key], states[2][key]) for key in states[1])
+    assert not all(torch.equal(states[0][key], states[1][key]) for key in states[1])
+    (source,) = read_run(tmp_path / "once/joint").manifest["inputs"]["label_maps"]
+    assert source["teaching"]["kind"] == targets
+    assert read_round(tmp_path / "once")["targets"] == targets
+    with pytest.raises(TrashkitError, match="targets was"):
+        go(asked(place, tmp_path / "once", **{**wanted, "targets": "hard"}), resume=True)
+
+
+def test_targets_that_cannot_be_are_refused(place, tmp_path):
+    for changes, words in (
+        ({"targets": "online", "assignments": ("ema=0",)}, "it is off"),
+        ({"targets": "online", "selection": Selection("margin")}, "not margin"),
+    ):
+        with pytest.raises(TrashkitError, match=words):
+            look_ahead(asked(place, tmp_path / "x", **changes))
+
+
+def test_labels_are_a_coco_file_too(whole):
+    """Sampled at the maps' size, its annotations are the kept pixels and no others; scores reach the threshold."""
+    data = read_dataset(whole / "pseudo-labels.json")
+    maps = open_label_maps(whole / "labels")
+    assert [image.file_name for image in data.images] == [image.file_name for image in maps.images]
+    for image in data.images:
+        kept = maps.read(image.row)
+        np.testing.assert_array_equal(
+            dataset_label_map(data, image.row, size=maps.size), np.where(kept == 255, 0, kept)
+        )
+    scores = [record["score"] for record in data.coco.records("annotations")]
+    count = json.loads((whole / "labels.json").read_text())
+    assert scores
+    assert min(scores) >= min(one for one in count["thresholds"] if one is not None) - 1e-3
+    assert max(scores) <= 1
 
 
 def test_views_that_must_agree(place, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -58,6 +58,14 @@ def pseudo(
     ramp: Annotated[
         float, typer.Option("--ramp", help="Share of a stage's steps in which that weight rises from 0.")
     ] = 0.0,
+    targets: Annotated[
+        Literal["hard", "soft", "online"],
+        typer.Option(
+            "--targets",
+            help="What pseudo-labelled pixels teach: their class; the teachers' probabilities; or what the moving "
+            "average of the student is certain of while it learns.",
+        ),
+    ] = "hard",
     stage: Annotated[
         list[str] | None,
         typer.Option("--stage", metavar="NAME.KEY=NUMBER", help="Change a stage: epochs, rate, weight or ramp."),
@@ -108,7 +116,8 @@ def pseudo(
     selection = Selection(known[measure], threshold, at_least, balance, agreement, min_kept)
     planned = stages(strategy, stage or [], weight=weight, ramp=ramp)
 
-    from trashkit.cli.pseudo_round import Asked, carry_out, look_ahead
+    from trashkit.cli.pseudo_round import Asked, look_ahead
+    from trashkit.cli.pseudo_work import carry_out
 
     asked = Asked(
         teachers=tuple(teachers),
@@ -129,6 +138,7 @@ def pseudo(
         classes=classes,
         device=device,
         command=shlex.join(["trashkit", *sys.argv[1:]]),
+        targets=targets,
     )
     found = look_ahead(asked)
     if dry_run:
@@ -186,10 +196,11 @@ def _show_plan(found: Round, *, json: bool) -> None:
     human: list[Any] = [
         f"round {record['round']}, strategy {record['strategy']}, teachers: {', '.join(record['teachers'])}",
         "labels: " + ", ".join(f"{key} {value}" for key, value in record["selection"].items()),
+        f"targets: {record['targets']}",
         table(["fold", "stage", "data", "validate", "weight", "starts from", "epochs", "lr"], shown),
         "no label of a validation image reaches training; nothing was trained or written (--dry-run)",
     ]
-    result = {key: record[key] for key in ("round", "parent", "strategy", "teachers", "selection")}
+    result = {key: record[key] for key in ("round", "parent", "strategy", "teachers", "selection", "targets")}
     show({**result, "stages": rows}, json=json, human=human)
 
 
@@ -207,8 +218,14 @@ def _show_result(found: Round, record: dict[str, Any], *, json: bool) -> None:
         for run in one["runs"]
     ]
     human.append(table(["run", "fold", "stage", "validation mIoU", "epochs"], rows))
+    shown = record["groups"][0].get("annotations")
+    if shown:  # rounds of earlier versions have none
+        looking = command("review", shown, "--images", found.asked.unlabeled_images, "--edits", "pseudo-edits.jsonl")
+        human.append(f"the labels are drawn in {record['page']}; all of them: {looking}")
     result = {
-        key: record[key] for key in ("round", "parent", "strategy", "teachers", "selection", "stages", "groups", "page")
+        key: record[key]
+        for key in ("round", "parent", "strategy", "teachers", "selection", "targets", "stages", "groups", "page")
+        if key in record
     }
     asked = found.asked
     following = command(

@@ -117,6 +117,8 @@ def vote(
         rows = vote_among(
             csvs, dataset, out, weights=numbers(weights), profile=profile, overwrite=overwrite, progress=report
         )
+    if len(csvs) == 2 and len(set(numbers(weights) or [1.0])) == 1:
+        note(f"note: two submissions of equal weight tie wherever they differ, so this is {csvs[0]} again")
     following = command("submit", "diff", csvs[0], out)
     human = f"{rows} rows from {len(csvs)} submissions"
     show({"path": out, "rows": rows, "voters": csvs}, json=json, human=human, wrote=out, next=following)

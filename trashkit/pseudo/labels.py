@@ -178,11 +178,12 @@ def change(before: LabelMaps, after: LabelMaps) -> dict[str, Any]:
     """What a round changed: pixels of the images that both have, sampled at the later size.
 
     both: kept by both. relabelled: of these, those with another class, and by class of the earlier label. gained, lost:
-    kept by one alone. images: in both, only_before and only_after.
+    kept by one alone. by_class: pixels kept before and after, and those that went over to another class and came from
+    one. images: in both, only_before and only_after.
     """
     earlier = {image.file_name: image.row for image in before.images}
     both = relabelled = gained = lost = common = 0
-    by_class = np.zeros(len(before.classes), np.int64)
+    counts = np.zeros((len(before.classes), 4), np.int64)  # before, after, went over, came over
     for image in after.images:
         if image.file_name not in earlier:
             continue
@@ -195,12 +196,17 @@ def change(before: LabelMaps, after: LabelMaps) -> dict[str, Any]:
         relabelled += int(differs.sum())
         gained += int((kept_new & ~kept_old).sum())
         lost += int((kept_old & ~kept_new).sum())
-        by_class += np.bincount(old[differs], minlength=len(by_class))[: len(by_class)]
+        for column, pixels in enumerate((old[kept_old], new[kept_new], old[differs], new[differs])):
+            counts[:, column] += np.bincount(pixels, minlength=len(counts))[: len(counts)]
     return {
         "both": both,
         "relabelled": relabelled,
         "relabelled_share": relabelled / both if both else None,
-        "relabelled_by_class": dict(zip(before.classes, by_class.tolist(), strict=True)),
+        "relabelled_by_class": dict(zip(before.classes, counts[:, 2].tolist(), strict=True)),
+        "by_class": {
+            name: dict(zip(("before", "after", "went", "came"), row, strict=True))
+            for name, row in zip(before.classes, counts.tolist(), strict=True)
+        },
         "gained": gained,
         "lost": lost,
         "images": common,

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trashkit.coco import ClassMap, Image
+from trashkit.label_maps import LabelMaps
+from trashkit.masks import resize_nearest
 from trashkit.photos import photo_path, read_photo
 from trashkit.pseudo.labels import Count, Members
 from trashkit.pseudo.selection import IGNORE, STEPS, Selection, select
@@ -18,6 +20,13 @@ from trashkit.report.html import Card, Html, bars, gallery, heading, join, page,
 from trashkit.report.overlay import overlay, side_by_side
 
 Pixels = NDArray[np.uint8]
+
+TARGETS = {
+    "hard": "Taught: the class of each kept pixel.",
+    "soft": "Taught: the teachers' probabilities, on each picture as the student sees it, over the kept pixels.",
+    "online": "Taught: what the moving average of the student's own weights is certain of while it learns; the labels "
+    "below are those of the teachers before, whose thresholds it takes.",
+}
 
 SHOWN = 24
 """Images on the page: a third of them those that keep least, the others spread over the file."""
@@ -43,12 +52,15 @@ def cards(
     *,
     selection: Selection,
     title: str = "",
+    earlier: LabelMaps | None = None,
     most: int = SHOWN,
 ) -> list[Card]:
     """One card per shown image: the photo with its pseudo-labels, ignored pixels dark, beside its certainty.
 
-    chosen: the step that each class's pixels must reach, as from `trashkit.pseudo.selection.thresholds`.
+    chosen: the step that each class's pixels must reach, as from `trashkit.pseudo.selection.thresholds`. earlier: the
+    label maps of the round before; what changed since is drawn as a third picture.
     """
+    before = {image.file_name: image.row for image in earlier.images} if earlier is not None else {}
     made = []
     for n in shown_images(count, members.images, most):
         image = members.images[n]
@@ -60,7 +72,11 @@ def cards(
         share = count.kept_share[image.file_name]
         left = image.file_name in count.left_out
         facets = {"image": "left out" if left else "kept", **({"fold": title} if title else {})}
-        body = join([picture(drawn(photo, labels, look.steps, classes)), paragraph(f"{share:.0%} of its pixels kept")])
+        shown = drawn(photo, labels, look.steps, classes)
+        if earlier is not None and image.file_name in before:
+            old = resize_nearest(earlier.read(before[image.file_name]), members.size)
+            shown = side_by_side([shown, changed_pixels(photo, old, labels)])
+        body = join([picture(shown), paragraph(f"{share:.0%} of its pixels kept")])
         made.append(Card(image.file_name, body, facets))
     return made
 
@@ -71,6 +87,19 @@ def drawn(photo: Pixels, labels: Pixels, steps: NDArray[np.int32], classes: Clas
     shown[labels == IGNORE] //= 3
     heat = cv2.applyColorMap((steps * 255 // STEPS).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
     return side_by_side([shown, np.asarray(cv2.cvtColor(heat, cv2.COLOR_BGR2RGB), np.uint8)])
+
+
+def changed_pixels(photo: Pixels, before: Pixels, after: Pixels) -> Pixels:
+    """The photo, dark, with pixels of another class than before in pink, gained ones in green, lost ones in red."""
+    shown = photo // 3
+    kept_before, kept_after = before != IGNORE, after != IGNORE
+    for pixels, color in (
+        (kept_before & kept_after & (before != after), (255, 40, 220)),
+        (kept_after & ~kept_before, (60, 220, 90)),
+        (kept_before & ~kept_after, (220, 60, 60)),
+    ):
+        shown[pixels] = color
+    return shown
 
 
 def class_rows(count: Count) -> list[list[object]]:
@@ -130,8 +159,8 @@ def group_pieces(title: str, count: Count, changed: Mapping[str, Any] | None, cl
                 f"in, {changed['only_before']} went out."
             )
         )
-        names = changed["relabelled_by_class"]
-        pieces.append(table(["earlier class", "pixels relabelled"], [[key, value] for key, value in names.items()]))
+        columns = ["class", "pixels before", "pixels now", "went to another class", "came from another class"]
+        pieces.append(table(columns, [[name, *row.values()] for name, row in changed["by_class"].items()]))
     if count.left_out:
         pieces.append(paragraph(f"Left out: {', '.join(count.left_out[:50])}", css="note"))
     return pieces
@@ -149,6 +178,7 @@ def round_page(
         paragraph(f"Round {record['round']}{parent}. Strategy {record['strategy']}.", css="lead"),
         paragraph(f"Teachers: {', '.join(record['teachers'])}"),
         paragraph(", ".join(f"{key} {value}" for key, value in record["selection"].items()), css="note"),
+        paragraph(TARGETS[record.get("targets", "hard")], css="note"),
         table(
             ["stage", "data", "starts from", "epochs", "rate", "weight", "ramp"],
             [
@@ -170,7 +200,9 @@ def round_page(
     pieces.append(heading("Pictures"))
     pieces.append(
         paragraph(
-            "Left: pseudo-labels on the photo, ignored pixels dark. Right: certainty, yellow is sure.", css="note"
+            "Left: pseudo-labels on the photo, ignored pixels dark. Beside it: certainty, yellow is sure. In later "
+            "rounds also what changed: pink has another class, green was gained, red was lost.",
+            css="note",
         )
     )
     pieces.append(gallery(pictures))

@@ -45,11 +45,11 @@ def trace(what: str | Path, folders: Iterable[Path] = ()) -> dict[str, Any]:
 def _walk_note(
     note: Mapping[str, Any], stores: dict[str, dict[str, Any]], runs: dict[str, Any], files: dict[str, dict[str, Any]]
 ) -> None:
-    """Gather stores, runs (path and hash of the weights) and files of a note and of the notes it quotes."""
+    """Gather stores (by fingerprint), runs (path and hash of the weights) and files of a note and those it quotes."""
     _add_file(files, note.get("data"), note.get("data_sha256"))
     if note.get("store"):
         fingerprint = str(note.get("store_fingerprint"))
-        stores[str(note["store"])] = _store(Path(note["store"]), fingerprint)
+        stores[fingerprint] = _store(Path(note["store"]), fingerprint)
         _walk_manifest(note.get("store_manifest") or {}, stores, runs)
     _add_file(files, note.get("annotations"), note.get("annotations_sha256"))
     for one in note.get("voters") or ():
@@ -59,7 +59,8 @@ def _walk_note(
 
 def _walk_manifest(manifest: Mapping[str, Any], stores: dict[str, dict[str, Any]], runs: dict[str, Any]) -> None:
     for one in manifest.get("members") or ():
-        stores.setdefault(str(one["path"]), _store(Path(one["path"]), str(one.get("fingerprint"))))
+        fingerprint = str(one.get("fingerprint"))
+        stores.setdefault(fingerprint, _store(Path(one["path"]), fingerprint))
     for source in manifest.get("sources") or ():
         _walk_manifest(source, stores, runs)
     for entry in manifest.get("runs") or ():

@@ -1,0 +1,73 @@
+"""Pseudo-labels as a COCO file, for people and tools that look at annotations: ``score`` says how sure each one is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trashkit.coco import Coco, Dataset, write
+from trashkit.label_maps import LabelMaps
+from trashkit.predictions import enlarge_nearest
+from trashkit.progress import Progress, silent
+from trashkit.pseudo.labels import Members
+from trashkit.pseudo.selection import STEPS, Selection
+from trashkit.report.regions import regions
+
+ANNOTATIONS = "pseudo-labels.json"
+
+
+def write_annotations(
+    maps: LabelMaps,
+    members: Members,
+    selection: Selection,
+    dataset: Dataset,
+    out: Path,
+    *,
+    progress: Progress = silent,
+) -> int:
+    """Write the label maps as COCO annotations at native size, one per connected region; how many they are.
+
+    dataset: has the categories. members: where the label maps come from; ``score`` is their mean certainty over the
+    region, from 0 to 1. Ignored pixels belong to no annotation, so a reader takes them for background: this file is to
+    be looked at and corrected, and what is trained on are the label maps.
+    """
+    ids, added = category_ids(dataset)
+    places = {(image.id, image.file_name): n for n, image in enumerate(members.images)}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image in maps.images:
+        size = (image.height, image.width)
+        look = members.look(places[image.id, image.file_name], selection)
+        sure = (look.steps.astype(np.float32) / STEPS * 255).round().astype(np.uint8)
+        labels, certain = (enlarge_nearest(pixels, size) for pixels in (maps.read(image.row), sure))
+        images.append({"id": image.id, "file_name": image.file_name, "width": image.width, "height": image.height})
+        for region in regions(labels, certain.astype(np.float32) / np.float32(255), ids):
+            annotations.append({"id": len(annotations) + 1, "image_id": image.id, **region})
+        progress("tracing regions", image.row + 1, len(maps))
+    value = {
+        "info": {"description": "pseudo-labels of trashkit; score is certainty from 0 to 1"},
+        "images": images,
+        "annotations": annotations,
+        "categories": [*dataset.coco.records("categories"), *added],
+    }
+    write(Coco.of(value), out, overwrite=True)
+    return len(annotations)
+
+
+def category_ids(dataset: Dataset) -> tuple[dict[int, Any], list[dict[str, Any]]]:
+    """Category id of each class but background, and the categories of classes that the file has none for."""
+    ids: dict[int, Any] = {}
+    for category_id, index in dataset.classes.index_of.items():
+        if index:
+            ids.setdefault(index, category_id)
+    added: list[dict[str, Any]] = []
+    for index, name in enumerate(dataset.classes.names):
+        if index and index not in ids:
+            number = index
+            while number in dataset.classes.index_of or number in ids.values():
+                number += 1
+            ids[index] = number
+            added.append({"id": number, "name": name, "supercategory": name})
+    return ids, added
