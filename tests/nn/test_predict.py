@@ -131,6 +131,37 @@ def test_photos_for_people(trained: Path, drawn: Path, tmp_path: Path) -> None:
         assert max(overlay.size) < 2500
 
 
+def test_broken_photos_are_left_out_and_named_and_the_others_done(trained: Path, drawn: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    whole = next((drawn.parent / "photos").glob("*.png")).read_bytes()
+    for name, content in {"a.png": b"", "b.png": whole, "c.png": whole[: len(whole) // 2], "d.png": whole}.items():
+        (photos / name).write_bytes(content)
+    (tmp_path / "note.jpg").write_text("no photo")
+    done = run("predict", trained, photos, tmp_path / "note.jpg", "--overlay", tmp_path / "seen", "--json")
+    assert done.exit_code == 1
+    shown = json.loads(done.stdout)
+    assert [Path(one["photo"]).name for one in shown["photos"]] == ["b.png", "d.png"]
+    assert [Path(one["photo"]).name for one in shown["unreadable"]] == ["a.png", "c.png", "note.jpg"]
+    assert "3 of 5 photos could not be read" in done.stderr
+    for name in ("a.png", "c.png", "note.jpg"):
+        assert sum(name in line for line in done.stderr.splitlines()) == 1
+    assert {path.name for path in (tmp_path / "seen").iterdir()} == {
+        "annotations.json", "b.overlay.jpg", "d.overlay.jpg"
+    }  # fmt: skip
+    dataset = read_dataset(tmp_path / "seen/annotations.json")
+    assert [(image.id, image.file_name) for image in dataset.images] == [(1, "b.png"), (2, "d.png")]
+
+
+def test_nothing_is_written_where_no_photo_can_be_read(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    (tmp_path / "b.jpg").write_bytes(b"GIF89a")
+    for named, words in ((["a.jpg"], "a.jpg is empty"), (["a.jpg", "b.jpg"], "none of the other 1 can be read")):
+        done = run("predict", trained, *(tmp_path / name for name in named), "--overlay", tmp_path / "seen")
+        assert done.exit_code == 2 and words in done.stderr and len(done.stderr.splitlines()) == 2
+        assert not (tmp_path / "seen").exists()
+
+
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "text", "outside"])
 def test_a_bad_photo_is_named(trained: Path, drawn: Path, tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "data"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trashkit.cli.output import Json, Overwrite, Resume, command, progress, show, table
+from trashkit.cli.output import Json, Overwrite, Resume, command, progress, show, table, warn
 from trashkit.errors import TrashkitError
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ def predict(
     """Predict with one run, or with the mean of several.
 
     For a data set (--data, --images, --out) it writes class probabilities, which submit, score and ensemble read. For
-    photos (--overlay) it writes a picture with coloured regions and a legend for each, and COCO annotations. Files
-    that `trashkit export` wrote predict without torch.
+    photos (--overlay) it writes a picture with coloured regions and a legend for each, and COCO annotations; photos
+    that cannot be read are named and left out, and the exit code is then 1. Files that `trashkit export` wrote predict
+    without torch.
 
     Examples:
 
@@ -200,7 +201,7 @@ def _photos(
     found = photos_in(paths)
     predict, classes = _engine(runs, exported, tta, zoom)
     with progress() as report:
-        described = describe(
+        described, unreadable = describe(
             predict,
             classes,
             found,
@@ -213,12 +214,18 @@ def _photos(
     result = {
         "annotations": folder / "annotations.json",
         "photos": [{"photo": one.photo, "overlay": one.overlay, "shares": one.shares} for one in described],
+        "unreadable": [{"photo": one.photo, "reason": one.reason} for one in unreadable],
     }
     rows = [
         (one.photo.name, ", ".join(f"{name} {share:.1%}" for name, share in one.shares.items()) or "nothing found")
         for one in described
     ]
     show(result, json=json, human=table(("photo", "found (share of the picture)"), rows), wrote=folder)
+    if unreadable:
+        for one in unreadable:
+            warn(f"left out: {one.reason}")
+        warn(f"{len(unreadable)} of {len(found)} photos could not be read; the other {len(described)} are done")
+        raise typer.Exit(1)
 
 
 def _engine(runs: list[Run], exported: list[Path], tta: str, zoom: float) -> tuple[Predict, ClassMap]:
