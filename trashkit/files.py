@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import shutil
@@ -51,12 +52,32 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of the same output under temporary names."""
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part{glob.escape(path.suffix)}"):
+        number = left.name.removeprefix(f".{path.stem}.").removesuffix(f".part{path.suffix}")
+        if number.isdecimal() and not _is_running(int(number)):
+            _remove(left)
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":  # signal 0 is Ctrl-C there
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's, or no number of a process
+        return True
+    return True
+
+
 @contextmanager
 def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write to (a file or a folder); rename it to `path` when the block ends.
 
     An exception in the block removes what was written and leaves an existing `path` as it was. An existing `path` is
-    refused with TrashkitError unless `overwrite`. Parents are created.
+    refused with TrashkitError unless `overwrite`. Parents are created. What a killed process left is removed.
     """
     path = Path(path)
     refuse_existing(path, overwrite=overwrite)
@@ -64,6 +85,7 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     # The suffix is kept, since writers such as cv2.imwrite choose the format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     _remove(temporary)
+    _remove_leftovers(path)
     try:
         yield temporary
         if path.is_dir() or temporary.is_dir():
