@@ -26,8 +26,10 @@ from trashkit.cli import (
     review,
     runs,
     score,
+    soup,
     split,
     submit,
+    sweep,
     train,
 )
 from trashkit.cli.groups import Root
@@ -80,6 +82,8 @@ app.add_typer(submit.app, name="submit", rich_help_panel=MODEL)
 app.add_typer(leaderboard.app, name="leaderboard", rich_help_panel=MODEL)
 app.command("runs", rich_help_panel=MODEL)(runs.runs)
 app.command("report", rich_help_panel=MODEL)(report.report)
+app.command("soup", rich_help_panel=MODEL)(soup.soup)
+app.command("sweep", rich_help_panel=MODEL)(sweep.sweep)
 app.add_typer(recipes.app, name="recipes", rich_help_panel=MODEL)
 app.command("demo", rich_help_panel=HELP)(demo.demo)
 app.command("doctor", rich_help_panel=HELP)(doctor.doctor)

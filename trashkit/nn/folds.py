@@ -19,6 +19,7 @@ from trashkit.nn.cache import content_hash
 from trashkit.nn.choices import Choice, automatic
 from trashkit.nn.devices import on_cpu
 from trashkit.nn.extra import ExtraSet, hashes_of
+from trashkit.nn.follow import AfterEpoch
 from trashkit.nn.learner import start_accelerator
 from trashkit.nn.models import Fit, check_fit
 from trashkit.nn.predict import check_photos
@@ -156,6 +157,7 @@ def train_jobs(
     overwrite: bool = False,
     at_once: int | Literal["auto"] = 1,
     trackers: Sequence[str] = (),
+    after_epoch: AfterEpoch | None = None,
     extra: Sequence[ExtraSet] = (),
     kept: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
@@ -164,8 +166,9 @@ def train_jobs(
     """Train all jobs, and join the out-of-fold stores of each recipe with several folds.
 
     at_once: how many jobs train at a time, each in a process of its own; ``auto``: one on each GPU, where there are
-    several of both. trackers: see `trashkit.nn.follow`. Finished runs are passed over with `resume`. Decoded photos lie
-    beside `out` while training lasts, and stay there after Ctrl-C or a kill for the resumed run; `kept` is a folder for
+    several of both. trackers: see `trashkit.nn.follow`. after_epoch: as in `train`, only with one at a time. Finished
+    runs are passed over with `resume`. Decoded photos lie beside `out` while training lasts, and stay there after
+    Ctrl-C or a kill for the resumed run; `kept` is a folder for
     them that stays, for later commands. extra: data sets to train on beside, without photos that a job validates on.
     """
     engine = start_accelerator(device, "off")
@@ -193,6 +196,7 @@ def train_jobs(
                 device,
                 job.name,
                 tuple(trackers),
+                after_epoch,
             )
             for job in jobs
         ]

@@ -15,6 +15,7 @@ import torch
 
 from trashkit.config import TrainConfig
 from trashkit.errors import TrashkitError
+from trashkit.nn.follow import AfterEpoch
 from trashkit.nn.record import TrainData
 from trashkit.nn.train import train
 from trashkit.progress import Progress
@@ -35,6 +36,7 @@ class Task:
     device: str
     what: str
     trackers: tuple[str, ...] = ()
+    after_epoch: AfterEpoch | None = None
 
     def run(self, *, resume: bool, overwrite: bool, say: Say, progress: Progress) -> Run:
         """Train it here."""
@@ -49,6 +51,7 @@ class Task:
             overwrite=overwrite,
             what=self.what,
             trackers=self.trackers,
+            after_epoch=self.after_epoch or (lambda _: None),
             say=say,
             progress=progress,
         )
