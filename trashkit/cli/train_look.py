@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,24 +80,18 @@ def show_suggestions(
         ],
         "together": together(found),
     }
-    rows = []
+    rows: list[list[str]] = []
     for one in found:
-        what = "\n".join(
-            [*(f"--set {_quoted(setting)}" for setting in one.settings), *([one.instead] if one.instead else [])]
-        )
-        rows.append([one.topic, one.reason, what])
+        types = [f"--set {shlex.quote(setting)}" for setting in one.settings] + ([one.instead] if one.instead else [])
+        rows += [[one.topic if not n else "", one.reason if not n else "", text] for n, text in enumerate(types)]
     human: list[Any] = [table(["what", "why", "to type"], rows)] if rows else ["nothing stands out in this data set"]
-    human.append("Each is a guess from counts: try them one at a time against the same folds.") if rows else None
     arguments: list[Any] = ["--data", dataset.coco.path, "--images", images or "DIR", "--recipe", recipe]
-    for setting in together(found):
+    first = next((one.settings for one in found if one.settings), ())
+    if first:
+        human.append("Each is a guess from counts: try them one at a time, against the same folds.")
+    for setting in first:
         arguments += ["--set", setting]
     show(result, json=json, human=human, next=command("train", *arguments, "--out", "RUN"))
-
-
-def _quoted(setting: str) -> str:
-    import shlex
-
-    return shlex.quote(setting)
 
 
 def _out_of_fold(dataset: Dataset, out: Path | None) -> Confusion | None:

@@ -39,6 +39,7 @@ LARGEST_SIZE = 512
 SIZE_STEP = 32
 FEW_STEPS = 1500
 """Fewer steps than this leave a fresh decoder half trained."""
+MOST_EPOCHS = 200
 PHOTOS = 200
 """So many photos, spread over the file, are measured."""
 DARK, BRIGHT = 70, 200
@@ -232,7 +233,7 @@ def _small(facts: Facts) -> list[Suggestion]:
     if share < MUCH:
         return []
     native = min(min(image.height, image.width) for image in facts.dataset.images)
-    most = min(LARGEST_SIZE, native)
+    most = min(LARGEST_SIZE, native, 2 * size)
     sizes = [side for side in range(SIZE_STEP, most + 1, SIZE_STEP) if side > size]
     better = next((side for side in sizes if (sides * side < SMALL_SIDE).mean() < MUCH), sizes[-1] if sizes else size)
     left = float((sides * better < SMALL_SIDE).mean())
@@ -294,7 +295,7 @@ def _few(facts: Facts) -> list[Suggestion]:
         reason = f"{total} photos are seen {config.epochs} times each, and would be learned by heart"
         found.append(Suggestion("few photos", reason, ("data.augment=strong",)))
     if steps * config.epochs < FEW_STEPS:
-        epochs = -(-FEW_STEPS // steps)
+        epochs = min(MOST_EPOCHS, -(-FEW_STEPS // steps))
         reason = (
             f"{config.epochs} epochs of {steps} steps are {steps * config.epochs}; a fresh decoder wants {FEW_STEPS}"
         )
