@@ -11,7 +11,9 @@ import torch
 
 from trashkit.coco import Dataset, Image
 from trashkit.config import TrainConfig
+from trashkit.files import sha256
 from trashkit.label_maps import LabelMaps
+from trashkit.nn.augment_file import is_file
 from trashkit.nn.extra import ExtraSet
 from trashkit.nn.smooth import iou_errors, miou_interval
 from trashkit.nn.teaching import Teaching
@@ -85,6 +87,8 @@ def identity(config: TrainConfig, data: TrainData) -> dict[str, Any]:
         "training images": [image.id for image in data.train],
         "validation images": [image.id for image in data.val],
     }
+    if is_file(config.data.augment):  # its text decides, wherever it lies
+        found["augmentations"] = sha256(Path(config.data.augment))
     if data.more:  # not named where there are none, so that runs of earlier versions can be continued
         found["label maps"] = [
             {
