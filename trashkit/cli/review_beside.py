@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trashkit.cli.output import note
+from trashkit.cli.output import note, warn
 
 if TYPE_CHECKING:
     from trashkit.coco import Coco, Dataset
@@ -29,14 +29,17 @@ class Besides:
 
     def opened(self, coco: Coco) -> tuple[list[Dataset], list[Beside]]:
         """The data sets that predictions may be about, and all files opened: mistakes show before the App starts."""
-        from trashkit.coco import read_dataset
-        from trashkit.review.beside import open_beside
+        from trashkit.coco import read
+        from trashkit.review.beside import drawable, open_beside
 
         if not (self.predictions or self.against or self.label_maps):
             return [], []
-        parts = [read_dataset(coco, classes=self.classes)]
-        if self.test is not None:
-            parts.append(read_dataset(self.test, classes=self.classes))
+        parts = []
+        for one in (coco, *([read(self.test)] if self.test is not None else [])):
+            dataset, left_out = drawable(one, classes=self.classes)
+            parts.append(dataset)
+            if left_out:
+                warn(f"{one.path}: {left_out} annotations cannot be drawn, and are left out of comparisons")
         found = [one for path in self.predictions for one in open_beside(path, parts, classes=self.classes)]
         if self.against is not None:
             found += open_beside(self.against, parts[:1], classes=self.classes)

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit.coco import Dataset, Image
+from trashkit import masks
+from trashkit.coco import Annotation, Coco, Dataset, Image, read, read_dataset
+from trashkit.coco.dataset import ids_in
+from trashkit.coco.segmentation import check_segmentation
 from trashkit.errors import TrashkitError
 from trashkit.label_maps import LabelMaps, is_label_maps, open_label_maps
 from trashkit.predictions import Predictions, class_lookup, open_predictions, out_of_fold
+from trashkit.review.outlines import is_number
 from trashkit.store import Probabilities, is_store, open_store
 
 Kind = Literal["store", "csv", "coco", "pseudo"]
@@ -45,6 +49,36 @@ class Beside:
     """The other version of the annotations, for kind "coco"."""
 
 
+def drawable(coco: Coco, *, classes: str | None = None) -> tuple[Dataset, int]:
+    """A file as a data set to compare with, without the annotations that cannot be drawn, and how many these are.
+
+    A review is about damaged files too. Raises TrashkitError, as strict reading does, for damaged images or categories.
+    """
+    try:
+        return read_dataset(coco, classes=classes), 0
+    except TrashkitError:
+        empty = read_dataset(
+            coco.replace("annotations", dict.fromkeys(range(coco.count("annotations")))), classes=classes
+        )
+    found: list[Annotation] = []
+    for row, record in enumerate(coco.records("annotations")):
+        image = empty.image_by_id.get(record.get("image_id")) if _has_ids(record) else None
+        index = empty.classes.index_of.get(record.get("category_id")) if image is not None else None
+        if image is None or not index or check_segmentation(record.get("segmentation"), image.height, image.width):
+            continue
+        area, shape = record.get("area"), record["segmentation"]
+        known = float(area) if is_number(area) else masks.pixel_area(shape, image.height, image.width)
+        found.append(
+            Annotation(row, record.get("id"), image.row, record["category_id"], index, shape, known, None, False)
+        )
+    dataset = Dataset(coco, empty.images, tuple(found), empty.classes)
+    return dataset, coco.count("annotations") - len(found)
+
+
+def _has_ids(record: Any) -> bool:
+    return isinstance(record, dict) and ids_in(record.get("image_id")) and ids_in(record.get("category_id"))
+
+
 def open_beside(path: Path, parts: Sequence[Dataset], *, classes: str | None = None) -> list[Beside]:
     """What a path holds: a store, a run's out-of-fold stores, a submission CSV, a COCO file, or pseudo-labels.
 
@@ -63,13 +97,38 @@ def open_beside(path: Path, parts: Sequence[Dataset], *, classes: str | None = N
                 if rounds:
                     found.append(_pseudo(one, dataset, part))
                 else:
-                    found.append(of_predictions(open_predictions(one, dataset, classes=classes), part))
+                    found.append(of_predictions(_predictions(one, dataset, classes), part))
                 break
             except TrashkitError as error:
                 errors.append(error)
         else:
             raise errors[0]
     return found
+
+
+def _predictions(path: Path, dataset: Dataset, classes: str | None) -> Predictions:
+    """As `open_predictions`; another version of the annotations may be damaged too."""
+    try:
+        return open_predictions(path, dataset, classes=classes)
+    except TrashkitError as error:
+        if path.is_dir() or path.suffix.lower() != ".json":
+            raise
+        refused = error
+    try:
+        theirs, left_out = drawable(read(path), classes=classes)
+        class_lookup(theirs.classes.names, dataset, str(path))
+    except TrashkitError:
+        raise refused from None
+    rows = [
+        (image.row, other.row)
+        for image in dataset.images
+        if (other := theirs.image_by_id.get(image.id)) is not None
+        and (other.file_name, other.width, other.height) == (image.file_name, image.width, image.height)
+    ]
+    if not left_out or len(rows) < len(dataset.images) // 2:
+        raise refused
+    images = tuple(row for row, _ in rows)
+    return Predictions(path, "coco", dataset, None, images, len(theirs) - len(rows), (theirs, rows, "area"))
 
 
 def of_predictions(opened: Predictions, part: int = 0) -> Beside:
