@@ -26,6 +26,7 @@ from trashkit.cli import (
     review,
     runs,
     score,
+    sheets,
     soup,
     split,
     submit,
@@ -73,6 +74,7 @@ app.add_typer(data.app, name="data", rich_help_panel=DATA)
 app.command("train", rich_help_panel=MODEL)(train.train)
 app.command("predict", rich_help_panel=MODEL)(predict.predict)
 app.command("score", rich_help_panel=MODEL)(score.score)
+app.command("sheets", rich_help_panel=MODEL)(sheets.sheets)
 app.command("compare", rich_help_panel=MODEL)(compare.compare)
 app.command("ensemble", rich_help_panel=MODEL)(ensemble.ensemble)
 app.command("postprocess", rich_help_panel=MODEL)(postprocess.postprocess)

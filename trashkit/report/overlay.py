@@ -59,10 +59,17 @@ def class_shares(label_map: Pixels, classes: ClassMap) -> list[tuple[int, float]
     return sorted(shares, key=lambda item: (-item[1], item[0]))
 
 
-def with_legend(picture: Pixels, classes: ClassMap, shares: Sequence[tuple[int, float]], *, title: str = "") -> Pixels:
+def with_legend(
+    picture: Pixels,
+    classes: ClassMap,
+    shares: Sequence[tuple[int, float]],
+    *,
+    title: str = "",
+    empty: str = "nothing found",
+) -> Pixels:
     """A picture with a strip below it that names the classes, each with its colour and its share of the picture.
 
-    shares: class index and share between 0 and 1, as from `class_shares`; "nothing found" is written where it is empty.
+    shares: class index and share between 0 and 1, as from `class_shares`; `empty` is written where there are none.
     Returns RGB uint8 [H + strip, W, 3].
     """
     width = picture.shape[1]
@@ -71,7 +78,7 @@ def with_legend(picture: Pixels, classes: ClassMap, shares: Sequence[tuple[int, 
     lines: list[list[tuple[int, tuple[int, int, int] | None, str]]] = [[]]
     x, gap = size // 2, size // 2
     texts: list[tuple[tuple[int, int, int] | None, str]] = [(None, title)] if title else []
-    texts += entries if entries else [(None, "nothing found")]
+    texts += entries if entries else [(None, empty)]
     for color, text in texts:
         needed = round(_font(size).getlength(text)) + (size + gap if color else 0) + 2 * gap
         if x + needed > width and lines[-1]:
