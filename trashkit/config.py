@@ -91,7 +91,8 @@ class TrainConfig(_Section):
     step, 0 switches it off. amp: half precision on a GPU. checkpoint: which weights the run is used with afterwards:
     ``last`` (moving average after the last epoch), ``raw`` (without it), ``best`` (epoch of the best smoothed score),
     ``mean`` (of the last `mean_epochs` epochs), or ``auto``: last, unless another is better beyond doubt.
-    threads: of a CPU; another number changes the last bits of a result.
+    compile: by torch.compile: the first steps take minutes, the others less. threads: of a CPU; another number changes
+    the last bits of a result.
     """
 
     model: ModelSettings = ModelSettings()
@@ -105,6 +106,7 @@ class TrainConfig(_Section):
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     checkpoint: Literal["auto", "last", "raw", "best", "mean"] = "auto"
     mean_epochs: Annotated[int, Field(ge=0)] | Auto = "auto"
+    compile: bool = False
     threads: Annotated[int, Field(ge=1)] | Auto = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 

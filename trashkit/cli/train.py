@@ -74,6 +74,12 @@ def train(
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Say which settings the data asks for, and why, and stop.")
     ] = False,
+    batch_size: Annotated[
+        str | None, typer.Option("--batch-size", metavar="auto|N", help="The same as --set data.batch_size=N.")
+    ] = None,
+    profile: Annotated[
+        int | None, typer.Option("--profile", metavar="N", min=1, help="Time N steps and say where it goes.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be done, stop.")] = False,
     classes: Classes = None,
     resume: Resume = False,
@@ -108,6 +114,7 @@ def train(
     if fold is not None and split is None:
         raise TrashkitError("--fold needs --split", hint=f"trashkit split {data} --out split.json makes one")
     assignments = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
+    assignments += [f"data.batch_size={batch_size}"] if batch_size is not None else []
     # Cheap mistakes are found before anything heavy is loaded.
     dataset = read_dataset(data, classes=classes)
     if suggest:
@@ -116,7 +123,7 @@ def train(
         name, config = next(iter(_recipes(recipe, assignments, device, note).items()))
         show_suggestions(config, name, dataset, images, out, json=json)
         return
-    if images is None or (out is None and preview is None):
+    if images is None or (out is None and preview is None and profile is None):
         missing = "--images" if images is None else "--out"
         hint = "--images names the folder of the photos, --out the run to write"
         raise TrashkitError(f"training needs {missing}", hint=hint)
@@ -134,6 +141,11 @@ def train(
         from trashkit.cli.train_look import show_preview
 
         show_preview(jobs[0], dataset, images, preview, overwrite=overwrite, json=json)
+        return
+    if profile is not None:
+        from trashkit.cli.train_profile import show_profile
+
+        show_profile(jobs[0], dataset, images, profile, device=device, json=json)
         return
     assert out is not None  # asked for above
     beside = _extra(extra or [], dataset, say)

@@ -11,9 +11,11 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType
 from torch import nn
 
 from trashkit.config import TrainConfig
+from trashkit.errors import TrashkitError
 from trashkit.files import sha256
 from trashkit.nn.checkpoint import save_state, save_weights
 from trashkit.nn.devices import on_cpu
@@ -31,7 +33,19 @@ def start_accelerator(device: str, amp: str) -> Accelerator:
         AcceleratorState._reset_state()  # it is one per process, and the next run may want another precision
     # Some encoders have heads that segmentation does not use.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(cpu=on_cpu(device), mixed_precision=precision, kwargs_handlers=[unused])
+    engine = Accelerator(cpu=on_cpu(device), mixed_precision=precision, kwargs_handlers=[unused])
+    if engine.distributed_type not in (DistributedType.NO, *_WHOLE):
+        # The moving average and the checkpoints are of whole networks.
+        raise TrashkitError(
+            f"training in the way of {engine.distributed_type.value} is not supported",
+            hint="accelerate launch --multi_gpu: each GPU holds the whole network, which fits",
+        )
+    return engine
+
+
+_WHOLE = (
+    DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.MULTI_XPU, DistributedType.MULTI_NPU,
+)  # fmt: skip
 
 
 class Pupil(nn.Module):
@@ -141,6 +155,8 @@ def make_learner(
     groups = parameter_groups(pupil.named_parameters(), encoder_layers(model.encoder), config.optimiser)
     pupil.to(accelerator.device).to(memory_format=torch.channels_last)
     average = MovingAverage(model, config.ema)
+    if config.compile:
+        pupil.compile()  # in place: names of weights stay, and the average is computed as it is
     optimiser = make_optimiser(groups, config.optimiser)
     if state is not None:
         model.network.load_state_dict(state["network"])

@@ -1,0 +1,174 @@
+"""Several runs: a soup of them, a search over settings, two at a time, and the page that tells of one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from trashkit.cli.app import app
+from trashkit.errors import TrashkitError
+from trashkit.nn.space import Range, read_space
+from trashkit.run import read_metrics, read_run, read_validation
+
+
+def run(*words: object):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def options(quick, *more: str) -> list[str]:
+    return [word for assignment in [*quick, *more] for word in ("--set", assignment)]
+
+
+@pytest.fixture(scope="module")
+def two(drawn: Path, quick, tmp_path_factory) -> Path:
+    """Two recipes trained at the same time, each in a process of its own, on one fold."""
+    folder = tmp_path_factory.mktemp("two")
+    for name in ("one", "two"):
+        (folder / f"{name}.toml").write_text(
+            f"recipe.title = '{name}'\n[optimiser]\nlr = {0.01 if name == 'one' else 0.002}\n"
+        )
+    done = run(
+        "train", "--data", drawn, "--images", drawn.parent, "--recipe", folder / "one.toml", "--recipe",
+        folder / "two.toml", "--jobs", 2, "--device", "cpu", "--out", folder / "runs", *options(quick, "epochs=2"),
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "2 runs, 2 at a time" in done.stderr
+    return folder / "runs"
+
+
+def test_runs_at_the_same_time_are_those_that_train_alone(drawn, quick, two, tmp_path):
+    recipe = two.parent / "one.toml"
+    done = run("train", "--data", drawn, "--images", drawn.parent, "--recipe", recipe, "--device", "cpu", "--track",
+               "none", "--out", tmp_path / "alone", *options(quick, "epochs=2"))  # fmt: skip
+    assert done.exit_code == 0, done.output
+    alone, beside = (load_file(path / "checkpoints/last.safetensors") for path in (tmp_path / "alone", two / "one/run"))
+    assert all(np.allclose(alone[key], beside[key], atol=1e-5) for key in alone)
+    assert not (tmp_path / "alone/tensorboard").exists()
+    assert list((two / "one/run/tensorboard").glob("events*"))
+
+
+def test_a_soup_is_a_run(two, tmp_path):
+    done = run("soup", two / "one/run", two / "two/run", "--out", tmp_path / "soup", "--device", "cpu", "--json")
+    assert done.exit_code == 0, done.output
+    made = json.loads(done.stdout)
+    soup = read_run(tmp_path / "soup")
+    assert soup.status == "complete"
+    assert made["miou"] >= max(one["miou"] for one in made["ingredients"]) - 1e-3
+    assert (tmp_path / "soup/oof").exists()
+    again = run("soup", two / "one/run", two / "two/run", "--out", tmp_path / "soup")
+    assert again.exit_code == 2
+    assert "exists already" in again.stderr
+
+
+def test_a_uniform_soup_is_the_mean(two, tmp_path):
+    done = run("soup", two / "one/run", two / "two/run", "--out", tmp_path / "soup", "--method", "uniform", "--device",
+               "cpu")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    one, other, soup = (
+        load_file(path / "checkpoints/last.safetensors")
+        for path in (two / "one/run", two / "two/run", tmp_path / "soup")
+    )
+    for key, value in soup.items():
+        if "running" not in key and "num_batches" not in key:
+            assert np.allclose(value, (one[key] + other[key]) / 2, atol=1e-6), key
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [((), "at least two"), (("--method", "nonsense"), "no method"), (("--device", "tpu"), "no device")],
+)
+def test_a_soup_of_nothing(two, tmp_path, words, message):
+    done = run("soup", two / "one/run", two / "one/run", "--out", tmp_path / "soup", *words)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+def test_the_page_of_a_run(drawn, two, tmp_path):
+    page = (two / "one/run/report.html").read_text()
+    for part in ("Training", "Confusion", "Calibration", "worst", "missed: Metal", "candidates for its weights"):
+        assert part in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert 'http-equiv="refresh"' not in page
+    done = run("report", two / "one/run", two / "two/run", "--out", tmp_path / "both.html", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["photos"] is True
+    assert "optimiser.lr was 0.01, now 0.002" in (tmp_path / "both.html").read_text()
+
+
+def test_matrices_of_a_run_are_its_score(two):
+    found = read_validation(two / "one/run")
+    assert found is not None
+    assert len(found.files) == len(found.per_image)
+    from trashkit.scores import Confusion
+
+    assert Confusion(found.per_image.sum(axis=0), found.names).miou() == pytest.approx(read_run(two / "one/run").miou)
+    (two / "one/run/validation.npz").write_bytes(b"PK damaged")
+    assert read_validation(two / "one/run") is None
+
+
+def test_a_sweep_finds_the_rate_that_learns_and_goes_on(drawn, quick, tmp_path):
+    pytest.importorskip("optuna")
+    words = ["sweep", "--data", drawn, "--images", drawn.parent, "--device", "cpu", "--out", tmp_path / "sweep",
+             "--try", "optimiser.lr=1e-6|2e-2", "--json", *options(quick, "epochs=2", "ema=0")]  # fmt: skip
+    first = run(*words, "--trials", 2)
+    assert first.exit_code == 0, first.output
+    assert run(*words, "--trials", 2).exit_code == 2
+    done = run(*words, "--trials", 3, "--resume")
+    assert done.exit_code == 0, done.output
+    trials = json.loads(done.stdout)["trials"]
+    assert len(trials) == 3
+    for trial in trials:
+        if trial["state"] == "complete":
+            assert trial["score"] == pytest.approx(read_metrics(Path(trial["path"]))[-1]["smoothed"])
+    best = trials[0]["settings"]["optimiser.lr"]
+    shown = run("recipes", "show", tmp_path / "sweep/best.toml")
+    assert shown.exit_code == 0
+    assert f"lr = {best!r}" in shown.stdout
+    other = run(*words, "--trials", 4, "--resume", "--set", "epochs=1")
+    assert other.exit_code == 2
+    assert "epochs was 2, now 1" in other.stderr
+
+
+def test_spaces_are_read_and_refused():
+    space = read_space(None, ["optimiser.lr=1e-4..1e-3:log", "epochs=5..20", "data.augment=light|strong", "ema=0|0.9"])
+    assert space == {
+        "optimiser.lr": Range(1e-4, 1e-3, True, False),
+        "epochs": Range(5, 20, False, True),
+        "data.augment": ("light", "strong"),
+        "ema": (0, 0.9),
+    }
+    with pytest.raises(TrashkitError, match=r"optimiser\.lrr.*; epochs: 9\.\.3 holds nothing; ema: 0\.\.1:log has no"):
+        read_space(None, ["optimiser.lrr=1..2", "epochs=9..3", "ema=0..1:log"])
+    with pytest.raises(TrashkitError, match="nothing to try"):
+        read_space(None, [])
+
+
+def test_profile_names_the_phases(drawn, quick):
+    done = run("train", "--data", drawn, "--images", drawn.parent, "--device", "cpu", "--profile", 2, "--json",
+               *options(quick))  # fmt: skip
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert set(found["seconds"]) == {"loader", "transfer", "forward", "loss", "backward", "step"}
+    assert all(seconds > 0 for seconds in found["seconds"].values())
+    assert found["images"] == 8
+
+
+def test_trackers_are_asked_for_by_name():
+    from trashkit.nn.follow import scalars, tracker_names
+
+    assert tracker_names(["none"]) == []
+    assert tracker_names(["auto", "tensorboard"]) in (["tensorboard"], [])
+    with pytest.raises(TrashkitError, match="wand"):
+        tracker_names(["wand"])
+    row = {
+        "epoch": 1,
+        "loss": 0.5,
+        "miou_interval": [0, 1],
+        "iou": {"Metal": 0.5, "Glass": float("nan"), "Paper": None},
+    }
+    assert scalars(row) == {"loss": 0.5, "iou/Metal": 0.5}
