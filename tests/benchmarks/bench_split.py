@@ -4,8 +4,9 @@
 
 Sets: taco in ten classes and household where TRASHKIT_REAL_DATA is set, then 3,272 made-up images with the class
 counts of a ten-class trash competition (26,240 annotations, Battery in 63), then the files named. Five folds. Worst
-and mean are relative deviations in percent over classes in at least 25 images; the floor is a bound for any split.
-A peer's row is its best of the seeds, by mean deviation of pixel share, and its time is for all of them.
+and mean are relative deviations in percent over classes in at least 25 images; the floor is a bound for any split
+that gives every fold its images of each class. A peer's row is its best of the seeds, by mean deviation of pixel share,
+and its time is for all of them.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def line(name: str, seconds: float, quality: Any, rate: str = "") -> None:
     cells = [f"{name:34} {seconds:7.1f} {rate:>8}"]
     for key in ("images", "pixel_share", "instances", "support"):
         row = quality["criteria"][key]
-        cells.append(" ".join(f"{100 * row[what]:8.3f}" for what in ("worst", "mean", "floor")))
+        cells.append(" ".join(f"{100 * row[what]:8.3f}" for what in ("worst", "mean", "joint_floor")))
     print(" | ".join(cells))
 
 

@@ -72,7 +72,7 @@ def search(
     ] = None,
     test_images: Annotated[Path | None, typer.Option("--test-images", help="Folder of the test photos.")] = None,
     trials: Annotated[
-        int | None, typer.Option("--trials", help="Swaps to try; more takes longer. Default: 500 million.")
+        int | None, typer.Option("--trials", help="Swaps to try; more takes longer. Default: 200 million.")
     ] = None,
     seconds: Annotated[
         float | None, typer.Option("--seconds", help="Stop by time instead; the result then depends on the machine.")

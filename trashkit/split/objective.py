@@ -250,10 +250,11 @@ def even_enough(features: Features, shares: Floats, report: Sequence[int]) -> li
 def headline(features: Features, units: Floats, shares: Floats, report: Sequence[int]) -> Floats:
     """[F] floors of the features whose worst deviation above its floor a search is to keep low; inf for others.
 
-    They are the pixel shares of the classes that count (`even_enough`). units: [U, F].
+    They are the number of images and the pixel shares of the classes that count (`even_enough`). units: [U, F].
     """
     counted = even_enough(features, shares, report)
-    columns = [c for c in features.columns("pixel_share") if features.names[c] in counted]
+    columns = [*features.columns("images")]
+    columns += [c for c in features.columns("pixel_share") if features.names[c] in counted]
     bound = np.full(units.shape[1], np.inf)
     bound[columns] = floors(units[:, columns], shares)
     return bound

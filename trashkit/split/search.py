@@ -38,10 +38,10 @@ SLACK = 1e-3
 """A kick may end worse by about this much of the objective."""
 RETURN = 40
 """Kicks without improvement after which the search goes back to the best."""
-STEP = 1e-4
+STEP = 1e-5
 """Of two splits seen, that with the lower worst deviation of the headline features is kept, in steps of this much, and
 the one with the lower objective within a step: else a longer search could show a worse headline than a shorter one."""
-DEFAULT_TRIALS = 500_000_000
+DEFAULT_TRIALS = 200_000_000
 _TINY = 1e-13
 
 
