@@ -13,11 +13,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from trashkit.coco import Dataset as Annotated
+from trashkit.config import TrainConfig
 from trashkit.data_settings import DataSettings
+from trashkit.errors import TrashkitError
 from trashkit.nn.augment import Augment, make_augment
 from trashkit.nn.cache import JoinedCaches, PhotoCache
+from trashkit.nn.encoders import is_bound
 from trashkit.nn.mix import Pair, cutmix, cutmix_box, mosaic, mosaic_tiles
-from trashkit.nn.paste import Paster, class_counts, class_weights, cut_out
+from trashkit.nn.paste import Paster, check_classes, class_counts, class_weights, cut_out
 from trashkit.nn.sampler import Draw, EpochBatches, batch_sizes, classes_present, repeat_factors
 
 _AUGMENT, _PASTE, _MIX = 0, 1, 2
@@ -102,6 +105,27 @@ class ValidationPhotos(Dataset[tuple[Tensor, int]]):
 def _tensor(pixels: Any) -> Tensor:
     # The cache is mapped read-only, which torch warns about: whatever still lies in it is copied.
     return torch.from_numpy(np.array(pixels) if not pixels.flags.writeable else np.ascontiguousarray(pixels))
+
+
+def check_data(config: TrainConfig, names: Sequence[str]) -> None:
+    """Refuse data settings that cannot work, before anything is decoded.
+
+    names: of the classes, background first. Raises TrashkitError for unknown classes, augmentation files that cannot be
+    used, and batches of changing size for an encoder that takes one size alone.
+    """
+    settings = config.data
+    check_classes(settings.copy_paste, names)
+    make_augment(settings.augment, settings.size)
+    sizes = batch_sizes(settings.size, settings.multi_scale)
+    if settings.multi_scale and len(sizes) == 1:
+        raise TrashkitError(
+            f"data.multi_scale={settings.multi_scale:g} leaves {settings.size} px as the only size",
+            hint="sizes are multiples of 32: give a larger share",
+        )
+    if len(sizes) > 1 and is_bound(config.model.encoder, settings.size):
+        raise TrashkitError(
+            f"the encoder {config.model.encoder} takes photos of one size alone", hint="--set data.multi_scale=0"
+        )
 
 
 def train_photos(settings: DataSettings, dataset: Annotated, cache: JoinedCaches, seed: int) -> TrainPhotos:

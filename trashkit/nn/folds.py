@@ -18,6 +18,7 @@ from trashkit.errors import TrashkitError
 from trashkit.nn.cache import content_hash
 from trashkit.nn.choices import Choice, automatic
 from trashkit.nn.devices import on_cpu
+from trashkit.nn.data import check_data
 from trashkit.nn.extra import ExtraSet, hashes_of
 from trashkit.nn.follow import AfterEpoch
 from trashkit.nn.learner import start_accelerator
@@ -113,6 +114,7 @@ def look_ahead(jobs: Sequence[Job], dataset: Dataset, folder: Path, *, device: s
 
 
 def _fit(config: TrainConfig, dataset: Dataset) -> Fit:
+    check_data(config, dataset.classes.names)
     return check_fit(run_spec(config, dataset), int(config.data.batch_size))
 
 

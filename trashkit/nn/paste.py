@@ -161,17 +161,21 @@ def class_weights(
     return np.asarray(weights / total if total > 0 else weights, np.float64)
 
 
+def check_classes(settings: Settings, names: Sequence[str]) -> None:
+    """Raise TrashkitError for a name in ``copy_paste.classes`` that is none of the classes (background first)."""
+    for name in settings.classes:
+        if name not in names[1:]:
+            problem = f'data.copy_paste.classes names "{name}", which is no class'
+            raise TrashkitError(problem, hint=f"choose of {', '.join(names[1:])}")
+
+
 class Paster:
     """Pastes cut-outs into photos; see `paste`."""
 
     def __init__(self, cutouts: Cutouts, cache: PhotoCache, settings: Settings, names: Sequence[str]) -> None:
         """names: of the classes, background first. Raises TrashkitError for a name in the settings that is none."""
-        factors = np.ones(len(names))
-        for name, factor in settings.classes.items():
-            if name not in names[1:]:
-                problem = f'data.copy_paste.classes names "{name}", which is no class'
-                raise TrashkitError(problem, hint=f"choose of {', '.join(names[1:])}")
-            factors[names.index(name)] = factor
+        check_classes(settings, names)
+        factors = np.array([settings.classes.get(name, 1.0) for name in names])
         self.cutouts, self.cache, self.settings = cutouts, cache, settings
         self.members = [np.flatnonzero(cutouts.classes == index) for index in range(len(names))]
         present = np.array([len(members) > 0 for members in self.members])
