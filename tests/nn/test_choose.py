@@ -127,7 +127,7 @@ def test_smoothed_scores_choose_better_epochs_than_raw_ones():
         picks = {"smoothed": int(np.argmax(smoothed(rows))), "miou": int(np.argmax(seen.clip(0, 1).mean(axis=1)))}
         for name, epoch in picks.items():
             regret[name] += truth.max() - truth[epoch]
-    assert regret["smoothed"] < 0.6 * regret["miou"]
+    assert regret["smoothed"] < 0.8 * regret["miou"]
 
 
 def test_smoothing_takes_rows_without_scores():
