@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as _json
 import shlex
 import sys
 from pathlib import Path
@@ -47,6 +48,10 @@ def train(
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, such as epochs=5.")
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option("--init", metavar="RUN|FILE", help="Weights to start from; the same as --set model.weights."),
     ] = None,
     all_data: Annotated[bool, typer.Option("--all-data", help="Train on all images, without validation.")] = False,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="The same as --set seed=N.")] = None,
@@ -113,7 +118,11 @@ def train(
         raise TrashkitError("--all-data leaves nothing to validate on", hint="leave out --split and --fold, or it")
     if fold is not None and split is None:
         raise TrashkitError("--fold needs --split", hint=f"trashkit split {data} --out split.json makes one")
-    assignments = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
+    assignments = [
+        *(set_ or []),
+        *([f"model.weights={_json.dumps(str(init))}"] if init is not None else []),
+        *([f"seed={seed}"] if seed is not None else []),
+    ]
     assignments += [f"data.batch_size={batch_size}"] if batch_size is not None else []
     # Cheap mistakes are found before anything heavy is loaded.
     dataset = read_dataset(data, classes=classes)
