@@ -7,8 +7,8 @@ what else the machine does hits them alike; the figures are the median over the 
 
 - **bare loop**: the fastest loop that does the same (channels last, fused AdamW, clipping, foreach average of weights),
   written out in plain PyTorch.
-- **plain script**: float32 photos that were normalised before the clock starts, memory as torch lays it out, Dice and CE of SMP, Adam, no
-  average of weights: less work, in more time.
+- **plain script**: float32 photos that were normalised before the clock starts, memory as torch lays it out, Dice and
+  CE of SMP, Adam, no average of weights: less work, in more time.
 """
 
 from __future__ import annotations

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from trashkit.coco import read_dataset
 from trashkit.config import resolve
 from trashkit.errors import TrashkitError
 from trashkit.nn.cache import content_hash, open_cache, validation_layout
 from trashkit.nn.folds import join_stores
-from trashkit.nn.models import load_run_model
+from trashkit.nn.models import build, load_run_model
 from trashkit.nn.record import TrainData
 from trashkit.nn.train import train
 from trashkit.nn.validate import SCORED, validate
@@ -146,6 +146,73 @@ def test_validation_counts_what_score_counts(drawn, whole):
         truth = dataset_label_map(dataset, dataset.image_by_id[image_id].row, size=store.size)
         total = total + Confusion.of(truth, store.label_map(row), dataset.classes.names)
     assert total.miou() == pytest.approx(whole.scores["miou"], abs=1e-6)
+
+
+CHOICES = {
+    "frozen, then layer by layer": [
+        "optimiser.freeze_epochs=1", "optimiser.layer_decay=0.8", "schedule.encoder_warmup=0.2", "optimiser.name=lion",
+        "optimiser.accumulate=2", "loss=top-k + tversky(gamma=0.75)", "class_weights=effective", "ema=0",
+    ],
+    "plateau, with what is in the picture": [
+        "schedule.name=plateau", "schedule.warmup=0", "schedule.patience=1", "schedule.gamma=0.5", "model.presence=0.4",
+        "optimiser.name=sgd", "optimiser.frozen_norm=true", "loss=boundary + lovasz", "class_weights.Metal=3",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("choices", CHOICES.values(), ids=CHOICES)
+def test_every_choice_resumes_exactly(drawn, quick, tmp_path, choices):
+    settings = [*quick, *choices]
+    whole = start(drawn, tmp_path / "whole", settings)
+    steps = read_metrics(whole.path)[0]["step"]
+    with pytest.raises(KeyboardInterrupt):
+        start(drawn, tmp_path / "run", settings, progress=stop_at(2 * steps + 1))
+    run = start(drawn, tmp_path / "run", settings, resume=True)
+    assert same_weights(run.path / "checkpoints/last.safetensors", whole.path / "checkpoints/last.safetensors")
+    assert scores_of(run.path) == scores_of(whole.path)
+    rows = read_metrics(run.path)
+    assert ("presence_loss" in rows[0]) == ("model.presence=0.4" in choices)
+
+
+def test_accumulated_batches_are_one_large_batch(drawn, quick, tmp_path):
+    """Up to rounding, for a loss that is a mean over pixels and norms whose statistics do not learn."""
+    settings = [
+        *quick, "epochs=2", "loss=ce", "data.augment=none", "ema=0", "optimiser.name=sgd", "optimiser.clip=0",
+        "optimiser.freeze_epochs=9", "model.architecture=unet", "model.options={decoder_use_norm = false}",
+    ]  # fmt: skip
+    large = start(drawn, tmp_path / "large", [*settings, "data.batch_size=8"], data=data_of(drawn, 8))
+    small = start(
+        drawn, tmp_path / "small", [*settings, "data.batch_size=2", "optimiser.accumulate=4"], data=data_of(drawn, 8)
+    )
+    assert read_metrics(small.path)[-1]["step"] == read_metrics(large.path)[-1]["step"] == 2
+    one, other = (load_file(run.path / "checkpoints/last.safetensors") for run in (large, small))
+    fresh = build(large.spec).network.state_dict()
+    moved = [key for key, value in one.items() if not torch.equal(value, fresh[key])]
+    assert moved
+    for key in one:
+        assert torch.allclose(one[key], other[key], atol=1e-6), key
+
+
+def test_a_frozen_encoder_keeps_weights_and_statistics_and_then_learns(drawn, quick, tmp_path):
+    begin = build(start(drawn, tmp_path / "a", [*quick, "epochs=1", "optimiser.freeze_epochs=1", "ema=0"]).spec)
+    save_file(begin.network.state_dict(), tmp_path / "begin.safetensors")
+    settings = [*quick, "ema=0", f'model.weights="{tmp_path / "begin.safetensors"}"']
+
+    def moved(epochs: int, *more: str) -> set[str]:
+        out = tmp_path / f"{epochs}{len(more)}"
+        run = start(drawn, out, [*settings, f"epochs={epochs}", "optimiser.freeze_epochs=1", *more])
+        state, first = load_file(run.path / "checkpoints/last.safetensors"), begin.network.state_dict()
+        return {key for key, value in state.items() if not torch.equal(value, first[key])}
+
+    frozen = moved(1)
+    assert frozen
+    assert not [key for key in frozen if key.startswith("encoder.")]
+    freed = {key for key in moved(2) if key.startswith("encoder.")}
+    assert any("running_mean" in key for key in freed)
+    assert any("conv" in key for key in freed)
+    held = {key for key in moved(2, "optimiser.frozen_norm=true") if key.startswith("encoder.")}
+    assert held
+    assert not any("running_mean" in key for key in held)
 
 
 def test_continuing_with_other_settings_is_refused_by_name(drawn, quick, whole):
