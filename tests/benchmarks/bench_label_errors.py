@@ -6,7 +6,7 @@ Each FOLDER was made by plant_label_errors.py. Annotations: average precision (A
 planted) of the probability of each kind; for cleanlab, of the share of an annotation's pixels that `find_label_issues`
 marks (stopped after --limit seconds). Images: AP of "this image has any error" for trashkit's probability, its softmin
 and cleanlab's softmin, which has one score for all types of error. Missing objects: regions against planted ones at
-IoU 0.3, missed ones counted. Times are wall clock, memory is the peak of each process.
+IoU 0.3, missed ones counted. Times are of the processor and of the wall clock, memory is the peak of each process.
 """
 
 from __future__ import annotations
@@ -49,19 +49,20 @@ def precision_at(wanted: np.ndarray, score: np.ndarray, k: int) -> float:
     return float(wanted[np.argsort(-score, kind="stable")[:k]].sum() / k) if k else float("nan")
 
 
-def measured(work: Callable[..., Any], *given: Any, limit: float | None = None) -> tuple[Any, float, float]:
-    """Result (None where `limit` seconds were not enough), seconds and peak MiB of a call in a process of its own."""
+def measured(work: Callable[..., Any], *given: Any, limit: float | None = None) -> tuple[Any, str]:
+    """Result (None where `limit` seconds were not enough), and what a call in a process of its own took, in words."""
     here, there = multiprocessing.get_context("fork").Pipe(duplex=False)
 
     def run() -> None:
-        start = time.perf_counter()
+        before, start = time.process_time(), time.perf_counter()
         result = work(*given)
-        seconds = time.perf_counter() - start
-        there.send((result, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+        cpu, wall = time.process_time() - before, time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        there.send((result, f"{cpu:6.1f} s CPU {wall:6.1f} s wall {peak:6.0f} MiB"))
 
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
-    found = here.recv() if here.poll(limit) else (None, limit, float("nan"))
+    found = here.recv() if here.poll(limit) else (None, f"not done after {limit:.0f} s")
     process.kill()
     process.join()
     return found
@@ -132,9 +133,9 @@ def dropped(found: LabelErrors, ledger: list[dict[str, Any]]) -> tuple[np.ndarra
 
 def bench(folder: Path, limit: float) -> None:
     ledger = json.loads((folder / "planted.json").read_text())
-    found, seconds, memory = measured(ours, folder)
-    theirs, their_seconds, their_memory = measured(softmin, folder)
-    marked, mark_seconds, mark_memory = measured(issues, folder, limit=limit)
+    found, our_cost = measured(ours, folder)
+    theirs, their_cost = measured(softmin, folder)
+    marked, mark_cost = measured(issues, folder, limit=limit)
     share = None if marked is None else marked_share(found, marked)
     print(f"\n{folder.name}: {len(found.gallery.pictures)} images, {len(found.rows)} annotations, {len(ledger)} errors")
     print(f"{'type':10} {'planted':>7} {'AP':>6} {'P@k':>6}   {'issues AP':>9} {'P@k':>6}   {'chance':>6}")
@@ -162,10 +163,9 @@ def bench(folder: Path, limit: float) -> None:
     print(f"  errors expected by trashkit's probabilities {expected:.0f}, planted {right}")
     same = np.abs(found.quality - theirs).max()
     print(f"  softmin differs from cleanlab's by at most {same:.1e}")
-    print(f"  trashkit, everything     {seconds:7.1f} s {memory:7.0f} MiB")
-    print(f"  cleanlab softmin         {their_seconds:7.1f} s {their_memory:7.0f} MiB")
-    ended = f"{mark_seconds:7.1f} s {mark_memory:7.0f} MiB" if marked is not None else f"not done after {limit:.0f} s"
-    print(f"  cleanlab issues          {ended}")
+    print(f"  trashkit, everything     {our_cost}")
+    print(f"  cleanlab softmin         {their_cost}")
+    print(f"  cleanlab issues          {mark_cost}", flush=True)
 
 
 def line(kind: str, wanted: np.ndarray, score: np.ndarray, share: np.ndarray | None) -> None:
