@@ -111,7 +111,12 @@ def _server(port: int) -> Any:
             """FiftyOne gives up after a minute, which a busy machine may need: `_answers` waits instead."""
             return port
 
-    return Server(port, address=ADDRESS, do_not_track=True)
+    # Ctrl-C reaches every process of the terminal: this one alone answers, and ends the server itself.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return Server(port, address=ADDRESS, do_not_track=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _answers(port: int, process: Any) -> None:

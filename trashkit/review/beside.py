@@ -102,7 +102,8 @@ def open_beside(path: Path, parts: Sequence[Dataset], *, classes: str | None = N
             except TrashkitError as error:
                 errors.append(error)
         else:
-            raise errors[0]
+            more = "; for predictions of a test set, add --test TEST.json" if len(parts) == 1 else ""
+            raise TrashkitError(errors[0].message, hint=errors[0].hint + more)
     return found
 
 
