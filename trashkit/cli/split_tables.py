@@ -54,7 +54,8 @@ def search_tables(made: Made, peers: list[Peer]) -> list[Any]:
     ]
     if noise:
         human.append(
-            f"a fold's mIoU has an expected standard deviation of {min(noise):.3f} to {max(noise):.3f} "
+            f"a fold's mIoU has an expected standard deviation of {min(noise):.3f}"
+            f"{f' to {max(noise):.3f}' if len(noise) > 1 else ''} "
             f"({quality['expected_sd_assumes']})"
         )
     if any(peer.quality for peer in peers):
