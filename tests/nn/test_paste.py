@@ -81,6 +81,22 @@ def test_whole_objects_are_preferred_to_cut_ones(draw_photos, tmp_path):
     assert cutouts.counts[4] == 2
 
 
+def test_outlines_are_preferred_to_boxes(draw_photos, tmp_path):
+    import json
+
+    annotations = draw_photos(tmp_path, 4)
+    content = json.loads(annotations.read_text())
+    corners = [[20, 20, 60, 20, 60, 60, 20, 60], [20, 20, 60, 30, 50, 60, 25, 55], [30, 30, 70, 30, 70, 70, 30, 70]]
+    content["annotations"] = [
+        {"id": n, "image_id": content["images"][n]["id"], "category_id": category, "area": 900, "segmentation": [ring],
+         "iscrowd": 0}
+        for n, (category, ring) in enumerate(zip((4, 4, 5), corners, strict=True))
+    ]  # fmt: skip
+    annotations.write_text(json.dumps(content))
+    cutouts = cut_out(*cache_of(annotations, tmp_path / "cache"))
+    assert list(zip(cutouts.classes.tolist(), cutouts.positions.tolist(), strict=True)) == [(4, 1), (5, 2)]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     high=st.integers(3, 40), wide=st.integers(3, 40), y=st.integers(-20, 50), x=st.integers(-20, 50),

@@ -29,6 +29,8 @@ MOST_PER_CLASS = 500
 """So many objects of a class are enough to choose from; of more, these are drawn by seed."""
 FEWEST_PIXELS = 64
 """Objects smaller than this in the cached photo are left out: pasting adds nothing that can be seen."""
+MOST_FILLED = 0.98
+"""A mask that covers more of its box than this is a box."""
 SCALES = (0.4, 1.6)
 """An object is never made smaller or larger than this: it would look sharper, or blurred, as no photo does."""
 MOST_HIDDEN = 0.5
@@ -92,9 +94,10 @@ def cut_out(dataset: Dataset, cache: PhotoCache, *, seed: int = 0) -> Cutouts:
 
     dataset: what the cache was made from; objects come from the cache's images alone, so a cache of the training images
     never gives a validation image's object. An object is whole where it does not touch the border and nothing hides
-    more than a twentieth of it. Of a class without any whole object all are taken.
+    more than a twentieth of it. Of a class whose whole objects all are bare boxes, these are taken; of one without any
+    whole object, all.
     """
-    found: list[tuple[bool, int, int, tuple[int, int, int, int], float, Pixels]] = []
+    found: list[tuple[int, int, int, tuple[int, int, int, int], float, Pixels]] = []
     for position, annotation in _chosen(dataset, cache, seed):
         image = cache.images[position]
         labels = cache.labels(position)
@@ -108,9 +111,20 @@ def cut_out(dataset: Dataset, cache: PhotoCache, *, seed: int = 0) -> Cutouts:
         inside = box[0] > 0 and box[1] > 0 and box[2] < labels.shape[0] and box[3] < labels.shape[1]
         whole = inside and pixels > 0.95 * int(covered.sum())
         bits = np.packbits(visible[box[0] : box[2], box[1] : box[3]])
-        found.append((whole, position, annotation.class_index, box, float(np.sqrt(pixels / labels.size)), bits))
-    with_whole = {one[2] for one in found if one[0]}
-    kept = [one for one in found if one[0] or one[2] not in with_whole]
+        # A mask that fills its box is mostly a box drawn around an object, with what lies behind it.
+        boxed = pixels > MOST_FILLED * (box[2] - box[0]) * (box[3] - box[1])
+        found.append(
+            (
+                2 if whole and not boxed else 1 if whole else 0,
+                position,
+                annotation.class_index,
+                box,
+                float(np.sqrt(pixels / labels.size)),
+                bits,
+            )
+        )
+    best = {index: max(one[0] for one in found if one[2] == index) for index in {one[2] for one in found}}
+    kept = [one for one in found if one[0] == best[one[2]]]
     return Cutouts(
         positions=np.array([one[1] for one in kept], np.int64),
         classes=np.array([one[2] for one in kept], np.uint8),
