@@ -106,7 +106,9 @@ def contents(folder: Path) -> dict[str, Any]:
             weights = {key: hashlib.sha256(value.tobytes()).hexdigest() for key, value in state.items()}
             found[name] = (run.status, weights, [row["loss"] for row in read_metrics(path.parent)])
         elif path.name == "maps.json":
-            found[name] = open_label_maps(path.parent).fingerprint
+            maps = open_label_maps(path.parent)  # its header names the absolute folder of the teacher
+            digests = [hashlib.sha256(maps.read(image.row).tobytes()).hexdigest() for image in maps.images]
+            found[name] = [(image.file_name, digest) for image, digest in zip(maps.images, digests, strict=True)]
         elif path.is_file() and (path.name in WHOLE or path.is_relative_to(folder / "data")):
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
         elif path.name == "pseudo.json":
