@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from bson import ObjectId
+from fiftyone.core.fields import ObjectId
 
 from trashkit.coco import Annotation, Dataset
 from trashkit.coco.edit import same_value
