@@ -53,7 +53,7 @@ def steps(images: int, test: int, size: int, epochs: int) -> list[Step]:
         Step("audit --predictions", ("audit", "fixed.json", "--images", "data/images", "--predictions", "runs/fpn",
                                      "--select", "P", "--html", "labels.html"), (0, 1)),
         Step("predict", ("predict", "runs/fpn", *unlabelled, "--tta", "flip", "--out", "stores/fpn")),
-        Step("predict with the other", ("predict", "runs/other", *unlabelled, "--tta", "flip", "--out", "stores/other")),
+        Step("predict with another", ("predict", "runs/other", *unlabelled, "--tta", "flip", "--out", "stores/other")),
         Step("ensemble", ("ensemble", "stores/fpn", "stores/other", "--out", "stores/mean")),
         Step("pseudo, two stages", ("pseudo", "stores/mean", *data, "--unlabeled", "data/test.json", "--strategy",
                                     "joint-then-clean", "--stage", "clean.epochs=0.5", "--at-least", 0.5, "--recipe",
