@@ -17,8 +17,9 @@ from trashkit.config import TrainConfig
 from trashkit.errors import TrashkitError
 from trashkit.nn.cache import content_hash
 from trashkit.nn.choices import Choice, automatic
-from trashkit.nn.devices import on_cpu
+from trashkit.nn.class_weights import check_names
 from trashkit.nn.data import check_data
+from trashkit.nn.devices import on_cpu
 from trashkit.nn.extra import ExtraSet, hashes_of
 from trashkit.nn.follow import AfterEpoch
 from trashkit.nn.learner import start_accelerator
@@ -114,6 +115,8 @@ def look_ahead(jobs: Sequence[Job], dataset: Dataset, folder: Path, *, device: s
 
 
 def _fit(config: TrainConfig, dataset: Dataset) -> Fit:
+    if not isinstance(config.class_weights, str):
+        check_names(config.class_weights, dataset.classes.names)
     check_data(config, dataset.classes.names)
     return check_fit(run_spec(config, dataset), int(config.data.batch_size))
 
@@ -129,7 +132,8 @@ def _check_networks(jobs: Sequence[Job], dataset: Dataset, engine: Accelerator, 
         fit = _fit(config, dataset)
         say(
             f"{job.recipe}: {config.model.architecture} over {config.model.encoder}, "
-            f"{fit.parameters / 1e6:.1f} million parameters, about {_memory(fit, config) / 1e9:.1f} GB at batch size {config.data.batch_size}"
+            f"{fit.parameters / 1e6:.1f} million "
+            f"parameters, about {_memory(fit, config) / 1e9:.1f} GB at batch size {config.data.batch_size}"
         )
 
 
