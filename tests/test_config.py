@@ -110,17 +110,23 @@ def test_every_setting_can_be_assigned():
         for key in name.split("."):
             value = value[key]
         if not isinstance(value, dict):
-            assert resolve(None, [f"{name}={value}"]) == TrainConfig()
+            text = list(value) if isinstance(value, tuple) else value
+            assert resolve(None, [f"{name}={text}"]) == TrainConfig()
 
 
 def test_losses_are_weighted_sums():
-    assert parse_loss("ce") == (("ce", 1.0),)
-    assert parse_loss("ce + 0.5 * dice+2*smooth-ce") == (("ce", 1.0), ("dice", 0.5), ("smooth-ce", 2.0))
-    assert parse_loss("1e+1 * ce + 1e-3*dice") == (("ce", 10.0), ("dice", 1e-3))
-    for wrong in ("", "ce +", "2 ce", "ce * 0.5", "-1 * ce"):
+    assert parse_loss("ce") == (("ce", 1.0, {}),)
+    assert parse_loss("ce + 0.5 * dice+2*smooth-ce") == (("ce", 1.0, {}), ("dice", 0.5, {}), ("smooth-ce", 2.0, {}))
+    assert parse_loss("1e+1 * ce + 1e-3*dice") == (("ce", 10.0, {}), ("dice", 1e-3, {}))
+    assert parse_loss("2*focal(gamma=3) + ohem(threshold=0.6, share=1e-2)") == (
+        ("focal", 2.0, {"gamma": 3.0}),
+        ("ohem", 1.0, {"threshold": 0.6, "share": 0.01}),
+    )
+    for wrong in ("", "ce +", "2 ce", "ce * 0.5", "-1 * ce", "focal(3)", "focal(gamma=)", "focal()"):
         with pytest.raises(ValueError, match="no weighted sum"):
             parse_loss(wrong)
 
 
 def test_closest_first():
+    assert closest("tu-swin", ["tu-win", "tu-swin_base_patch4"])[0] == "tu-swin_base_patch4"
     assert closest("adamx", ["sgd", "lion", "adamw", "adam"])[:2] == ["adam", "adamw"]

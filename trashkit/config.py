@@ -190,7 +190,8 @@ def closest(name: str, choices: Iterable[str]) -> list[str]:
             ratios.append(matcher.ratio())
         return -max(ratios)
 
-    return sorted(choices, key=lambda choice: (likeness(choice), choice))
+    # what a name begins with is nearer than what looks like it: "tu-swin_tiny" means one of Swin's
+    return sorted(choices, key=lambda choice: (not (name and choice.startswith(name)), likeness(choice), choice))
 
 
 def unknown(what: str, name: str, choices: Sequence[str]) -> str:
