@@ -46,7 +46,8 @@ class Folds:
         return Path(self.out / name)
 
     def continued(self) -> Path:
-        for fold, teacher in enumerate(find_runs(self.out / "teacher")):
+        for teacher in find_runs(self.out / "teacher"):  # the best comes first, whatever its fold
+            fold = teacher.manifest["fold"]
             lr = teacher.manifest["settings"]["optimiser"]["lr"] * RATE
             where = (f"model.weights={teacher.path}", f"optimiser.lr={lr}")
             self.plain(f"continued/fold-{fold}", self.options.epochs, fold, *where)
