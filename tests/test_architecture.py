@@ -144,6 +144,7 @@ DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
     "PIL": "pillow",
     "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
     "iterstrat": "iterative-stratification",
 }
 
