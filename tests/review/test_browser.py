@@ -58,7 +58,7 @@ def running(log: Path, folder: Path) -> Iterator[tuple[str, subprocess.Popen[str
 
 
 def wait_for(log: Path, number: int) -> list[Any]:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while time.monotonic() < end:
         edits = read_log(log).edits if log.exists() else []
         if len(edits) >= number:
@@ -75,14 +75,14 @@ def test_a_fix_accepted_and_a_class_changed_by_clicking(tmp_path: Path, browser:
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
         page.goto(address, wait_until="domcontentloaded")
         accept = page.get_by_text("Accept fix", exact=True)
-        accept.wait_for(timeout=120_000)
+        accept.wait_for(timeout=240_000)
         dismiss = page.get_by_text("Dismiss", exact=True)
         if dismiss.count():
             dismiss.click()
         assert "0 of" in page.get_by_text("findings decided").first.inner_text()
         accept.click()
         accepted = wait_for(log, 1)
-        page.get_by_text(re.compile("^[1-9] of")).first.wait_for(timeout=60_000)
+        page.get_by_text(re.compile("^[1-9] of")).first.wait_for(timeout=120_000)
         choice = page.get_by_placeholder("Type or select a value")
         choice.click()
         choice.fill("Glass")
