@@ -13,6 +13,19 @@ settings.register_profile("same-every-time", deadline=None, derandomize=True)
 settings.load_profile("same-every-time")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the tests that take minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what takes minutes, and says so among the skipped, unless it is asked for."""
+    if config.getoption("--slow") or "slow" in config.getoption("-m"):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes: --slow runs it"))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with real photos and annotations, named by TRASHKIT_REAL_DATA; skips loudly without it."""
