@@ -13,7 +13,7 @@ from trashkit.errors import TrashkitError
 from trashkit.masks import dataset_label_map
 from trashkit.nn.cache import open_cache, working_layout
 from trashkit.nn.extra import hashes_of, read_extra
-from trashkit.nn.folds import _beside, plan_jobs, train_jobs
+from trashkit.nn.folds import beside, plan_jobs, train_jobs
 from trashkit.nn.record import TrainData
 from trashkit.run import read_run
 
@@ -80,11 +80,11 @@ def test_validation_photos_are_left_out_by_their_bytes(drawn, tmp_path, quick):
     config = resolve(None, [*quick, "epochs=1"])
     jobs = plan_jobs({"quick": config}, {None: (ids[:8], ids[8:])}, dataset, tmp_path / "run")
     validated = set(hashes_of(jobs[0].val, drawn.parent))
-    beside = _beside([extra], jobs[0], drawn.parent)
-    assert len(beside) == 1
-    assert len(beside[0].maps) == 8
-    assert not validated & set(beside[0].maps.hashes)
-    assert TrainData(dataset, drawn.parent, jobs[0].train, jobs[0].val, "", beside).count == 16
+    more = beside([extra], jobs[0], drawn.parent)
+    assert len(more) == 1
+    assert len(more[0].maps) == 8
+    assert not validated & set(more[0].maps.hashes)
+    assert TrainData(dataset, drawn.parent, jobs[0].train, jobs[0].val, "", more).count == 16
     kept = tmp_path / "kept"
     runs = train_jobs(jobs, dataset, drawn.parent, tmp_path / "run", about={}, device="cpu", extra=[extra], kept=kept)
     inputs = read_run(runs[0].path).manifest["inputs"]

@@ -57,7 +57,7 @@ def sweep(
 
       trashkit sweep --data train.json --images photos --try "loss=ce|ce + dice" --set epochs=5 --out sweeps/loss
     """
-    from trashkit.cli.train import _folds, _nothing, _recipes
+    from trashkit.cli.train_plan import read_folds, read_recipes, say_nothing
     from trashkit.coco import read_dataset
 
     if device not in ("auto", "cpu"):
@@ -75,11 +75,11 @@ def sweep(
     wanted = read_space(space, try_ or [])
     fixed = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
     chosen = [recipe] if recipe else None
-    base = next(iter(_recipes(chosen, fixed, device, note).values()))
-    folds = _folds(dataset, split, fold, all_data=False, seed=base.seed, say=note)
+    base = next(iter(read_recipes(chosen, fixed, device, note).values()))
+    folds = read_folds(dataset, split, fold, all_data=False, seed=base.seed, say=note)
 
     def resolve(assignments: Sequence[str]) -> TrainConfig:
-        return next(iter(_recipes(chosen, [*fixed, *assignments], device, _nothing).values()))
+        return next(iter(read_recipes(chosen, [*fixed, *assignments], device, say_nothing).values()))
 
     def train_one(
         config: TrainConfig, place: Path, name: str, after: Callable[[Sequence[Mapping[str, Any]]], None]

@@ -17,16 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trashkit.coco import Dataset
-    from trashkit.config import TrainConfig
     from trashkit.nn.extra import ExtraSet
     from trashkit.nn.folds import Job, Plan
     from trashkit.run import Run
-
-Folds = dict[int | None, tuple[list[Any], list[Any]]]
-
-HOLDOUT = 0.2
-HOLDOUT_TRIALS = 20_000_000
-"""A few seconds of search: for a single holdout more gains nothing."""
 
 
 def train(
@@ -110,6 +103,7 @@ def train(
 
       trashkit train --data train.json --images photos --suggest
     """
+    from trashkit.cli.train_plan import read_folds, read_recipes, say_nothing
     from trashkit.coco import read_dataset
 
     if device not in ("auto", "cpu"):
@@ -129,7 +123,7 @@ def train(
     if suggest:
         from trashkit.cli.train_look import show_suggestions
 
-        name, config = next(iter(_recipes(recipe, assignments, device, note).items()))
+        name, config = next(iter(read_recipes(recipe, assignments, device, note).items()))
         show_suggestions(config, name, dataset, images, out, json=json)
         return
     if images is None or (out is None and preview is None and profile is None):
@@ -141,23 +135,23 @@ def train(
 
     from trashkit.nn.folds import is_main_process, look_ahead, plan_jobs, train_jobs
 
-    say = note if is_main_process(device) else _nothing
-    recipes = _recipes(recipe, assignments, device, say)
+    say = note if is_main_process(device) else say_nothing
+    recipes = read_recipes(recipe, assignments, device, say)
     seed_of_all = next(iter(recipes.values())).seed
-    folds = _folds(dataset, split, fold, all_data=all_data, seed=seed_of_all, say=say)
+    folds = read_folds(dataset, split, fold, all_data=all_data, seed=seed_of_all, say=say)
     jobs = plan_jobs(recipes, folds, dataset, out or Path("run"))
+    beside = _extra(extra or [], dataset, say)
     if preview is not None:
         from trashkit.cli.train_look import show_preview
 
-        show_preview(jobs[0], dataset, images, preview, overwrite=overwrite, json=json)
+        show_preview(jobs[0], dataset, images, beside, preview, overwrite=overwrite, json=json)
         return
     if profile is not None:
         from trashkit.cli.train_profile import show_profile
 
-        show_profile(jobs[0], dataset, images, profile, device=device, json=json)
+        show_profile(jobs[0], dataset, images, beside, profile, device=device, json=json)
         return
     assert out is not None  # asked for above
-    beside = _extra(extra or [], dataset, say)
     if dry_run:
         plans = look_ahead(jobs, dataset, images, device=device)
         if is_main_process(device):
@@ -191,70 +185,6 @@ def _at_once(text: str) -> int | Literal["auto"]:
     if not text.isdecimal() or int(text) < 1:
         raise TrashkitError(f'--jobs is "{text}"', hint="give a number of runs to train at a time, or auto")
     return int(text)
-
-
-def _recipes(
-    chosen: list[str] | None, assignments: list[str], device: str, say: Callable[[str], None]
-) -> dict[str, TrainConfig]:
-    """Settings by recipe name."""
-    from trashkit.config import read_recipe, resolve
-    from trashkit.nn.choices import names
-    from trashkit.nn.devices import torch_report
-
-    if not chosen:
-        gpu = device != "cpu" and any(found.name.startswith("cuda") for found in torch_report().devices)
-        chosen = ["fpn-efficientnetv2-l" if gpu else "cpu-small"]
-        say(f"recipe {chosen[0]}: {'there is a GPU' if gpu else 'made for a CPU'}; see `trashkit recipes list`")
-    found: dict[str, TrainConfig] = {}
-    choices = names()
-    for name in chosen:
-        recipe = read_recipe(name)
-        if recipe.name in found:
-            raise TrashkitError(f'two recipes are called "{recipe.name}"', hint="give each once, or rename a file")
-        found[recipe.name] = resolve(recipe, assignments, choices=choices)
-    return found
-
-
-def _nothing(_: str) -> None:
-    """What the other processes of a distributed training say."""
-
-
-def _folds(
-    dataset: Dataset, split: Path | None, fold: str | None, *, all_data: bool, seed: int, say: Callable[[str], None]
-) -> Folds:
-    """Fold number -> image ids to train on and to validate on."""
-    every = [image.id for image in dataset.images]
-    if all_data:
-        return {None: (every, [])}
-    if split is None:
-        return _holdout(dataset, seed, say)
-    from trashkit.split.files import read_split
-
-    folds = read_split(split, dataset).folds
-    if fold is None and len(folds) > 1:
-        say(f"fold 0 of {len(folds)}: no --fold was given; --fold all trains them all")
-    numbers = range(len(folds)) if fold == "all" else [_fold_number(fold or "0", len(folds), split)]
-    return {number: (list(folds[number].train), list(folds[number].val)) for number in numbers}
-
-
-def _fold_number(text: str, count: int, split: Path) -> int:
-    if not text.isdecimal() or int(text) >= count:
-        raise TrashkitError(f'{split} has no fold "{text}"', hint=f"give --fold 0 to {count - 1}, or all")
-    return int(text)
-
-
-def _holdout(dataset: Dataset, seed: int, say: Callable[[str], None]) -> Folds:
-    from trashkit.split.make import make_split
-
-    made = make_split(dataset, holdout=HOLDOUT, seed=seed, trials=HOLDOUT_TRIALS)
-    if any(found.interrupted for found in made.found):
-        raise KeyboardInterrupt
-    held = made.split.folds[0]
-    say(
-        f"validation {len(held.val)} of {len(dataset)} images: no --split was given, so {HOLDOUT:.0%} are held out, "
-        f"stratified, with seed {seed}"
-    )
-    return {None: (list(held.train), list(held.val))}
 
 
 def _show_plans(plans: list[Plan], *, json: bool) -> None:
@@ -307,6 +237,7 @@ def _show_runs(jobs: list[Job], runs: list[Run], dataset: Dataset, images: Path,
             "epochs": run.epochs,
             "seconds": run.manifest.get("seconds"),
             "checkpoint": run.checkpoint.stem,
+            "choice": run.manifest.get("choice"),
         }
         for job, run in zip(jobs, runs, strict=True)
     ]

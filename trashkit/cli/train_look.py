@@ -10,15 +10,20 @@ from trashkit.cli.output import command, note, progress, show, table
 from trashkit.errors import TrashkitError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trashkit.coco import Dataset
     from trashkit.config import TrainConfig
+    from trashkit.nn.extra import ExtraSet
     from trashkit.nn.folds import Job
     from trashkit.scores import Confusion
 
 SHEETS = (".png", ".jpg", ".html")
 
 
-def show_preview(job: Job, dataset: Dataset, images: Path, file: Path, *, overwrite: bool, json: bool) -> None:
+def show_preview(
+    job: Job, dataset: Dataset, images: Path, extra: Sequence[ExtraSet], file: Path, *, overwrite: bool, json: bool
+) -> None:
     """Write the sheet of a job's first pictures to a .png, .jpg or .html file."""
     import tempfile
 
@@ -26,16 +31,17 @@ def show_preview(job: Job, dataset: Dataset, images: Path, file: Path, *, overwr
     import numpy as np
 
     from trashkit.files import replacing, write_text
+    from trashkit.nn.folds import beside
     from trashkit.nn.preview import as_page, as_sheet, preview
     from trashkit.nn.record import TrainData
     from trashkit.report.overlay import class_shares
 
     if file.suffix.lower() not in SHEETS:
         raise TrashkitError(f"{file} is no name of a sheet", hint=f"let it end in one of {', '.join(SHEETS)}")
-    data = TrainData(dataset, images, job.train, job.val, "")
+    data = TrainData(dataset, images, job.train, job.val, "", beside(extra, job, images))
     with tempfile.TemporaryDirectory() as place, progress() as report:
         seen, drawn_from = preview(job.config, data, Path(place), progress=report)
-    few = f", drawn from {drawn_from} of {len(job.train)} training photos" if drawn_from < len(job.train) else ""
+    few = f", drawn from {drawn_from} of {data.count} photos to train on" if drawn_from < data.count else ""
     title = f"{job.recipe}, {job.config.data.size} px, augment {job.config.data.augment}{few}"
     if file.suffix.lower() == ".html":
         write_text(file, as_page(seen, dataset.classes, title), overwrite=overwrite)

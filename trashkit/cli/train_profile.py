@@ -9,19 +9,25 @@ from typing import TYPE_CHECKING, Any
 from trashkit.cli.output import note, progress, show, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trashkit.coco import Dataset
+    from trashkit.nn.extra import ExtraSet
     from trashkit.nn.folds import Job
 
 
-def show_profile(job: Job, dataset: Dataset, images: Path, steps: int, *, device: str, json: bool) -> None:
+def show_profile(
+    job: Job, dataset: Dataset, images: Path, extra: Sequence[ExtraSet], steps: int, *, device: str, json: bool
+) -> None:
     """Time so many steps of a job and show the shares."""
     from trashkit.nn.cache import content_hash
+    from trashkit.nn.folds import beside
     from trashkit.nn.profile import profile
     from trashkit.nn.record import TrainData
 
     with progress() as report, TemporaryDirectory(prefix="trashkit-profile-") as cache:
         content = content_hash(dataset, job.train, images, report)
-        data = TrainData(dataset, images, job.train, (), content)
+        data = TrainData(dataset, images, job.train, (), content, beside(extra, job, images))
         found = profile(job.config, data, steps=steps, cache=Path(cache), device=device, say=note, progress=report)
     rate = found.images / found.total
     result = {

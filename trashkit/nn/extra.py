@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from trashkit.coco import ClassMap, Dataset, Image, read_dataset
 from trashkit.coco.classes import folded
 from trashkit.errors import TrashkitError
@@ -52,6 +54,11 @@ class ExtraSet:
         """The same without photos of these hashes, such as those of the validation images."""
         kept = [(image, own) for image, own in zip(self.images, self.hashes, strict=True) if own not in hashes]
         return replace(self, images=tuple(image for image, _ in kept), hashes=tuple(own for _, own in kept))
+
+    def spread(self, count: int) -> ExtraSet:
+        """The same with at most `count` of its photos, at even distances."""
+        chosen = sorted({int(n) for n in np.linspace(0, len(self) - 1, min(count, len(self)))})
+        return replace(self, images=tuple(self.images[n] for n in chosen), hashes=tuple(self.hashes[n] for n in chosen))
 
 
 def read_extra(text: str, classes: ClassMap) -> ExtraSet:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from trashkit import run as runs
 from trashkit.config import TrainConfig
@@ -20,11 +18,11 @@ from trashkit.files import sha256
 from trashkit.nn.cache import PhotoCache
 from trashkit.nn.checkpoint import read_weights, remove_state, save_weights
 from trashkit.nn.choose import STANDING, choice_line, compare
+from trashkit.nn.feed import Feed
 from trashkit.nn.learner import Learner
 from trashkit.nn.models import Segmenter, load_run_model
 from trashkit.nn.predict import predict_dataset
 from trashkit.nn.record import TrainData, scores_of
-from trashkit.nn.sampler import EpochBatches
 from trashkit.nn.validate import validate_each
 from trashkit.progress import Progress
 from trashkit.scores import Matrix
@@ -34,21 +32,6 @@ State = Mapping[str, Tensor]
 
 BATCHES = 200
 """Batch statistics are measured on at most so many batches: means and variances are known well by then."""
-
-
-@dataclass(frozen=True)
-class Feed:
-    """Batches to train on. loader: yields (photos uint8 [B, H, W, 3], label maps uint8 [B, H, W]) of the epoch that
-    `batches` is set to."""
-
-    loader: DataLoader[Any]
-    batches: EpochBatches
-
-    def photos(self, epoch: int) -> Iterator[Tensor]:
-        """Photos of an epoch's batches, uint8 [B, 3, H, W]."""
-        self.batches.epoch = epoch
-        for pixels, *_ in self.loader:
-            yield pixels.permute(0, 3, 1, 2)
 
 
 def choose_weights(

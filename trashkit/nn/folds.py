@@ -195,7 +195,7 @@ def train_jobs(
         tasks = [
             Task(
                 job.config,
-                TrainData(dataset, folder, job.train, job.val, content, _beside(extra, job, folder)),
+                TrainData(dataset, folder, job.train, job.val, content, beside(extra, job, folder)),
                 job.out,
                 {**about, "recipe": job.recipe, "fold": job.fold},
                 cache,
@@ -221,7 +221,7 @@ def train_jobs(
     return done
 
 
-def _beside(extra: Sequence[ExtraSet], job: Job, folder: Path) -> tuple[MapData, ...]:
+def beside(extra: Sequence[ExtraSet], job: Job, folder: Path) -> tuple[MapData, ...]:
     """Other data sets for a job, without any photo that it validates on."""
     if not extra:
         return ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from trashkit.coco import ClassMap, Image
 from trashkit.config import TrainConfig
 from trashkit.label_maps import IGNORE
-from trashkit.nn.cache import JoinedCaches, open_cache, working_layout
 from trashkit.nn.data import train_batches, train_photos
+from trashkit.nn.extra import ExtraSet
+from trashkit.nn.feed import open_sources
 from trashkit.nn.record import TrainData
 from trashkit.nn.sampler import classes_present
 from trashkit.progress import Progress, silent
@@ -24,7 +25,7 @@ from trashkit.report.overlay import class_shares, overlay, sheet, side_by_side, 
 Pixels = NDArray[np.uint8]
 
 MOST_PHOTOS = 300
-"""Of more training photos only so many are decoded, those with rare classes first."""
+"""Of more photos to train on only so many are decoded, those with rare classes first."""
 _BATCH = 8
 _SIDE = 256
 
@@ -41,19 +42,15 @@ class Seen:
 def preview(
     config: TrainConfig, data: TrainData, place: Path, *, count: int = 12, progress: Progress = silent
 ) -> tuple[list[Seen], int]:
-    """The first pictures of the first epoch, and how many training photos they are drawn from.
+    """The first pictures of the first epoch, and how many photos, those of other data sets too, they are drawn from.
 
     They are the very ones that training shows first where the data set has at most `MOST_PHOTOS` of them and the batch
     size is given, or 8. place: folder for decoded photos, which the caller removes. Raises TrashkitError for photos
     and settings that cannot be used.
     """
-    images = _few(data)
-    layout = working_layout(config.data.size, config.data.paint_order)
-    budget = int(config.data.cache_gb * 1e9)
-    cache = open_cache(
-        data.dataset, images, data.folder, layout, place, content="preview", budget=budget, progress=progress
-    )
-    photos = JoinedCaches([cache])
+    few = _fewer(data)
+    names = [image.file_name for images in (few.train, *(one.maps.images for one in few.more)) for image in images]
+    photos = open_sources(config, few, place, progress)
     if config.data.batch_size == "auto":
         config = config.model_copy(update={"data": config.data.model_copy(update={"batch_size": _BATCH})})
     shown = train_photos(config.data, data.dataset, photos, config.seed)
@@ -61,19 +58,32 @@ def preview(
     for draws in train_batches(config.data, data.dataset, photos, seed=config.seed):
         for draw in draws[: count - len(found)]:
             photo, labels = shown.picture(draw)
-            found.append(Seen(photo, labels, images[draw.position].file_name))
-    return found, len(images)
+            found.append(Seen(photo, labels, names[draw.position]))
+    return found, few.count
 
 
-def _few(data: TrainData) -> Sequence[Image]:
-    """At most `MOST_PHOTOS` training images in file order, those first whose rarest class is rarest."""
-    if len(data.train) <= MOST_PHOTOS:
+def _fewer(data: TrainData) -> TrainData:
+    """The same with at most about `MOST_PHOTOS` images, as many of each source as its share of all."""
+    share = min(1.0, MOST_PHOTOS / max(1, data.count))
+    more = []
+    for source in data.more:
+        maps = source.maps
+        if isinstance(maps, ExtraSet):
+            maps = maps.spread(max(1, round(share * len(maps))))
+        more.append(replace(source, maps=maps))
+    train = tuple(_few(data, max(1, round(share * len(data.train)))))
+    return replace(data, train=train, val=(), content="preview", more=tuple(more))
+
+
+def _few(data: TrainData, most: int = MOST_PHOTOS) -> Sequence[Image]:
+    """At most so many training images in file order, those first whose rarest class is rarest."""
+    if len(data.train) <= most:
         return data.train
     present = classes_present(data.dataset, data.train)
     rarity = np.where(present, present.sum(axis=0), len(data.train)).min(axis=1)
     tie = np.random.default_rng(0).permutation(len(data.train))
-    first = np.lexsort([tie, rarity])[: MOST_PHOTOS // 2]
-    rest = np.setdiff1d(tie[:MOST_PHOTOS], first)[: MOST_PHOTOS - len(first)]
+    first = np.lexsort([tie, rarity])[: most // 2]
+    rest = np.setdiff1d(tie[:most], first)[: most - len(first)]
     return [data.train[n] for n in np.sort(np.concatenate([first, rest])).tolist()]
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from trashkit.config import TrainConfig, parse_loss
-from trashkit.nn import train as training
 from trashkit.nn.choices import automatic
+from trashkit.nn.feed import Feed, make_feed, open_caches
 from trashkit.nn.learner import make_learner, start_accelerator
 from trashkit.nn.losses import weighted_sum
 from trashkit.nn.models import build
@@ -60,9 +60,9 @@ def profile(
     engine = start_accelerator(device, chosen.amp)
     torch.manual_seed(chosen.seed)
     model = build(run_spec(chosen, data.dataset), chosen.model.weights)
-    caches = training._open_caches(chosen, data, cache, engine, progress)
+    caches = open_caches(chosen, data, cache, engine, progress)
     learner = make_learner(chosen, model, engine, None)
-    feed = training._feed(chosen, data.dataset, caches[0], engine)
+    feed = make_feed(chosen, data.dataset, caches[0], engine)
     loss_of = weighted_sum(parse_loss(chosen.loss))
     learner.begin_epoch(chosen, chosen.optimiser.freeze_epochs)
     seconds, images, last = dict.fromkeys(PHASES, 0.0), 0, time.monotonic()
@@ -97,7 +97,7 @@ def profile(
     return Profile(seconds, steps, images, torch.cuda.max_memory_allocated() if gpu else None)
 
 
-def _batches(feed: Any, count: int) -> Iterator[Any]:
+def _batches(feed: Feed, count: int) -> Iterator[Any]:
     """So many batches, from as many epochs as that takes."""
     epoch = 0
     while True:

@@ -27,7 +27,8 @@ from trashkit.files import sha256
 from trashkit.nn.cache import JoinedCaches, PhotoCache, open_cache, validation_layout, working_layout
 from trashkit.nn.checkpoint import read_weights, save_weights
 from trashkit.nn.data import train_batches, train_loader, train_photos
-from trashkit.nn.finish import Feed, add_to_mean, measure_statistics
+from trashkit.nn.feed import Feed
+from trashkit.nn.finish import add_to_mean, measure_statistics
 from trashkit.nn.learner import start_accelerator
 from trashkit.nn.models import Segmenter, load_run_model
 from trashkit.nn.predict import predict_dataset

@@ -26,29 +26,28 @@ import torch
 from accelerate import Accelerator
 
 from trashkit import run as runs
-from trashkit.coco import Dataset, Image
 from trashkit.config import TrainConfig, class_rule, parse_loss, to_toml
 from trashkit.errors import TrashkitError
 from trashkit.files import write_text
 from trashkit.nn.batch_fit import fitted
-from trashkit.nn.cache import JoinedCaches, Layout, PhotoCache, open_cache, validation_layout, working_layout
+from trashkit.nn.cache import PhotoCache
 from trashkit.nn.checkpoint import load_state
 from trashkit.nn.choices import automatic
 from trashkit.nn.class_weights import check_names, given_weights, weights_of
-from trashkit.nn.data import check_data, train_batches, train_loader, train_photos
-from trashkit.nn.finish import Feed, add_to_mean, choose_weights, finish
-from trashkit.nn.follow import Row, follower, tracker_names
+from trashkit.nn.data import check_data
+from trashkit.nn.feed import Caches, Feed, make_feed, open_caches
+from trashkit.nn.finish import add_to_mean, choose_weights, finish
+from trashkit.nn.follow import AfterEpoch, follower, tracker_names
 from trashkit.nn.learner import Learner, make_learner, save_epoch, start_accelerator, step_parts
 from trashkit.nn.losses import by_weight, presence, weighted_sum
-from trashkit.nn.models import build
+from trashkit.nn.models import Segmenter, build
 from trashkit.nn.record import MapData, TrainData, epoch_line, epoch_row, identity, manifest, run_spec, scores_of
 from trashkit.nn.smooth import smoothed
 from trashkit.nn.teaching import Lesson, Tutor, lesson_loss
-from trashkit.nn.validate import SCORED, validate_each
+from trashkit.nn.validate import validate_each
 from trashkit.progress import Progress, silent
 
 Say = Callable[[str], None]
-Caches = tuple[JoinedCaches, PhotoCache | None]
 
 
 def train(
@@ -64,7 +63,7 @@ def train(
     what: str = "training",
     oof: bool = True,
     trackers: Sequence[str] = (),
-    after_epoch: Callable[[Sequence[Row]], None] = lambda _: None,
+    after_epoch: AfterEpoch = lambda _: None,
     say: Say = lambda _: None,
     progress: Progress = silent,
 ) -> runs.Run:
@@ -78,32 +77,12 @@ def train(
     Raises TrashkitError for these, for an `out` that may not be continued or replaced, and where the loss diverges.
     """
     tracked = tracker_names(trackers)
-    engine = start_accelerator(device, "off")
+    begun = runs.read_run(out) if resume and runs.is_run(out) else None
+    chosen, model, engine = _decide(config, data, begun, device=device, say=say)
     speak: Say = say if engine.is_main_process else lambda _: None
-    chosen, choices = automatic(config, device=engine.device, processes=engine.num_processes, images=data.count)
-    begun = resume and runs.is_run(out)
-    if begun:  # what was decided when it began stays, also on another machine
-        chosen = TrainConfig.model_validate(runs.read_run(out).manifest["settings"])
-    else:
-        for choice in choices:
-            speak(str(choice))
-    engine = start_accelerator(device, chosen.amp)
-    if engine.device.type == "cpu":
-        torch.set_num_threads(int(chosen.threads))
-    spec = run_spec(chosen, data.dataset)
-    if not isinstance(chosen.class_weights, str):
-        check_names(chosen.class_weights, spec.class_names)
-    check_data(chosen, spec.class_names)
-    torch.manual_seed(chosen.seed)
-    model = build(spec, chosen.model.weights)
-    if model.came_from:
-        speak(f"starts with {model.came_from}")
-    if config.data.batch_size == "auto" and not begun:
-        chosen, fits = fitted(chosen, model, engine)
-        speak(str(fits or f"batch size {chosen.data.batch_size}: fits into memory"))
-    caches = _open_caches(chosen, data, cache, engine, progress)
+    caches = open_caches(chosen, data, cache, engine, progress)
     if engine.is_main_process:
-        made = manifest(chosen, data, spec, device=engine.device, processes=engine.num_processes, about=about)
+        made = manifest(chosen, data, model.spec, device=engine.device, processes=engine.num_processes, about=about)
         runs.open_run(out, identity(config, data), made, resume=resume, overwrite=overwrite)
         text = to_toml(chosen, "trashkit train --recipe settings.toml trains with these settings again")
         write_text(out / runs.SETTINGS, text, overwrite=True)
@@ -118,7 +97,7 @@ def train(
     if state is not None:
         speak(f"going on after epoch {state['epoch']} of {chosen.epochs}")
     learner = make_learner(chosen, model, engine, state)
-    feed = _feed(chosen, data.dataset, caches[0], engine)
+    feed = make_feed(chosen, data.dataset, caches[0], engine)
     after, at_end = after_epoch, _nothing
     if engine.is_main_process:
         done = state["epoch"] if state else 0
@@ -135,34 +114,46 @@ def train(
     return run
 
 
+def _decide(
+    config: TrainConfig, data: TrainData, begun: runs.Run | None, *, device: str, say: Say
+) -> tuple[TrainConfig, Segmenter, Accelerator]:
+    """The settings with nothing left to choose, the network before training, and the engine in its precision.
+
+    begun: the run that is continued. What was decided when it began stays, also on another machine.
+    """
+    engine = start_accelerator(device, "off")
+    speak: Say = say if engine.is_main_process else lambda _: None
+    chosen, choices = automatic(config, device=engine.device, processes=engine.num_processes, images=data.count)
+    if begun is not None:
+        chosen = TrainConfig.model_validate(begun.manifest["settings"])
+    else:
+        for choice in choices:
+            speak(str(choice))
+    engine = start_accelerator(device, chosen.amp)
+    if engine.device.type == "cpu":
+        torch.set_num_threads(int(chosen.threads))
+    spec = run_spec(chosen, data.dataset)
+    if not isinstance(chosen.class_weights, str):
+        check_names(chosen.class_weights, spec.class_names)
+    check_data(chosen, spec.class_names)
+    torch.manual_seed(chosen.seed)
+    model = build(spec, chosen.model.weights)
+    if model.came_from:
+        speak(f"starts with {model.came_from}")
+    if config.data.batch_size == "auto" and begun is None:
+        chosen, fits = fitted(chosen, model, engine)
+        speak(str(fits or f"batch size {chosen.data.batch_size}: fits into memory"))
+    return chosen, model, engine
+
+
 def _nothing() -> None:
     """What the other processes do at the end."""
 
 
-def _feed(config: TrainConfig, dataset: Dataset, photos: JoinedCaches, engine: Accelerator) -> Feed:
-    """The batches of this process."""
-    seed, rank, processes = config.seed, engine.process_index, engine.num_processes
-    batches = train_batches(config.data, dataset, photos, seed=seed, rank=rank, processes=processes)
-    pin = engine.device.type == "cuda"
-    shown = train_photos(config.data, dataset, photos, seed)
-    loader = train_loader(shown, batches, workers=int(config.data.workers), pin=pin)
-    return Feed(loader, batches)
-
-
 def _epochs(
-    config: TrainConfig,
-    learner: Learner,
-    feed: Feed,
-    caches: Caches,
-    data: TrainData,
-    *,
-    out: Path,
-    state: Mapping[str, Any] | None,
-    what: str,
-    say: Say,
-    after: Callable[[Sequence[Row]], None],
-    progress: Progress,
-) -> dict[str, Any]:
+    config: TrainConfig, learner: Learner, feed: Feed, caches: Caches, data: TrainData, *, out: Path,
+    state: Mapping[str, Any] | None, what: str, say: Say, after: AfterEpoch, progress: Progress,
+) -> dict[str, Any]:  # fmt: skip
     """The training loop, from the saved state on; the state after the last epoch comes back, without weights."""
     engine, photos = learner.accelerator, caches[0]
     loader, batches = feed.loader, feed.batches
@@ -194,22 +185,12 @@ def _epochs(
                 learner.step(counts["step"], config.optimiser.clip)
                 counts["step"] += 1
                 progress(what, counts["step"], total)
-
         learner.share_statistics()
-        losses = (engine.reduce(sums, "mean") / len(batches)).tolist()
-        if not math.isfinite(sum(losses)):
-            problem = f"the loss of {out} is no number any more in epoch {epoch + 1}"
-            raise TrashkitError(problem, hint="try a lower optimiser.lr, or --set amp=off")
-        rate = batches.shown / (time.monotonic() - started)
-        rows.append(epoch_row(epoch, counts["step"], losses[0], lr))
-        if learner.presence is not None:
-            rows[-1]["presence_loss"] = round(losses[1], 6)
         counts["epoch"] = epoch + 1
-        if caches[1]:
-            _score(config, learner, caches[1], rows, counts, out=out)
-        if epoch >= config.epochs - last_epochs(config):
-            counts["mean"] = add_to_mean(counts["mean"], counts["mean_count"], learner.model.network.state_dict())
-            counts["mean_count"] += 1
+        losses = (engine.reduce(sums, "mean") / len(batches)).tolist()
+        rate = batches.shown / (time.monotonic() - started)
+        rows.append(_row(learner, losses, counts, lr, out=out))
+        _measure(config, learner, caches[1], rows, counts, out=out)
         counts["seconds"] += time.monotonic() - started
         rows[-1] |= {"images_per_second": round(rate, 2), "seconds": round(counts["seconds"], 2)}
         if engine.is_main_process:
@@ -217,6 +198,17 @@ def _epochs(
             after(rows)
         say(epoch_line(what, rows[-1], config.epochs))
     return {**counts, "rows": rows}
+
+
+def _row(
+    learner: Learner, losses: Sequence[float], counts: Mapping[str, Any], lr: float, *, out: Path
+) -> dict[str, Any]:
+    """The new row of metrics.jsonl, not yet scored. Raises TrashkitError where the loss is no number any more."""
+    if not math.isfinite(sum(losses)):
+        problem = f"the loss of {out} is no number any more in epoch {counts['epoch']}"
+        raise TrashkitError(problem, hint="try a lower optimiser.lr, or --set amp=off")
+    row = epoch_row(counts["epoch"] - 1, counts["step"], losses[0], lr)
+    return row if learner.presence is None else {**row, "presence_loss": round(losses[1], 6)}
 
 
 def _loss(
@@ -248,21 +240,26 @@ def last_epochs(config: TrainConfig) -> int:
     return max(2, min(10, round(config.epochs / 5)))
 
 
-def _score(
-    config: TrainConfig, learner: Learner, cache: PhotoCache, rows: list[dict[str, Any]], counts: dict[str, Any], *,
-    out: Path,
+def _measure(
+    config: TrainConfig, learner: Learner, val: PhotoCache | None, rows: list[dict[str, Any]], counts: dict[str, Any],
+    *, out: Path,
 ) -> None:  # fmt: skip
-    """Add the validation of the moving average to the last row, and note whether it is the best until now."""
-    batch_size, workers = int(config.data.batch_size), min(2, int(config.data.workers))
+    """After an epoch: add the validation of the moving average to the last row, note whether it is the best until now,
+    and near the end add the weights to their mean."""
     average, engine, names = learner.average.model, learner.accelerator, learner.model.class_names
-    matrices = validate_each(average, cache, engine, batch_size=batch_size, workers=workers)
-    rows[-1] |= scores_of(matrices, names)
-    rows[-1]["smoothed"] = smoothed(rows)[-1]
-    if engine.is_main_process:
-        files = tuple(image.file_name for image in cache.images)
-        runs.write_validation(out, runs.Validation(matrices, names, files, counts["epoch"]))
-    if rows[-1]["smoothed"] > counts["best"]:
-        counts |= {"best": rows[-1]["smoothed"], "best_epoch": counts["epoch"]}
+    if val:
+        batch_size, workers = int(config.data.batch_size), min(2, int(config.data.workers))
+        matrices = validate_each(average, val, engine, batch_size=batch_size, workers=workers)
+        rows[-1] |= scores_of(matrices, names)
+        rows[-1]["smoothed"] = smoothed(rows)[-1]
+        if engine.is_main_process:
+            files = tuple(image.file_name for image in val.images)
+            runs.write_validation(out, runs.Validation(matrices, names, files, counts["epoch"]))
+        if rows[-1]["smoothed"] > counts["best"]:
+            counts |= {"best": rows[-1]["smoothed"], "best_epoch": counts["epoch"]}
+    if counts["epoch"] > config.epochs - last_epochs(config):
+        counts["mean"] = add_to_mean(counts["mean"], counts["mean_count"], learner.model.network.state_dict())
+        counts["mean_count"] += 1
 
 
 def _class_weights(config: TrainConfig, learner: Learner, cache: PhotoCache, say: Say) -> torch.Tensor | None:
@@ -286,40 +283,3 @@ def _weight(more: Sequence[MapData], part: int, done: float) -> float:
 
 def _seed(seed: int, epoch: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _open_caches(config: TrainConfig, data: TrainData, place: Path, engine: Accelerator, progress: Progress) -> Caches:
-    """Photos and label maps to train on and to validate on; made by the first process, opened by all."""
-    order, size = config.data.paint_order, config.data.size
-    budget = int(config.data.cache_gb * 1e9)
-    _check_classes(data)
-
-    def open_one(images: Sequence[Image], layout: Layout) -> PhotoCache:
-        return open_cache(
-            data.dataset, images, data.folder, layout, place, content=data.content, budget=budget, progress=progress
-        )
-
-    def open_maps(source: MapData) -> PhotoCache:
-        maps, content = source.maps, source.maps.fingerprint + source.content
-        layout = working_layout(size, order)
-        return open_cache(
-            maps, maps.images, source.folder, layout, place, content=content, budget=budget, progress=progress
-        )
-
-    def both() -> Caches:
-        train = [open_one(data.train, working_layout(size, order)), *map(open_maps, data.more)]
-        return JoinedCaches(train), open_one(data.val, validation_layout(size, SCORED, order)) if data.val else None
-
-    if engine.is_main_process:
-        both()
-    engine.wait_for_everyone()
-    return both()
-
-
-def _check_classes(data: TrainData) -> None:
-    for source in data.more:
-        if source.maps.classes != data.dataset.classes.names:
-            raise TrashkitError(
-                f"{source.maps.path} has other classes ({', '.join(source.maps.classes)}) than the annotations",
-                hint="make its label maps with a model of the same classes",
-            )
