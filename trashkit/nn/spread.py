@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import queue
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -69,8 +68,8 @@ def train_tasks(
 ) -> list[Run]:
     """Train all tasks, `at_once` of them at a time, and return their runs in order.
 
-    gpus: how many there are; with several tasks at once each process sees one of them, in turn, and without any each
-    gets its share of the CPU cores. The first task that fails ends the others, which can be continued.
+    gpus: how many there are; with several tasks at once each process computes on one of them, in turn, and without any
+    each gets its share of the CPU cores. The first task that fails ends the others, which can be continued.
     """
     if at_once <= 1 or len(tasks) == 1:
         return [task.run(resume=resume, overwrite=overwrite, say=say, progress=progress) for task in tasks]
@@ -128,9 +127,8 @@ def _work(
     task: Task, place: int, *, gpu: int | None, threads: int, resume: bool, overwrite: bool, messages: Any
 ) -> None:
     """What a process of its own does: train one task, and say how it goes."""
-    if gpu is not None:  # CUDA has not been started in this process yet
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        os.environ["CUDA_VISIBLE_DEVICES"] = seen.split(",")[gpu] if seen else str(gpu)
+    if gpu is not None:
+        torch.cuda.set_device(gpu)  # what "cuda" without a number means here
     torch.set_num_threads(threads)
     try:
         task.run(
