@@ -13,7 +13,10 @@ from trashkit.cli.app import app
     [
         ("predict run --zoom 99", "'--zoom'", "trashkit predict --help"),
         ("predict run --batch-size many", "'--batch-size'", "trashkit predict --help"),
-        ("predict run --tta", "'--tta' requires an argument", "--help"),
+        ("predict run --tta", "'--tta' requires an argument", "trashkit predict --help"),
+        ("train --fold", "'--fold' requires an argument", "trashkit train --help"),
+        ("split ann.json --folds", "'--folds' requires an argument", "trashkit split --help"),
+        ("submit check --data", "'--data' requires an argument", "trashkit submit check --help"),
         ("predict", "missing argument", "trashkit predict --help"),
         ("train --foo", "no such option: --foo", "trashkit train --help"),
         ("nonsense", "no such command 'nonsense'", "trashkit --help"),

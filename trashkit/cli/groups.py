@@ -68,7 +68,7 @@ class Root(TyperGroup):
             say("error", error.message, error.hint)
             raise typer.Exit(2) from error
         except Exception as error:
-            _refuse_usage(error)
+            _refuse_usage(error, " ".join(["trashkit", *_find(self, words)[1]]))
             # exits know their own code
             if hasattr(error, "exit_code") or isinstance(error, typer.Abort) or _is_closed_pipe(error):
                 raise
@@ -77,12 +77,15 @@ class Root(TyperGroup):
             raise typer.Exit(2) from error
 
 
-def _refuse_usage(error: Exception) -> None:
-    """Say in one line which word of the command line is wrong, and exit; nothing for any other error, or for help."""
+def _refuse_usage(error: Exception, command: str = "trashkit") -> None:
+    """Say in one line which word of the command line is wrong, and exit; nothing for any other error, or for help.
+
+    command: what was typed, for errors that do not know it themselves (an option without its value).
+    """
     if not hasattr(error, "format_message") or type(error).__name__ == "NoArgsIsHelpError":
         return
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "trashkit"
+    path = context.command_path if context is not None else command
     message = " ".join(error.format_message().split()).rstrip(".")
     say("error", message[:1].lower() + message[1:], f"{path} --help lists what it takes")
     raise typer.Exit(getattr(error, "exit_code", 2)) from error
@@ -90,12 +93,19 @@ def _refuse_usage(error: Exception) -> None:
 
 def _resumes(group: Any, words: Sequence[str]) -> bool:
     """Whether the command that these words name has --resume."""
-    found = group
+    return any(parameter.name == "resume" for parameter in _find(group, words)[0].params)
+
+
+def _find(group: Any, words: Sequence[str]) -> tuple[Any, list[str]]:
+    """The command that these words name, a group's default among them, and those of the words that name it."""
+    found, path = group, []
     for word in words:
         if not hasattr(found, "commands"):
             break
+        if word in found.commands:
+            path.append(word)
         found = found.commands.get(word) or found.commands.get(getattr(found, "default", ""), found)
-    return any(parameter.name == "resume" for parameter in found.params)
+    return found, path
 
 
 def _is_closed_pipe(error: Exception) -> bool:
@@ -118,6 +128,11 @@ EXTRAS = {
     "albumentations": "train",
     "accelerate": "train",
     "safetensors": "train",
+    "psutil": "train",
+    "yaml": "train",
+    "optuna": "sweep",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
     "fiftyone": "review",
 }
 """Which extra brings a package that a command misses."""
