@@ -35,6 +35,8 @@ def test_a_clearly_better_candidate_is_taken():
     assert entry["difference"] == pytest.approx(entry["miou"] - found["candidates"][0]["miou"])
     assert 0 < entry["difference_interval"][0] < entry["difference"] < entry["difference_interval"][1]
     assert entry["better"] == 1.0
+    assert found["margin"] == pytest.approx(entry["difference"])
+    assert found["margin_interval"] == pytest.approx(entry["difference_interval"])
 
 
 def test_the_same_gain_on_few_images_decides_nothing():
@@ -73,6 +75,9 @@ def test_what_was_asked_for_is_taken():
     missing = compare(tries, NAMES, "best")
     assert missing["chosen"] == "last"
     assert "has none" in missing["reason"]
+    assert missing["margin"] == -compare(tries, NAMES, "raw")["margin"] > 0
+    alone = compare({"last": tries["last"]}, NAMES)
+    assert alone["margin"] is None
 
 
 def test_errors_of_a_class_know_its_support():

@@ -10,6 +10,7 @@ import pytest
 from trashkit.coco import read_dataset
 from trashkit.config import resolve
 from trashkit.nn.choices import names
+from trashkit.nn.sampler import classes_present, repeat_factors
 from trashkit.nn.suggest import Facts, Light, area_shares, gather, measure_light, suggest, together
 from trashkit.scores import Confusion
 
@@ -58,7 +59,11 @@ def test_a_rare_class_is_named_with_its_numbers(drawn, tmp_path):
     assert_typed(found)
     by = topics(found)
     assert "Glass in 1 of 12 photos" in by["rare classes"].reason
-    assert by["rare classes"].settings == ("data.oversample.threshold=0.1",)
+    assert by["rare classes"].settings == ("data.oversample.threshold=0.34",)
+    assert "photos of Glass 2.0 times as often" in by["rare classes"].reason
+    factors = repeat_factors(classes_present(dataset, dataset.images), 0.34, 8.0)
+    (image,) = [a.image_row for a in dataset.annotations if a.class_index == 5]
+    assert factors[image] == pytest.approx(2.0, abs=0.05)
     assert "Glass (1 in 1 photo)" in by["classes beyond measure"].reason
     assert "Glass has 1 annotation," in by["few objects"].reason
     assert "Battery" in by["absent classes"].reason
@@ -66,7 +71,7 @@ def test_a_rare_class_is_named_with_its_numbers(drawn, tmp_path):
 
 def test_what_a_run_has_already_is_not_suggested(drawn, tmp_path):
     dataset = rare(drawn, tmp_path)
-    config = resolve(None, ["epochs=200", "data.oversample.threshold=0.1"])
+    config = resolve(None, ["epochs=200", "data.oversample.threshold=0.34"])
     assert "rare classes" not in topics(suggest(gather(dataset, config)))
 
 

@@ -35,8 +35,9 @@ def compare(matrices: Mapping[str, Matrix], names: tuple[str, ...], wanted: str 
 
     matrices: int64 [N, C, C] of the same images by candidate's name, STANDING among them. wanted: ``auto``, or the
     name to take whatever the comparison says. Returns ``{"chosen", "reason", "images", "candidates": [{"name", "what",
-    "miou", "interval", "difference", "difference_interval", "better"}]}``, where differences are to STANDING, intervals
-    hold 95 %, and `better` is the share of resamples in which the candidate is ahead.
+    "miou", "interval", "difference", "difference_interval", "better"}], "margin", "margin_interval"}``, where the
+    margin is the mIoU of what is chosen less that of the best of the others (None without others), differences are to
+    STANDING, intervals hold 95 %, and `better` is the share of resamples in which the candidate is ahead.
     """
     standing = matrices[STANDING]
     rivals = [name for name in matrices if name != STANDING]
@@ -55,7 +56,21 @@ def compare(matrices: Mapping[str, Matrix], names: tuple[str, ...], wanted: str 
             entry["better"] = float((drawn[name] > 0).mean())
         entries.append(entry)
     chosen, reason = _choice(entries, drawn, len(standing), wanted)
-    return {"chosen": chosen, "reason": reason, "images": len(standing), "candidates": entries}
+    return {
+        "chosen": chosen, "reason": reason, "images": len(standing), "candidates": entries,
+        **_margin(matrices, entries, chosen),
+    }  # fmt: skip
+
+
+def _margin(matrices: Mapping[str, Matrix], entries: Sequence[Mapping[str, Any]], chosen: str) -> dict[str, Any]:
+    """By how much what was chosen is ahead of the best of the others, and its interval; below 0 where it is behind."""
+    scores = {str(entry["name"]): float(entry["miou"]) for entry in entries}
+    others = {name: score for name, score in scores.items() if name != chosen}
+    if not others:
+        return {"margin": None, "margin_interval": None}
+    next_ = max(others, key=lambda name: others[name])
+    drawn = bootstrap_miou_difference(matrices[next_], matrices[chosen], RESAMPLES)
+    return {"margin": scores[chosen] - scores[next_], "margin_interval": list(interval(drawn))}
 
 
 def _choice(

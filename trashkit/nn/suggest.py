@@ -6,6 +6,7 @@ what is not given is not spoken of. The thresholds are plain constants below: ru
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,13 +21,15 @@ from trashkit.errors import TrashkitError
 from trashkit.finding import Finding
 from trashkit.masks import pixel_area
 from trashkit.nn.paste import class_weights
-from trashkit.nn.sampler import classes_present, repeat_factors
+from trashkit.nn.sampler import classes_present
 from trashkit.photos import photo_path, read_photo
 from trashkit.progress import Progress, silent
 from trashkit.scores import Confusion
 
 RARE_SHARE = 0.1
 """A class in a smaller share of the photos is rare, and shown more often."""
+BOOST = 2.0
+"""At least so many times as often are photos of the rarest class shown, where one is rare."""
 FEW_OBJECTS = 100
 """A class with fewer annotations gains by copy-paste."""
 FEWEST_TO_MEASURE = 10
@@ -194,11 +197,19 @@ def _rare(facts: Facts) -> list[Suggestion]:
     rare = sorted((n for n in range(1, len(photos)) if 0 < photos[n] < RARE_SHARE * total), key=lambda n: photos[n])
     if not rare:
         return []
-    factors = repeat_factors(classes_present(facts.dataset, facts.dataset.images), RARE_SHARE, 8.0)
+    # the least threshold, in hundredths, that shows the rarest class so often: sqrt(threshold / share) = BOOST
+    threshold = max(RARE_SHARE, math.ceil(100 * BOOST**2 * photos[rare[0]] / total) / 100)
+    oversample = facts.config.data.oversample
+    if oversample.threshold >= threshold:
+        return []
+    factor = min(oversample.most, math.sqrt(threshold * total / photos[rare[0]]))
     said = ", ".join(f"{facts.dataset.classes.names[n]} in {photos[n]} of {total} photos" for n in rare[:4])
     more = f" and {len(rare) - 4} more" if len(rare) > 4 else ""
-    reason = f"{said}{more}: below {RARE_SHARE:.0%}; their photos come up to {factors.max():.1f} times as often"
-    return [Suggestion("rare classes", reason, (f"data.oversample.threshold={RARE_SHARE:g}",))]
+    reason = (
+        f"{said}{more}: below {RARE_SHARE:.0%}; this shows photos of {facts.dataset.classes.names[rare[0]]} "
+        f"{factor:.1f} times as often as common ones"
+    )
+    return [Suggestion("rare classes", reason, (f"data.oversample.threshold={threshold:g}",))]
 
 
 def _pasted(facts: Facts) -> list[Suggestion]:
