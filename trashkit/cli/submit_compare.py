@@ -57,7 +57,7 @@ def diff(
         if html is not None and dataset is not None:
             made = diff_page(first, second, found, dataset, profile=profile, images=images, progress=report)
             write_text(html, made, overwrite=overwrite)
-    moves = [
+    moves: list[dict[str, Any]] = [
         {"from": names[before], "to": names[after], "pixels": int(count)}
         for before, line in enumerate(found.matrix)
         for after, count in enumerate(line)
