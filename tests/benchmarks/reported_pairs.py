@@ -17,6 +17,7 @@ import argparse
 import numpy as np
 from numpy.typing import NDArray
 
+from trashkit.leaderboard.bare import from_scores
 from trashkit.leaderboard.calibrate import calibrate, leave_one_out
 
 PAIRS, FOLDS, MODELS, KNOWN = 59, 5, 12, 8
@@ -79,6 +80,18 @@ def team(rng: np.random.Generator, spread: float) -> dict[str, float]:
         "all folds, calibrated by the ledger": line.hidden(whole, float(whole.mean())),
     }
     found = {}
+    known = np.where(seen, shown, np.nan)
+    half = hidden + HALF * rng.standard_normal(MODELS)
+    for name, scores in (("a fold at random", folds[:, 0]), ("all folds", whole)):
+        bare = from_scores(scores, known)
+        ways[f"{name}, as bare scores"] = bare.expected
+        found[f"{name}, as bare scores: private scores in the 95 % interval"] = float(
+            ((bare.low <= half) & (half <= bare.high)).mean()
+        )
+        found[f"{name}, as bare scores: error of those with public score"] = float(
+            np.abs(bare.expected - hidden)[seen].mean()
+        )
+        found[f"{name}: error of those with public score"] = float(np.abs(scores - hidden)[seen].mean())
     for name, score in ways.items():
         found[f"{name}: rank correlation"] = spearman(score[rest], hidden[rest])
         found[f"{name}: error"] = float(np.abs(score - hidden)[rest].mean())

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trashkit.cli.groups import default_group
+from trashkit.cli.leaderboard_evidence import bare_validation, evidence_files, evidence_key
 from trashkit.cli.leaderboard_split import given_split, likeness_weights, recorded_split
 from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, show, table, warn
 from trashkit.cli.submit_form import paint_order
 
 if TYPE_CHECKING:
-    from trashkit.evaluate import Evaluation
     from trashkit.leaderboard.ledger import Entry, Ledger
 
 app = typer.Typer(
@@ -55,6 +55,10 @@ def add(
         typer.Option("--oof", help="Out-of-fold store, or run folder; default: those in --run, if there are any."),
     ] = None,
     truth: Annotated[Path | None, typer.Option("--truth", help="Annotations that --oof is scored against.")] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option("--validation", help="Its validation score, where no out-of-fold predictions are at hand."),
+    ] = None,
     size: Annotated[int, typer.Option("--size", min=1, help="Side in pixels of scoring and of the CSV.")] = 256,
     order: Annotated[str, typer.Option("--order", help="Paint order: area, class, length or file.")] = "area",
     ledger: LedgerFile = LEDGER,
@@ -74,12 +78,15 @@ def add(
       trashkit leaderboard add submission.csv --private 0.7702
 
       trashkit leaderboard add candidate.csv --run runs/other --oof runs/other --truth train.json
+
+      trashkit leaderboard add other-tool.csv --public 0.74 --validation 0.61
     """
     from dataclasses import replace
     from datetime import UTC, datetime
 
     from trashkit.errors import TrashkitError
     from trashkit.files import sha256
+    from trashkit.leaderboard.bare import is_bare
     from trashkit.leaderboard.evidence import evidence_folder
     from trashkit.leaderboard.ledger import Entry, append, read_ledger, refuse_scores, same_evidence
 
@@ -90,10 +97,12 @@ def add(
     held = read_ledger(ledger)
     old = held.find(digest)
     entry = Entry(name or csv.stem, str(csv.absolute()), digest, now, public, private)
+    if validation is not None:
+        entry = replace(entry, validation=bare_validation(validation, oof, truth))
     refuse_scores(entry, held)
     if name and old is not None and name != old.name:
         note(f"it is recorded already and keeps its name {old.name}")
-    before = _evidence_files(ledger)
+    before = evidence_files(ledger)
     try:
         if old is None or run or split or oof or truth:
             entry = _described(entry, csv, run, split, oof, truth, size, wanted, ledger, classes)
@@ -105,18 +114,19 @@ def add(
         matrices = None
         raise
     finally:
-        for path in _evidence_files(ledger) - before:
+        for path in evidence_files(ledger) - before:
             # Refused or the same as before: a file that no line names is not left behind.
             if path.name.startswith(digest[:16]) and matrices != f"{path.parent.name}/{path.name}":
                 path.unlink(missing_ok=True)
         if not before and evidence_folder(ledger).is_dir() and not any(evidence_folder(ledger).iterdir()):
             evidence_folder(ledger).rmdir()
-    if old is not None and entry.validation != old.validation:
+    if old is not None and entry.validation and entry.validation != old.validation:
         note(f"{entry.name}: the new validation counts from now on")
     scores = ", ".join(f"{side} {value:.4f}" for side in ("public", "private") if (value := getattr(entry, side)))
-    oof_score = "no validation" if entry.miou is None else f"out of fold {entry.miou:.4f}"
+    word = "validation, a bare score," if is_bare(entry) else "out of fold"
+    oof_score = "no validation" if entry.miou is None else f"{word} {entry.miou:.4f}"
     if entry.miou is None and old is None:
-        warn("without --oof and --truth the proxy cannot use this submission")
+        warn("without --oof and --truth, or --validation, the proxy cannot use this submission")
     show(
         entry.as_json(),
         json=json,
@@ -124,12 +134,6 @@ def add(
         wrote=ledger,
         next=command("leaderboard", "proxy", *_ledger_option(ledger)),
     )
-
-
-def _evidence_files(ledger: Path) -> set[Path]:
-    from trashkit.leaderboard.evidence import evidence_folder
-
-    return set(evidence_folder(ledger).glob("*.npz"))
 
 
 def _ledger_option(ledger: Path) -> list[object]:
@@ -182,7 +186,7 @@ def _described(
         recorded_split = {"path": str(split.absolute()), "sha256": sha256(split)}
     with progress() as report:
         pixels = predicted_pixels(csv, profile, progress=report)
-        validation: dict[str, Any] = {}
+        validation = dict(entry.validation)
         if oof is not None and dataset is not None:
             require_labels(dataset)
             parts = [open_predictions(path, dataset, profile=profile, classes=classes) for path in out_of_fold(oof)]
@@ -191,7 +195,7 @@ def _described(
                 warn(f"{scored.left_out} images of {truth} have no out-of-fold prediction")
             ids = [dataset.image_by_row[row].id for row in scored.images]
             validation = {
-                **write_evidence(evidence_of(scored, ids, pixels), ledger, _evidence_key(entry, scored, ledger)),
+                **write_evidence(evidence_of(scored, ids, pixels), ledger, evidence_key(entry, scored, ledger)),
                 "oof": str(oof.absolute()),
                 "truth": str(truth),
                 "truth_sha256": dataset.coco.sha256,
@@ -207,18 +211,6 @@ def _described(
         trace=origin,
         validation=validation,
     )
-
-
-def _evidence_key(entry: Entry, scored: Evaluation, ledger: Path) -> str:
-    """Name of the file of matrices: the submission's hash, and for validation that came later that of the matrices."""
-    from hashlib import sha256
-
-    from trashkit.leaderboard.ledger import read_ledger
-
-    key = entry.sha256[:16]
-    if read_ledger(ledger).find(entry.sha256) is None:
-        return key
-    return f"{key}-{sha256(scored.per_image.tobytes()).hexdigest()[:8]}"
 
 
 def _read(ledger: Path) -> Ledger:
@@ -262,8 +254,10 @@ def list_entries(ledger: LedgerFile = LEDGER, json: Json = False) -> None:
 
 
 def _interval(entry: Entry) -> str:
+    from trashkit.leaderboard.bare import is_bare
+
     ends = entry.validation.get("interval")
-    return f"{(ends[1] - ends[0]) / 2:.4f}" if ends else ""
+    return f"{(ends[1] - ends[0]) / 2:.4f}" if ends else "a bare score" if is_bare(entry) else ""
 
 
 @app.command()
@@ -294,7 +288,7 @@ def plot(
     refuse_existing(out, overwrite=overwrite)
     found = _read(ledger)
     said: dict[str, Any] = {}
-    if any(entry.validation.get("evidence") for entry in found.entries):
+    if any(entry.miou is not None for entry in found.entries):
         said = _said(found, split, public_share, history=history, level=level, seed=seed)
     write_text(out, ledger_page(found, said, level=level), overwrite=overwrite)
     estimates = [row for row in said.get("submissions", []) if "interval" in row]
@@ -321,7 +315,8 @@ def proxy(
 
     From out-of-fold confusion, weighted by test-likeness (--split) and by the class mix that the submissions show on
     the test photos, calibrated by the public scores as far as they can be trusted. Below five submissions with public
-    score it says that it knows too little.
+    score it says that it knows too little. Where submissions have bare validation scores (add --validation) and too
+    few have more, offset and slope alone are learned, and it says how weak that is.
 
     Examples:
 

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from trashkit.leaderboard.nested import Trial
 from trashkit.leaderboard.proxy import ENOUGH, Estimate, final_two, sureness
-from trashkit.leaderboard.standing import Standing
+from trashkit.scores import Floats
 
 
-def too_few(held: Standing) -> str:
-    """Why the ledger knows too little; empty where it knows enough."""
-    known = int(np.isfinite(held.public).sum())
+def too_few(public: Floats) -> str:
+    """Why the ledger knows too little, of public scores [M], NaN where unknown; empty where it knows enough."""
+    known = int(np.isfinite(public).sum())
     if known >= ENOUGH:
         return ""
     return (
-        f"{known} of {len(held.entries)} submissions have validation and a public score: below {ENOUGH} that says too "
+        f"{known} of {len(public)} submissions have validation and a public score: below {ENOUGH} that says too "
         "little about the leaderboard, so there are no estimates of the hidden score; trust the out-of-fold score"
     )
 
 
-def choice(held: Standing, found: Estimate) -> list[str]:
+def choice(names: Sequence[str], found: Estimate) -> list[str]:
     """The two to choose as final, in words."""
-    names = [entry.name for entry in held.entries]
     first, second, gain = final_two(found)
     if len(names) == 1:
         return [f"choose {names[0]}: there is no other"]
@@ -33,21 +34,21 @@ def choice(held: Standing, found: Estimate) -> list[str]:
     ]
 
 
-def cautions(held: Standing, found: Estimate) -> list[str]:
+def cautions(names: Sequence[str], public: Floats, found: Estimate) -> list[str]:
     """What the public half cannot say, in words."""
     lines: list[str] = []
-    names = [entry.name for entry in held.entries]
-    if np.isfinite(held.public).sum() >= 2:
-        leader, best = int(np.nanargmax(held.public)), int(found.expected.argmax())
+    if np.isfinite(public).sum() >= 2:
+        leader, best = int(np.nanargmax(public)), int(found.expected.argmax())
         if leader != best:
             lines.append(
                 f"{names[leader]} leads on the public half, but {names[best]} is expected to score higher on the "
                 f"hidden one (probability {found.better(best, leader):.0%}): do not choose by the public half"
             )
-        lines.append(
-            f"luck of the public half alone moves two submissions against each other by {found.half_sd:.4f} (standard "
-            "deviation): smaller leads there mean little"
-        )
+        if np.isfinite(found.half_sd):
+            lines.append(
+                f"luck of the public half alone moves two submissions against each other by {found.half_sd:.4f} "
+                "(standard deviation): smaller leads there mean little"
+            )
     errors = found.errors
     if errors and errors["proxy"] >= min(errors["plain_offset"], errors["mean"]):
         better = "the plain out-of-fold score" if errors["plain_offset"] <= errors["mean"] else "the mean of the others"
@@ -56,6 +57,15 @@ def cautions(held: Standing, found: Estimate) -> list[str]:
             "there is nothing in the ledger yet that validation alone does not say"
         )
     return lines
+
+
+def of_bare(bare: int, count: int) -> str:
+    """How weak the evidence of scores alone is, in words. bare: of `count` submissions have nothing else."""
+    return (
+        f"weak evidence: of {bare} of {count} submissions only a validation score is known (--validation), so neither "
+        "classes nor images are weighed, and how noisy scores are is assumed from other teams' reports; --oof STORE "
+        "--truth ANN.json tell more"
+    )
 
 
 def of_history(trial: Trial | None) -> str:

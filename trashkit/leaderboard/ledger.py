@@ -29,7 +29,8 @@ class Entry:
 
     name: short and unique in its ledger. sha256: of the CSV. time: when it was added, ISO 8601. public, private:
     scores, None while unknown. run, split, trace: what made it, as JSON. pixels: {class: pixels predicted}.
-    validation: summary of its out-of-fold score, with the name of the file of its matrices; empty where unknown.
+    validation: summary of its out-of-fold score, with the name of the file of its matrices; the score alone where
+    only that is known (key ``miou``); empty where nothing is.
     """
 
     name: str
@@ -128,8 +129,17 @@ def _score(value: Any, what: str) -> float | None:
 
 
 def refuse_scores(entry: Entry, ledger: Ledger) -> None:
-    """TrashkitError for scores that are no mIoU, and for others than those recorded of the same submission."""
+    """TrashkitError for scores that are no mIoU, for others than those recorded of the same submission, and for a bare
+    validation score where there are matrices, which say more."""
     old = ledger.find(entry.sha256)
+    bare = bool(entry.validation) and not entry.validation.get("evidence")
+    if bare:
+        _score(entry.validation.get("miou"), "--validation")
+    if bare and old is not None and old.validation.get("evidence"):
+        raise TrashkitError(
+            f"{old.name} is in {ledger.path} with out-of-fold matrices, which say more than a score",
+            hint="leave --validation out",
+        )
     for side in ("public", "private"):
         now = _score(getattr(entry, side), f"--{side}")
         before = getattr(old, side) if old is not None else None
@@ -194,13 +204,18 @@ def _new_evidence(old: Entry, now: Entry) -> dict[str, Any]:
         key: dict(value) for key in ("run", "split") if (value := getattr(now, key)) and value != getattr(old, key)
     }
     if now.validation and not same_evidence(old, now):
-        new |= {"validation": dict(now.validation), "images": now.images, "pixels": dict(now.pixels)}
+        new["validation"] = dict(now.validation)
+        if now.pixels:  # a bare score comes without another look at the submission
+            new |= {"images": now.images, "pixels": dict(now.pixels)}
     return new
 
 
 def same_evidence(one: Entry, other: Entry) -> bool:
-    """Whether two entries were validated by the same matrices against the same annotations, wherever they lie."""
+    """Whether two entries were validated by the same matrices against the same annotations, wherever they lie, or by
+    the same bare score."""
     first, second = one.validation, other.validation
+    if not first.get("evidence") and not second.get("evidence"):
+        return first.get("miou") == second.get("miou")
     return (first.get("evidence") or {}).get("sha256") == (second.get("evidence") or {}).get("sha256") and first.get(
         "truth_sha256"
     ) == second.get("truth_sha256")

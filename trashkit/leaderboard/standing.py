@@ -58,7 +58,8 @@ def standing(ledger: Ledger) -> Standing:
     for entry in ledger.entries:
         evidence = read_evidence(ledger, entry)
         if evidence is None:
-            left_out[entry.name] = "added without validation (--oof and --truth)"
+            bare = "a bare validation score says less than the others' matrices" if entry.miou is not None else ""
+            left_out[entry.name] = bare or "added without validation (--oof and --truth)"
         else:
             held.append((entry, evidence))
     if not held:

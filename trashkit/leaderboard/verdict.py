@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit.leaderboard.advice import cautions, choice, of_history, too_few
-from trashkit.leaderboard.ledger import Ledger
+from trashkit.leaderboard.advice import cautions, choice, of_bare, of_history, too_few
+from trashkit.leaderboard.bare import from_scores, is_bare, scores_count
+from trashkit.leaderboard.calibrate import Calibration
+from trashkit.leaderboard.ledger import Entry, Ledger
 from trashkit.leaderboard.nested import SEARCHES, Trial, try_history
 from trashkit.leaderboard.proxy import Estimate, estimate
 from trashkit.leaderboard.standing import ImageId, Standing, standing
@@ -33,9 +35,12 @@ def verdict(
     public_share: part of the test photos in the public half. history: whether subsets are searched
     (`trashkit.leaderboard.nested`); ``errors`` are then of subsets chosen without the left-out submission.
     Keys: ``enough`` (public scores), ``submissions`` (best first), ``calibration``, ``errors`` (of left-out public
-    scores), ``class_mix`` of the test photos, ``weighted_by_likeness``, ``history``, ``public_half_sd``, ``says``.
-    TrashkitError where no submission has validation evidence.
+    scores), ``class_mix`` of the test photos, ``weighted_by_likeness``, ``history``, ``public_half_sd``, ``says``, and
+    ``evidence``: "matrices", or "scores" where too few submissions have more than a bare score and others have one
+    (`trashkit.leaderboard.bare`). TrashkitError where no submission has any validation.
     """
+    if scores_count(ledger):
+        return _of_scores(ledger, level, seed)
     held = standing(ledger)
     weights = held.weights(likeness or {})
     public_images = max(1, round(held.test_images * public_share))
@@ -59,21 +64,15 @@ def verdict(
         # The plain score stays that of all images, and the errors those of subsets that had not seen the submission.
         errors = {**found.errors, "proxy": trial.error}
         found = replace(judged(trial.subset.images, held.public, seed), plain=found.plain, errors=errors)
-    few = too_few(held)
-    says = [few] if few else [*choice(held, found), *cautions(held, found), of_history(trial)]
+    few = too_few(held.public)
+    names = [entry.name for entry in held.entries]
+    says = [few] if few else [*choice(names, found), *cautions(names, held.public, found), of_history(trial)]
     says += [f"left out: {name}, {why}" for name, why in held.left_out.items()]
-    line = found.calibration
-    order = np.argsort(-(found.plain if few else found.expected), kind="stable")
     return {
         "enough": not few,
-        "submissions": _rows(held, found, order.tolist(), known=not few),
-        "calibration": {
-            "submissions": line.count,
-            "offset": line.offset,
-            "trusted_offset": line.trusted,
-            "slope": line.slope,
-            "residual_sd": line.residual_sd,
-        },
+        "evidence": "matrices",
+        "submissions": _rows(held.entries, found, known=not few),
+        "calibration": _line(found.calibration),
         "errors": {} if few else found.errors,
         "class_mix": None if found.mix is None else dict(zip(held.names, found.mix.tolist(), strict=True)),
         "weighted_by_likeness": weights is not None,
@@ -83,14 +82,49 @@ def verdict(
     }
 
 
-def _rows(held: Standing, found: Estimate, order: list[int], *, known: bool) -> list[dict[str, Any]]:
+def _of_scores(ledger: Ledger, level: float, seed: int) -> dict[str, Any]:
+    """`verdict` where validation is scores alone."""
+    entries = [entry for entry in ledger.entries if entry.miou is not None]
+    public = np.array([np.nan if entry.public is None else entry.public for entry in entries])
+    found = from_scores(np.array([entry.miou for entry in entries]), public, level=level, seed=seed)
+    few = too_few(public)
+    names = [entry.name for entry in entries]
+    says = [few] if few else [*choice(names, found), *cautions(names, public, found)]
+    says.append(of_bare(sum(map(is_bare, entries)), len(entries)))
+    says += [f"left out: {entry.name}, added without validation" for entry in ledger.entries if entry.miou is None]
+    return {
+        "enough": not few,
+        "evidence": "scores",
+        "submissions": _rows(entries, found, known=not few),
+        "calibration": _line(found.calibration),
+        "errors": {} if few else found.errors,
+        "class_mix": None,
+        "weighted_by_likeness": False,
+        "history": None,
+        "public_half_sd": None,
+        "says": says,
+    }
+
+
+def _line(line: Calibration) -> dict[str, Any]:
+    return {
+        "submissions": line.count,
+        "offset": line.offset,
+        "trusted_offset": line.trusted,
+        "slope": line.slope,
+        "residual_sd": line.residual_sd,
+    }
+
+
+def _rows(entries: Sequence[Entry], found: Estimate, *, known: bool) -> list[dict[str, Any]]:
+    order = np.argsort(-(found.expected if known else found.plain), kind="stable").tolist()
     rows: list[dict[str, Any]] = []
     for place, n in enumerate(order):
         row: dict[str, Any] = {
-            "name": held.entries[n].name,
-            "out_of_fold": held.entries[n].miou,
-            "public": held.entries[n].public,
-            "private": held.entries[n].private,
+            "name": entries[n].name,
+            "out_of_fold": entries[n].miou,
+            "public": entries[n].public,
+            "private": entries[n].private,
         }
         if known:
             after = order[place + 1] if place + 1 < len(order) else None
