@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from trashkit.cli.app import app
 from trashkit.coco import read_dataset
 from trashkit.config import resolve
 from trashkit.nn import checkpoint
@@ -52,7 +55,7 @@ def assert_same(run: Run, whole: Run) -> None:
     assert run.scores["miou"] == whole.scores["miou"]
 
 
-@pytest.mark.parametrize("writes", [1, 3, 5, 8, 10])
+@pytest.mark.parametrize("writes", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 5, 8, 10))])
 def test_a_full_disk_stops_a_run_that_goes_on_later(drawn, quick, whole, tmp_path, monkeypatch, writes):
     """Each epoch flushes its weights and its state; after so many flushes the disk is full."""
     to_disk, done = checkpoint._to_disk, []
@@ -72,6 +75,7 @@ def test_a_full_disk_stops_a_run_that_goes_on_later(drawn, quick, whole, tmp_pat
     assert_same(start(drawn, tmp_path / "run", quick, resume=True), whole)
 
 
+@pytest.mark.slow
 def test_a_real_limit_on_files_stops_a_run_that_goes_on_later(drawn, quick, whole, tmp_path):
     """The kernel refuses to write further than the weights are long: the state does not fit."""
     size = (whole.path / "checkpoints/last.safetensors").stat().st_size
@@ -92,7 +96,9 @@ def test_a_real_limit_on_files_stops_a_run_that_goes_on_later(drawn, quick, whol
     assert_same(start(drawn, tmp_path / "run", quick, resume=True), whole)
 
 
-@pytest.mark.parametrize("damage", ["one bit", "cut off", "empty", "garbage"])
+@pytest.mark.parametrize(
+    "damage", ["one bit", *(pytest.param(how, marks=pytest.mark.slow) for how in ("cut off", "empty", "garbage"))]
+)
 def test_damaged_states_and_weights_are_noticed(drawn, quick, whole, tmp_path, damage):
     """The newest state is damaged, and so are the weights beside it: the state before it makes both again."""
 
@@ -128,6 +134,26 @@ def test_both_states_damaged_begins_again_and_says_so(drawn, quick, whole, tmp_p
     run = start(drawn, tmp_path / "run", quick, resume=True, say=said.append)
     assert len([line for line in said if "is damaged" in line]) == 2
     assert_same(run, whole)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "one bit", "empty"])
+def test_damaged_weights_of_a_complete_run_are_one_line(drawn, whole, tmp_path, damage):
+    """Neither half a file nor one whose pixels would silently be other ones is predicted with."""
+    shutil.copytree(whole.path, tmp_path / "run")
+    path = read_run(tmp_path / "run").checkpoint
+    content = bytearray(path.read_bytes())
+    if damage == "one bit":
+        content[-7] ^= 1
+    path.write_bytes({"cut off": content[:-1000], "empty": b""}.get(damage, content))
+    photo = next((drawn.parent / "photos").iterdir())
+    done = CliRunner().invoke(
+        app, ["predict", str(tmp_path / "run"), str(photo), "--overlay", str(tmp_path / "overlays")]
+    )
+    assert done.exit_code == 2
+    first, hint = done.stderr.splitlines()[-2:]
+    assert first == f"error: {path} is damaged: it is not what the training wrote"
+    assert "train the run again" in hint
+    assert not (tmp_path / "overlays").exists()
 
 
 @pytest.mark.slow

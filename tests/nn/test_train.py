@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from safetensors.torch import load_file, save_file
 
 from trashkit.coco import read_dataset
@@ -20,6 +21,7 @@ from trashkit.config import resolve
 from trashkit.errors import TrashkitError
 from trashkit.nn.cache import content_hash, open_cache, validation_layout
 from trashkit.nn.folds import join_stores
+from trashkit.nn.learner import start_accelerator
 from trashkit.nn.models import build, load_run_model
 from trashkit.nn.record import TrainData
 from trashkit.nn.train import train
@@ -78,7 +80,7 @@ def stop_at(step: int):
     return progress
 
 
-@pytest.mark.parametrize("step", [2, 5, 6, 9])
+@pytest.mark.parametrize("step", [5, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 6, 9))])
 def test_interrupted_and_resumed_is_the_same_run(drawn, quick, whole, tmp_path, step):
     """Three steps an epoch: stopped in the first epoch, in the second, at its very end, and at the last step."""
     with pytest.raises(KeyboardInterrupt):
@@ -249,6 +251,16 @@ def test_four_images_are_learned_by_heart(drawn, quick, tmp_path):
     ]  # fmt: skip
     run = start(drawn, tmp_path / "run", assignments, data=data)
     assert run.miou > 0.9
+
+
+@pytest.mark.parametrize("way", ["FSDP", "DEEPSPEED", "MEGATRON_LM"])
+def test_networks_in_pieces_are_refused_in_one_line(monkeypatch, way):
+    """accelerate decides the way by how it was launched, so that it is told here what it would find."""
+    kind = DistributedType[way]
+    monkeypatch.setattr(Accelerator, "distributed_type", property(lambda _: kind))
+    with pytest.raises(TrashkitError, match=f"in the way of {kind.value} is not supported") as caught:
+        start_accelerator("cpu", "off")
+    assert "accelerate launch --multi_gpu" in caught.value.hint
 
 
 def test_two_processes_end_with_the_same_weights(drawn, quick, tmp_path):

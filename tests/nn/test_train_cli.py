@@ -48,6 +48,11 @@ def test_all_folds_of_a_split_and_the_list_of_runs(drawn, quick, tmp_path):
         Path("runs/tiny/fold-1"),
     ]
     assert "next: trashkit score" in done.stderr
+    for one in made:
+        assert one["choice"]["chosen"] == one["checkpoint"]
+        scores = {candidate["name"]: candidate["miou"] for candidate in one["choice"]["candidates"]}
+        others = [score for name, score in scores.items() if name != one["checkpoint"]]
+        assert one["choice"]["margin"] == pytest.approx(one["miou"] - max(others), abs=1e-9)
     assert list(open_store(tmp_path / "runs/tiny/oof").image_ids) == ids
     assert list(read_run(tmp_path / "runs/tiny/fold-1").manifest["identity"]["validation images"]) == ids[6:]
     assert not (tmp_path / ".runs.cache").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,8 +17,9 @@ from trashkit.config import resolve
 from trashkit.errors import TrashkitError
 from trashkit.nn.cache import content_hash
 from trashkit.nn.data import check_data
-from trashkit.nn.preview import MOST_PHOTOS, _few, hatched, preview
-from trashkit.nn.record import TrainData
+from trashkit.nn.extra import read_extra
+from trashkit.nn.preview import MOST_PHOTOS, _few, _fewer, hatched, preview
+from trashkit.nn.record import MapData, TrainData
 from trashkit.nn.train import train
 from trashkit.run import read_metrics
 
@@ -141,6 +143,30 @@ def test_the_preview_command_writes_a_sheet_or_a_page_and_no_run(drawn, quick, t
     assert refused.exit_code == 2
     assert "no name of a sheet" in refused.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sheet.html", "sheet.png"]
+
+
+def test_the_preview_draws_other_data_sets_too(drawn, draw_photos, quick, tmp_path):
+    other = draw_photos(tmp_path / "other", 12, seed=5)
+    for photo in sorted((tmp_path / "other/photos").iterdir()):
+        photo.rename(photo.with_name(f"other {photo.name}"))
+    other.write_text(other.read_text().replace('"photos/', '"photos/other '))
+    done = command(drawn, quick, "--preview", tmp_path / "sheet.png", "--extra", f"{other}:{other.parent}", "--json")
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    shown = [name.startswith("photos/other ") for name in result["pictures"]]
+    assert any(shown)
+    assert not all(shown)
+    assert 12 < result["photos"] <= 24
+
+
+def test_of_a_large_other_data_set_as_many_are_drawn_as_is_its_share(drawn, draw_photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("trashkit.nn.preview.MOST_PHOTOS", 9)
+    other = draw_photos(tmp_path, 18, seed=5)
+    data = data_of(drawn)
+    extra = read_extra(f"{other}:{tmp_path}", data.dataset.classes)
+    fewer = _fewer(replace(data, more=(MapData(extra, tmp_path, extra.fingerprint),)))
+    assert (len(fewer.train), len(fewer.more[0].maps)) == (3, 6)
+    assert len({image.file_name for image in fewer.more[0].maps.images}) == 6
 
 
 def test_the_suggest_command_prints_what_can_be_typed(drawn, quick):
