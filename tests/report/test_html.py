@@ -35,6 +35,7 @@ def test_everything_from_outside_is_escaped() -> None:
             html.table([EVIL], [[EVIL], [1.5], [None]]),
             html.bars(EVIL, [(EVIL, 1.0, EVIL), ("none", float("nan"), "red")]),
             html.lines(EVIL, {EVIL: [(0, 1), (1, 2)]}, x=EVIL, y=EVIL),
+            html.color_key({EVIL: (1, 2, 3)}),
             html.gallery([html.Card(EVIL, html.picture(np.zeros((4, 4, 3), np.uint8), alt=EVIL), {EVIL: EVIL})]),
             EVIL,
         ],

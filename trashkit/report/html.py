@@ -101,7 +101,8 @@ def lines(title: object, series: Mapping[str, Sequence[tuple[float, float]]], *,
     y0, y1 = min(p[1] for p in points), max(p[1] for p in points)
     wide, high = (x1 - x0) or 1.0, (y1 - y0) or 1.0
     parts = [
-        f'<text x="48" y="14" class="value">{y1:.3g}</text><text x="48" y="212" class="value">{y0:.3g}</text>',
+        f'<text x="54" y="14" text-anchor="end" class="value">{y1:.3g}</text>',
+        f'<text x="54" y="212" text-anchor="end" class="value">{y0:.3g}</text>',
         f'<text x="60" y="236" class="value">{x0:.4g}</text>',
         f'<text x="560" y="236" text-anchor="end" class="value">{x1:.4g} {escape(x)}</text>',
         f'<text x="66" y="20" class="value">{escape(y)}</text>',
@@ -113,8 +114,9 @@ def lines(title: object, series: Mapping[str, Sequence[tuple[float, float]]], *,
             f"{60 + 500 * (a - x0) / wide:.1f},{212 - 204 * (b - y0) / high:.1f}" for a, b in values if not isnan(b)
         )
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
-        parts.append(f'<text x="552" y="{26 + 15 * n}" text-anchor="end" style="fill:{color}">{escape(name)}</text>')
-    svg = f'<svg viewBox="0 0 580 240" width="580" height="240" role="img">{"".join(parts)}</svg>'
+        parts.append(f'<text x="570" y="{20 + 16 * n}" style="fill:{color}">{escape(name)}</text>')
+    room = 580 + 7 * max(map(len, series), default=0)
+    svg = f'<svg viewBox="0 0 {room} 240" width="{room}" height="240" role="img">{"".join(parts)}</svg>'
     return Html(f"<figure><figcaption>{safe(title)}</figcaption>{svg}</figure>")
 
 
@@ -125,6 +127,18 @@ def picture(pixels: Pixels, *, alt: str = "", quality: int = 82) -> Html:
         raise ValueError("the picture could not be encoded")
     encoded = base64.b64encode(data.tobytes()).decode()
     return Html(f'<img loading="lazy" alt="{escape(alt)}" src="data:image/jpeg;base64,{encoded}">')
+
+
+def color_key(colors: Mapping[str, tuple[int, int, int]]) -> Html:
+    """What the colours of regions stand for: RGB by name."""
+    entries = join(
+        Html(
+            '<span style="white-space:nowrap;margin-right:1em"><span style="display:inline-block;width:.9em;'
+            f'height:.9em;border:1px solid #999;background:rgb({r},{g},{b})"></span> {safe(name)}</span> '
+        )
+        for name, (r, g, b) in colors.items()
+    )
+    return Html(f"<p>{entries}</p>")
 
 
 def figure(caption: object, body: object) -> Html:

@@ -47,6 +47,10 @@ def judge(store: Probabilities, dataset: Dataset, order: PaintOrder = "area", pr
     return Judged(np.stack(found), total)
 
 
+WORTH_A_LOOK = 0.0005
+"""A picture with a smaller share of wrong pixels shows nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """One picture of the gallery. row: in the store. kind: "best", "worst", "missed" or "seen in error"."""
@@ -74,7 +78,7 @@ def choose(per_image: Matrix, names: Sequence[str], each: int = EACH) -> list[Ch
             found += [
                 Chosen(int(row), kind, names[index], _note(per_image[row], names, index, kind))
                 for row in order
-                if pixels[row, index]
+                if pixels[row, index] > WORTH_A_LOOK * per_image[row].sum()
             ]
     return found
 

@@ -19,6 +19,7 @@ from trashkit.report.html import (
     Card,
     Html,
     bars,
+    color_key,
     folded,
     gallery,
     heading,
@@ -249,6 +250,7 @@ def _predictions(run: Run, dataset: Dataset, photos: Path, progress: Progress) -
         css="note",
     )
     names = dataset.classes.names
+    yield color_key(dict(list(zip(names, dataset.classes.colors, strict=True))[1:]))
     chosen = choose(judged.per_image, names, EACH if len(names) <= MOST_CLASSES else EACH // 2)
     made: list[Card] = cards(chosen, store, dataset, photos, order=order, progress=progress)
     yield gallery(made)
