@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
+from trashkit.cli import output
 from trashkit.cli.app import app
 from trashkit.cli.groups import _resumes
+from trashkit.cli.split_tables import quality_tables
 from trashkit.coco import Dataset, write
 from trashkit.split.make import Plan
 
@@ -168,6 +170,30 @@ def test_no_output_replaces_an_input(annotations: Path, tmp_path: Path) -> None:
         assert done.exit_code == 2, words
         assert "would be overwritten" in done.stderr
         assert {path: path.read_bytes() for path in held} == held
+
+
+@pytest.mark.parametrize(("width", "tables"), [(120, 1), (80, 2), (60, 3)])
+def test_tables_fit_narrow_terminals_with_long_names(width: int, tables: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trashkit.cli.output.WIDTH_WHEN_PIPED", width)
+    folds = range(6)
+    row = {"images": 67, "support": [11] * 6, "pixel_share": [0.004, -0.004, 0.2, -1, 0, 4]}
+    names = ["Polyethylene terephthalate bottles", "Polyethylene terephthalate caps", "Metal"]
+    criteria = {"images": {"worst": 0.1, "mean": 0.05, "floor": 0.0, "joint_floor": 0.0}}
+    quality = {"criteria": criteria, "per_class": dict.fromkeys(names, row), "folds": list(folds)}
+    shown = quality_tables(quality)[1:]
+    assert len(shown) == tables
+    lines = []
+    for one in shown:
+        screen = output.console()
+        with screen.capture() as held:
+            screen.print(one)
+        lines += [line.rstrip() for line in held.get().splitlines()]
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    for cell in ("11 (+0.4)", "11 (-0.4)", "11 (+20)", "11 (-100)", "11 (+400)", "Polyethylene…ate bottles"):
+        assert cell in text
+    assert "Polyethylene…halate caps" in text
+    assert text.count("Metal") == tables
 
 
 def test_every_repeat_is_shown_and_counted(annotations: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import typer
 from trashkit.cli.groups import default_group
 from trashkit.cli.leaderboard_evidence import bare_validation, evidence_files, evidence_key
 from trashkit.cli.leaderboard_split import given_split, likeness_weights, recorded_split
-from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, show, table, warn
+from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, short, show, table, warn
 from trashkit.cli.submit_form import paint_order
 
 if TYPE_CHECKING:
@@ -240,15 +240,17 @@ def list_entries(ledger: LedgerFile = LEDGER, json: Json = False) -> None:
     """
     found = _read(ledger)
     rows = [
-        (entry.name, entry.time[:10], entry.miou, _interval(entry), entry.public, entry.private,
+        (short(entry.name, 20), entry.time[:10], entry.miou, _interval(entry), entry.public, entry.private,
          entry.run.get("name", ""))
         for entry in found.entries
     ]  # fmt: skip
-    columns = ["submission", "added", "out of fold", "± (95 %)", "public", "private", "run"]
+    columns = ["submission", "added", "out of\nfold", "± 95 %", "public", "private", "run"]
+    shown = table(columns, rows, tight=True)
+    shown.columns[-1].no_wrap = False
     show(
         {"ledger": ledger, "submissions": [entry.as_json() for entry in found.entries], "damaged": found.damaged},
         json=json,
-        human=table(columns, rows),
+        human=shown,
         next=command("leaderboard", "proxy", *_ledger_option(ledger)),
     )
 
@@ -257,7 +259,7 @@ def _interval(entry: Entry) -> str:
     from trashkit.leaderboard.bare import is_bare
 
     ends = entry.validation.get("interval")
-    return f"{(ends[1] - ends[0]) / 2:.4f}" if ends else "a bare score" if is_bare(entry) else ""
+    return f"{(ends[1] - ends[0]) / 2:.4f}" if ends else "bare" if is_bare(entry) else ""
 
 
 @app.command()
@@ -328,7 +330,7 @@ def proxy(
     shown = said["submissions"]
     rows = [
         (
-            row["name"],
+            short(row["name"]),
             row["out_of_fold"],
             row["public"],
             row.get("expected"),
@@ -337,8 +339,9 @@ def proxy(
         )
         for row in shown
     ]
-    columns = ["submission", "out of fold", "public", "expected", f"{level:.0%} interval", "beats next"]
-    human: list[Any] = [table(columns, rows, title="expected score on the hidden half" if said["enough"] else "")]
+    columns = ["submission", "out of\nfold", "public", "expected", f"{level:.0%} interval", "beats\nnext"]
+    title = "expected score on the hidden half" if said["enough"] else ""
+    human: list[Any] = [table(columns, rows, title=title, tight=True)]
     if said["errors"]:
         names = {
             "proxy": "this estimate" + (", its subset chosen anew" if (said["history"] or {}).get("used") else ""),

@@ -61,20 +61,34 @@ def console(*, stderr: bool = False) -> Console:
     return Plain(file=stream, stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> Table:
-    """A table for people; numbers stand right, floats have four digits, NaN and None are a dash."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", tight: bool = False) -> Table:
+    """A table for people; numbers stand right, floats have four digits, NaN and None are a dash.
+
+    tight: columns stand closer and no cell is wrapped, for tables that were measured to fit.
+    """
     from rich.box import SIMPLE
     from rich.table import Table
     from rich.text import Text
 
     filled = [list(row) for row in rows]
-    made = Table(title=Text(title) if title else None, title_justify="left", box=SIMPLE, pad_edge=False)
+    made = Table(
+        title=Text(title) if title else None,
+        title_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
+        collapse_padding=tight,
+    )
     for n, column in enumerate(columns):
         number = any(isinstance(row[n], int | float) for row in filled)
-        made.add_column(column, justify="right" if number else "left", overflow="fold")
+        made.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=tight)
     for row in filled:
         made.add_row(*(Text(_cell(value)) for value in row))
     return made
+
+
+def short(name: str, most: int = 24) -> str:
+    """A name cut in its middle where it is longer: names often differ at their end."""
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most - 1 - most // 2) :]}"
 
 
 def _cell(value: object) -> str:

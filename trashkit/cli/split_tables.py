@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trashkit.cli.output import note, table, warn
+from trashkit.cli.output import console, note, short, table, warn
 
 if TYPE_CHECKING:
     from trashkit.coco import Dataset
@@ -87,7 +87,7 @@ def _peer_table(quality: Any, peers: list[Peer]) -> Any:
     for words, choose in (("least", min), ("most", max)):
         noise = [[f["expected_miou_sd"] for f in one["folds"]] for one, _, _ in columns.values()]
         known = [[v for v in fold if v is not None] for fold in noise]
-        rows.append([f"sd of a fold's mIoU, {words}", *(f"{choose(v):8.3f}" if v else "–" for v in known)])
+        rows.append([f"fold's mIoU, {words} sd", *(f"{choose(v):8.3f}" if v else "–" for v in known)])
     rows.append(["best of seeds", "", *(f"{seeds:8}" for _, seeds, _ in list(columns.values())[1:])])
     rows.append(["seconds", "", *(f"{seconds:8.1f}" for _, _, seconds in list(columns.values())[1:])])
     return table(["", *columns], rows, title="beside other splitters, best of their seeds")
@@ -137,11 +137,27 @@ def quality_tables(quality: Any) -> list[Any]:
         folds = [f"fold {first + k}" for k in range(len(one["folds"]))]
         before = f"repeat {number}: " if several else ""
         title = before + "images of each class (its pixels, % off their share)"
-        shown.append(table(["class", "images", *folds], class_rows(one), title=title))
+        shown += _fold_tables(["class", "images"], folds, class_rows(one), title)
         if rows := instance_rows(one):
             title = before + "instances of each class (% off their share)"
-            shown.append(table(["class", "all", *folds], rows, title=title))
+            shown += _fold_tables(["class", "all"], folds, rows, title)
         first += len(folds)
+    return shown
+
+
+def _fold_tables(heads: list[str], folds: list[str], rows: list[list[object]], title: str) -> list[Any]:
+    """Tables of a class and its total with as many folds beside them as the terminal is wide, the rest below."""
+    from rich.cells import cell_len
+
+    gap = 2
+    rows = [[short(str(row[0])), *row[1:]] for row in rows]
+    columns = [max(map(cell_len, map(str, cells))) + gap for cells in zip([*heads, *folds], *rows, strict=True)]
+    first = columns[0] + columns[1]
+    fits = max(1, (console().width - first) // max(columns[2:], default=1))
+    shown: list[Any] = []
+    for start in range(0, len(folds), fits):
+        cells = [[*row[:2], *row[2 + start : 2 + start + fits]] for row in rows]
+        shown.append(table([*heads, *folds[start : start + fits]], cells, title=title if not start else "", tight=True))
     return shown
 
 

@@ -47,7 +47,7 @@ def _off(count: int, share: float | None) -> str:
     if share is None:
         return str(count)
     # + 0.0 turns -0.0 into 0.0
-    return f"{count} ({round(100 * share, 1) + 0.0:+.1f})" if abs(share) < 0.9995 else f"{count} ({100 * share:+.0f})"
+    return f"{count} ({round(100 * share, 1) + 0.0:+.1f})" if abs(share) < 0.0995 else f"{count} ({100 * share:+.0f})"
 
 
 def foreign_rows(alike: Mapping[str, Any], most: int) -> list[list[object]]:
