@@ -250,7 +250,8 @@ def _predictions(run: Run, dataset: Dataset, photos: Path, progress: Progress) -
         css="note",
     )
     names = dataset.classes.names
-    yield color_key(dict(list(zip(names, dataset.classes.colors, strict=True))[1:]))
+    shown = map(shown_color, dataset.classes.colors)
+    yield color_key(dict(list(zip(names, shown, strict=True))[1:]))
     chosen = choose(judged.per_image, names, EACH if len(names) <= MOST_CLASSES else EACH // 2)
     made: list[Card] = cards(chosen, store, dataset, photos, order=order, progress=progress)
     yield gallery(made)
