@@ -106,18 +106,8 @@ def train(
     from trashkit.cli.train_plan import read_folds, read_recipes, say_nothing
     from trashkit.coco import read_dataset
 
-    if device not in ("auto", "cpu"):
-        raise TrashkitError(f'there is no device "{device}"', hint="choose auto or cpu")
-    if all_data and (split is not None or fold is not None):
-        raise TrashkitError("--all-data leaves nothing to validate on", hint="leave out --split and --fold, or it")
-    if fold is not None and split is None:
-        raise TrashkitError("--fold needs --split", hint=f"trashkit split {data} --out split.json makes one")
-    assignments = [
-        *(set_ or []),
-        *([f"model.weights={_json.dumps(str(init))}"] if init is not None else []),
-        *([f"seed={seed}"] if seed is not None else []),
-    ]
-    assignments += [f"data.batch_size={batch_size}"] if batch_size is not None else []
+    _refuse_contradictions(data, split, fold, all_data=all_data, device=device)
+    assignments = _assignments(set_, init=init, seed=seed, batch_size=batch_size)
     # Cheap mistakes are found before anything heavy is loaded.
     dataset = read_dataset(data, classes=classes)
     if suggest:
@@ -126,12 +116,7 @@ def train(
         name, config = next(iter(read_recipes(recipe, assignments, device, note).items()))
         show_suggestions(config, name, dataset, images, out, json=json)
         return
-    if images is None or (out is None and preview is None and profile is None):
-        missing = "--images" if images is None else "--out"
-        hint = "--images names the folder of the photos, --out the run to write"
-        raise TrashkitError(f"training needs {missing}", hint=hint)
-    if not images.is_dir():
-        raise TrashkitError(f"the photo folder {images} does not exist", hint="check --images")
+    images = _needed(images, out, elsewhere=preview is not None or profile is not None)
 
     from trashkit.nn.folds import is_main_process, look_ahead, plan_jobs, train_jobs
 
@@ -166,6 +151,32 @@ def train(
         )  # fmt: skip
     if is_main_process(device):
         _show_runs(jobs, runs, dataset, images, out, json=json)
+
+
+def _refuse_contradictions(data: Path, split: Path | None, fold: str | None, *, all_data: bool, device: str) -> None:
+    if device not in ("auto", "cpu"):
+        raise TrashkitError(f'there is no device "{device}"', hint="choose auto or cpu")
+    if all_data and (split is not None or fold is not None):
+        raise TrashkitError("--all-data leaves nothing to validate on", hint="leave out --split and --fold, or it")
+    if fold is not None and split is None:
+        raise TrashkitError("--fold needs --split", hint=f"trashkit split {data} --out split.json makes one")
+
+
+def _assignments(set_: list[str] | None, *, init: Path | None, seed: int | None, batch_size: str | None) -> list[str]:
+    """All settings that the command line changes."""
+    own = {"model.weights": init and _json.dumps(str(init)), "seed": seed, "data.batch_size": batch_size}
+    return [*(set_ or []), *(f"{name}={value}" for name, value in own.items() if value is not None)]
+
+
+def _needed(images: Path | None, out: Path | None, *, elsewhere: bool) -> Path:
+    """The folder of the photos. elsewhere: nothing is written into a run folder."""
+    if images is None or (out is None and not elsewhere):
+        missing = "--images" if images is None else "--out"
+        hint = "--images names the folder of the photos, --out the run to write"
+        raise TrashkitError(f"training needs {missing}", hint=hint)
+    if not images.is_dir():
+        raise TrashkitError(f"the photo folder {images} does not exist", hint="check --images")
+    return images
 
 
 def _extra(given: list[str], dataset: Dataset, say: Callable[[str], None]) -> list[ExtraSet]:
