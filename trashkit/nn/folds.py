@@ -132,8 +132,8 @@ def _check_networks(jobs: Sequence[Job], dataset: Dataset, engine: Accelerator, 
         fit = _fit(config, dataset)
         say(
             f"{job.recipe}: {config.model.architecture} over {config.model.encoder}, "
-            f"{fit.parameters / 1e6:.1f} million "
-            f"parameters, about {_memory(fit, config) / 1e9:.1f} GB at batch size {config.data.batch_size}"
+            f"{fit.parameters / 1e6:.1f} million parameters, "
+            f"about {_memory(fit, config) / 1e9:.1f} GB at batch size {config.data.batch_size}"
         )
 
 
@@ -174,8 +174,8 @@ def train_jobs(
     at_once: how many jobs train at a time, each in a process of its own; ``auto``: one on each GPU, where there are
     several of both. trackers: see `trashkit.nn.follow`. after_epoch: as in `train`, only with one at a time. Finished
     runs are passed over with `resume`. Decoded photos lie beside `out` while training lasts, and stay there after
-    Ctrl-C or a kill for the resumed run; `kept` is a folder for
-    them that stays, for later commands. extra: data sets to train on beside, without photos that a job validates on.
+    Ctrl-C or a kill for the resumed run; `kept` is a folder for them that stays, for later commands. extra: data sets
+    to train on beside, without photos that a job validates on.
     """
     engine = start_accelerator(device, "off")
     main = engine.is_main_process
