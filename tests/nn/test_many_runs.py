@@ -172,3 +172,23 @@ def test_trackers_are_asked_for_by_name():
         "iou": {"Metal": 0.5, "Glass": float("nan"), "Paper": None},
     }
     assert scalars(row) == {"loss": 0.5, "iou/Metal": 0.5}
+
+
+def test_a_process_of_its_own_computes_on_its_own_gpu(monkeypatch):
+    """As far as it can be seen without one: which GPU torch is told, before anything is trained."""
+    import queue
+    from types import SimpleNamespace
+
+    import torch
+
+    from trashkit.nn.spread import _work
+
+    done: list[object] = []
+    monkeypatch.setattr(torch.cuda, "set_device", done.append)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    messages: queue.Queue[tuple[str, int, object]] = queue.Queue()
+    task = SimpleNamespace(run=lambda **_: done.append("trained"), what="run")
+    for gpu in (1, None):
+        _work(task, 3, gpu=gpu, threads=1, resume=False, overwrite=False, messages=messages)
+    assert done == [1, "trained", "trained"]
+    assert messages.get() == ("done", 3, None)
