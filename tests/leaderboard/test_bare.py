@@ -42,7 +42,7 @@ def test_offset_and_slope_are_learned_from_bare_scores(submissions: list[Path]) 
         scores = ["--validation", 0.60 + 0.02 * n, *(["--public", 0.70 + 0.02 * n] if n < 6 else [])]
         done = add(path, *scores)
         assert done.exit_code == 0, done.stderr
-        assert "a bare score" in done.stdout
+        assert "bare validation score" in done.stdout
     ledger = submissions[0].parent / "l.jsonl"
     done = run("leaderboard", "proxy", "--ledger", ledger, "--json")
     assert done.exit_code == 0, done.stderr
@@ -58,6 +58,9 @@ def test_offset_and_slope_are_learned_from_bare_scores(submissions: list[Path]) 
     assert best["interval"][0] < 0.84 < best["interval"][1]
     assert best["interval"][1] - best["interval"][0] > 3.9 * OWN_SD
     assert "bare" in run("leaderboard", "--ledger", ledger).stdout
+    told = run("leaderboard", "proxy", "--ledger", ledger, "--split", submissions[0])
+    assert told.exit_code == 0
+    assert "--split and --history change nothing" in told.stderr
     page = ledger.parent / "page.html"
     assert run("leaderboard", "plot", "--ledger", ledger, "--html", page).exit_code == 0
     assert "weak evidence" in page.read_text()

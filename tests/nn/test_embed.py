@@ -73,6 +73,17 @@ def test_unknown_encoders_are_refused() -> None:
         photo_encoder("resnet5000")
 
 
+def test_weights_that_cannot_be_had_are_told_for_this_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object) -> Segmenter:
+        raise TrashkitError("weights of the encoder resnet18 cannot be fetched", hint="--set model.weights=none")
+
+    monkeypatch.setattr("trashkit.nn.embed.build", offline)
+    with pytest.raises(TrashkitError, match="cannot be fetched") as caught:
+        photo_encoder("resnet18")
+    assert "--encoder none" in caught.value.hint
+    assert "--set" not in caught.value.hint
+
+
 def test_the_pretrained_encoder_is_taken_where_its_package_is_there() -> None:
     name = offline_encoder()
     if name is None:

@@ -123,7 +123,7 @@ def add(
     if old is not None and entry.validation and entry.validation != old.validation:
         note(f"{entry.name}: the new validation counts from now on")
     scores = ", ".join(f"{side} {value:.4f}" for side in ("public", "private") if (value := getattr(entry, side)))
-    word = "validation, a bare score," if is_bare(entry) else "out of fold"
+    word = "bare validation score" if is_bare(entry) else "out of fold"
     oof_score = "no validation" if entry.miou is None else f"{word} {entry.miou:.4f}"
     if entry.miou is None and old is None:
         warn("without --oof and --truth, or --validation, the proxy cannot use this submission")
@@ -339,7 +339,8 @@ def proxy(
         )
         for row in shown
     ]
-    columns = ["submission", "out of\nfold", "public", "expected", f"{level:.0%} interval", "beats\nnext"]
+    validation = "validation" if said["evidence"] == "scores" else "out of\nfold"
+    columns = ["submission", validation, "public", "expected", f"{level:.0%} interval", "beats\nnext"]
     title = "expected score on the hidden half" if said["enough"] else ""
     human: list[Any] = [table(columns, rows, title=title, tight=True)]
     if said["errors"]:
@@ -365,11 +366,17 @@ def _said(
     seed: int = 0,
 ) -> dict[str, Any]:
     """All that the proxy says, JSON-ready, with what the split knows of the images."""
+    from trashkit.leaderboard.bare import scores_count
     from trashkit.leaderboard.verdict import verdict
 
     likeness: dict[Any, float] = {}
     folds: list[Any] = []
-    loaded = given_split(ledger, split) if split is not None else recorded_split(ledger)
+    if scores_count(ledger):
+        if split is not None or history:
+            warn("bare validation scores cannot be weighed by image: --split and --history change nothing")
+        loaded = None
+    else:
+        loaded = given_split(ledger, split) if split is not None else recorded_split(ledger)
     if loaded is not None:
         likeness = likeness_weights(loaded)
         folds = [fold.val for fold in loaded.folds]

@@ -65,7 +65,7 @@ def standing(ledger: Ledger) -> Standing:
     if not held:
         raise TrashkitError(
             f"no submission in {ledger.path} has validation evidence",
-            hint="add submissions with --oof STORE --truth ANN.json",
+            hint="add submissions with --oof STORE --truth ANN.json, or with --validation SCORE",
         )
     keys = [(evidence.names, frozenset(evidence.image_ids)) for _, evidence in held]
     counts = {key: keys.count(key) for key in keys}

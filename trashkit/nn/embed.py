@@ -48,8 +48,14 @@ def photo_encoder(name: str) -> tuple[Segmenter, str]:
     side = fixed_size(name) or SIDE
     spec = RunSpec("fpn", name, {}, (side, side), mean, std, ("Background", "object"), ((0, 0, 0), (255, 255, 255)))
     source, why = weights.choose("auto", name)
-    model = build(spec, source).eval().to(device()).to(memory_format=torch.channels_last)
-    return model, f"{name}: {why}"
+    try:
+        model = build(spec, source)
+    except TrashkitError as error:  # its hint speaks of training
+        others = ", ".join(weights.OFFLINE)
+        raise TrashkitError(
+            error.message, hint=f"check the network, give --encoder none, or one that needs no hub: {others}"
+        ) from error
+    return model.eval().to(device()).to(memory_format=torch.channels_last), f"{name}: {why}"
 
 
 @torch.inference_mode()
