@@ -129,7 +129,7 @@ def make_split(
     units = gather(planned.features.values, planned.group)
     presence = gather(planned.features.support.astype(float), planned.group) > 0
     weights = attainable_weights(planned.features.weights, units, planned.shares)
-    floor = headline(planned.features, units, planned.shares, planned.report)
+    floor, family = headline(planned.features, units, planned.shares, planned.report)
     found: list[Found] = []
     reports: list[dict[str, Any]] = []
     made: list[Fold] = []
@@ -140,6 +140,7 @@ def make_split(
             planned.shares,
             weights,
             floor=floor,
+            family=family,
             seed=[seed, repeat],
             starts=starts,
             trials=trials,

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit.split.objective import Features, deviations, even_enough, floors, gather, joint_floors
+from trashkit.split.objective import (
+    CLASS_CRITERIA,
+    Features,
+    class_floors,
+    deviations,
+    even_enough,
+    floors,
+    gather,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -17,7 +25,6 @@ IMAGE_IOU_SD = 0.35
 """Assumed standard deviation, over images, of one class's IoU on one image (see `expected_sd`)."""
 TELLING, NEAR = 0.1, 0.8
 """Deviations of a class above the first are explained, where the joint floor is at least this part of them."""
-CLASS_CRITERIA = ("pixel_share", "instances", "support")
 
 
 def expected_sd(pixels: Floats, group: Ints, fold: Ints, folds: int) -> tuple[Floats, Floats]:
@@ -79,7 +86,7 @@ def quality(
     folds = len(shares)
     units = gather(features.values, group)
     every = deviations(features.values, fold, shares)[list(report)]
-    bound, joint = floors(units, shares), _joint(features, units, shares)
+    bound, joint = floors(units, shares), class_floors(features, units, shares)
     counted = set(even_enough(features, shares, report))
     criteria: dict[str, Any] = {}
     for criterion in dict.fromkeys(features.criteria):
@@ -88,12 +95,12 @@ def quality(
             columns = np.array([c for c in columns if features.names[c] in counted], dtype=np.intp)
         columns = columns[features.values[:, columns].sum(axis=0) > 0]
         criteria[criterion] = _spread(every[:, columns], bound[columns], joint[columns])
-    pixels = features.values[:, [_column(features, "pixel_share", name) for name in features.classes]]
+    pixels = features.values[:, [features.column("pixel_share", name) for name in features.classes]]
     overall, class_sd = expected_sd(pixels, group, fold, folds)
     held = np.array([features.support[fold == k].sum(axis=0) for k in range(folds)]).reshape(folds, -1)
     per_class: dict[str, Any] = {}
     for number, name in enumerate(features.classes):
-        counts = features.values[:, _column(features, "instances", name)]
+        counts = features.values[:, features.column("instances", name)]
         row: dict[str, Any] = {
             "images": int(features.support[:, number].sum()),
             "instances": int(counts.sum()),
@@ -103,7 +110,7 @@ def quality(
             "expected_iou_sd": [_number(class_sd[k, number]) for k in report],
         }
         for criterion in CLASS_CRITERIA:
-            column = _column(features, criterion, name)
+            column = features.column(criterion, name)
             row[criterion + "_deviation"] = _spread(every[:, [column]], bound[[column]], joint[[column]])
             if criterion != "support":
                 key = {"pixel_share": "pixel_share", "instances": "instances_off"}[criterion]
@@ -135,16 +142,6 @@ def quality(
     }
 
 
-def _joint(features: Features, units: Floats, shares: Floats) -> Floats:
-    """[F] `joint_floors` of pixel shares and instances, 0 for all else."""
-    joint = np.zeros(units.shape[1])
-    support = [_column(features, "support", name) for name in features.classes]
-    for criterion in ("pixel_share", "instances"):
-        columns = [_column(features, criterion, name) for name in features.classes]
-        joint[columns] = joint_floors(units[:, columns], units[:, support], shares)
-    return joint
-
-
 def _explained(features: Features, units: Floats, every: Floats, bound: Floats, *, first: int) -> list[str]:
     """One line per class and criterion that is far off because of one unit, rarest class first.
 
@@ -155,7 +152,7 @@ def _explained(features: Features, units: Floats, every: Floats, bound: Floats, 
     what = "image" if (units[:, features.columns("images")] <= 1).all() else "image or group"
     for name in features.classes:
         for criterion, words in (("pixel_share", "pixels"), ("instances", "instances")):
-            column = _column(features, criterion, name)
+            column = features.column(criterion, name)
             worst = int(np.abs(every[:, column]).argmax())
             off, floor = float(every[worst, column]), float(bound[column])
             if abs(off) <= TELLING or floor < NEAR * abs(off):
@@ -169,10 +166,6 @@ def _explained(features: Features, units: Floats, every: Floats, bound: Floats, 
                 f"the images gets below {100 * floor:.1f} %"
             )
     return lines
-
-
-def _column(features: Features, criterion: str, name: str) -> int:
-    return next(int(c) for c in features.columns(criterion) if features.names[c] == name)
 
 
 def over_repeats(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:

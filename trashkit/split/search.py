@@ -27,20 +27,28 @@ from trashkit.progress import Progress
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+Standing = tuple[int, int, int, float]
 
 STEP_COST = 20_000
 """One matrix of candidates costs at least as much time as this many candidates, and is counted so."""
 ROWS = 768
 """A matrix of candidates has at most this many units a side; of larger folds a random sample is taken."""
 PATIENCE = 300
-"""Kicks without improvement after which a start ends."""
+"""Kicks without improvement after which a start begins anew."""
+AGAIN = 0.5
+"""Disorder of the greedy starts after the first (see `_Start.greedy`)."""
 SLACK = 1e-3
 """A kick may end worse by about this much of the objective."""
+HEADLINE_SLACK = 5e-3
+"""The same of the headline, where that leads."""
 RETURN = 40
 """Kicks without improvement after which the search goes back to the best."""
-STEP = 1e-5
-"""Of two splits seen, that with the lower worst deviation of the headline features is kept, in steps of this much, and
-the one with the lower objective within a step: else a longer search could show a worse headline than a shorter one."""
+FOCUS = 0.1
+"""Every other start gives this part of their weight to families without headline features: in small sets of large
+groups they would keep the headline from what can be reached."""
+ROUGH, STEP = 0.02, 1e-5
+"""Of two splits seen, that with the lower headlines (`_Start.headline`) is kept, in steps of this much, and the one
+with the lower objective within a step: else a longer search could show a worse headline than a shorter one."""
 DEFAULT_TRIALS = 200_000_000
 _TINY = 1e-13
 
@@ -51,7 +59,8 @@ class Found:
 
     fold: [U] fold of each unit. cost: the objective. missing: (fold, class) pairs without the class although there
     are enough units. candidates: swaps and moves evaluated, over all starts. seconds: wall clock.
-    interrupted: stopped by Ctrl-C; the best until then is kept.
+    interrupted: stopped by Ctrl-C; the best until then is kept. headline: the sum that splits are compared by.
+    ended: why the search stopped, in words. rounds: greedy starts in all, those begun anew included.
     """
 
     fold: Ints
@@ -60,6 +69,9 @@ class Found:
     candidates: int
     seconds: float
     interrupted: bool
+    headline: float
+    ended: str
+    rounds: int
 
 
 class _Start:
@@ -73,12 +85,21 @@ class _Start:
         weights: Floats,
         *,
         floor: Floats,
+        family: Ints,
+        whole: NDArray[np.bool_],
+        focus: float = 1.0,
         seed: list[int],
     ):
         self.rng = np.random.default_rng(np.random.SeedSequence(seed))
-        self.root = np.sqrt(weights)
+        self.focused = focus < 1
+        led = weights * np.where(np.isin(family, family[np.isfinite(floor)]), 1.0, focus)
+        self.root = np.sqrt(led)
+        self.true = np.divide(weights, led, out=np.ones_like(weights), where=led > 0)
         self.told = np.flatnonzero(np.isfinite(floor) & (weights > 0))
         self.floor = floor[self.told]
+        kinds = family[self.told]
+        self.families = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
+        self.whole = [bool(whole[self.told[kind]].all()) for kind in self.families]
         self.units = np.ascontiguousarray(values * self.root)
         self.length = np.einsum("uf,uf->u", self.units, self.units)
         self.presence = presence
@@ -88,27 +109,43 @@ class _Start:
         self.counts = np.zeros((len(shares), presence.shape[1]), dtype=np.int64)
         self.candidates = 0
         self.spent = 0
+        self.rounds = 0
+        self.exact = False
 
     def residual(self) -> Floats:
         """[K, F] weighted deviation of each fold."""
         return np.asarray(self.sums / self.shares[:, None] - self.root)
 
+    def led(self) -> float:
+        """What a kick is judged by: the headline where this start is led by it, else the objective."""
+        return sum(self.headline()) + STEP * self.cost() if self.focused else self.cost()
+
     def cost(self) -> float:
-        return float(np.square(self.residual()).sum())
+        """The objective."""
+        return float((np.square(self.residual()) * self.true).sum())
 
     def missing(self) -> int:
         return int((self.counts == 0).sum())
 
-    def worst(self) -> int:
-        """Largest deviation of a headline feature above its floor, in steps of `STEP`; 0 where there is none."""
-        if not len(self.told):
-            return 0
-        off = np.abs(self.sums[:, self.told] / (self.shares[:, None] * self.root[self.told]) - 1).max(axis=0)
-        return int(np.ceil(max(0.0, float((off - self.floor).max()) / STEP - 1e-6)))
+    def headline(self) -> tuple[float, float]:
+        """Of the headline features, (1) what is counted in whole numbers, (2) all; 0 where there are none.
 
-    def standing(self) -> tuple[int, int, float]:
-        """What splits are compared by in the end: missing classes, the headline, the objective."""
-        return self.missing(), self.worst(), self.cost()
+        (1) is the worst deviation, summed over families. (2) is (1) and the worst deviation above a feature's own floor
+        and the mean deviation, summed over families. Sums, not a rule for each: nothing that a little of one criterion
+        buys may cost much of another.
+        """
+        if not len(self.told):
+            return 0.0, 0.0
+        off = np.abs(self.sums[:, self.told] / (self.shares[:, None] * self.root[self.told]) - 1)
+        worst, mean = off.max(axis=0), off.mean(axis=0)
+        above = np.maximum(worst - self.floor, 0.0)
+        counted = sum(float(worst[kind].max()) for kind, whole in zip(self.families, self.whole, strict=True) if whole)
+        return counted, counted + sum(float(above[kind].max() + mean[kind].mean()) for kind in self.families)
+
+    def standing(self) -> Standing:
+        """What splits are compared by in the end: missing classes, both headlines in steps, the objective."""
+        counted, every = self.headline()
+        return self.missing(), _steps(counted, ROUGH), _steps(every, STEP), self.cost()
 
     def place(self, unit: int, fold: int) -> None:
         """Put a unit into a fold, out of the one it is in."""
@@ -248,14 +285,30 @@ class _Start:
     def _restore(self, state: tuple[Ints, Floats, NDArray[np.int64]]) -> None:
         self.fold, self.sums, self.counts = state[0].copy(), state[1].copy(), state[2].copy()
 
-    def run(self, stop: Callable[[], bool]) -> tuple[tuple[int, int, float], Ints]:
-        """Iterated local search until `stop`: `standing` of the best split seen, and the fold of each unit there.
+    def run(self, jitter: float, stop: Callable[[], bool]) -> tuple[Standing, Ints]:
+        """Searches from one greedy start after the other until `stop`: the best by `standing`, and its folds."""
+        chosen: tuple[Standing, Ints] | None = None
+        while chosen is None or not (stop() or self.exact):
+            self._clear()
+            self.greedy(jitter if chosen is None else AGAIN)
+            self.rounds += 1
+            seen = self._round(stop, first=chosen is None)
+            if seen is not None and (chosen is None or seen[0] < chosen[0]):
+                chosen = seen
+        return chosen
+
+    def _clear(self) -> None:
+        self.fold[:], self.sums[:], self.counts[:] = -1, 0.0, 0
+
+    def _round(self, stop: Callable[[], bool], *, first: bool) -> tuple[Standing, Ints] | None:
+        """Iterated local search until `stop` or nothing more is found; None if stopped before the first optimum.
 
         The search is led by the objective alone; what it passes on the way is kept by `standing`.
         """
-        self.descend(set(range(len(self.shares))), stop)
+        if not self.descend(set(range(len(self.shares))), stop) and not first:
+            return None
         final, chosen = self.standing(), self.fold.copy()
-        best = current = (final[0], final[2])
+        best = current = (final[0], self.led())
         kept = here = self._state()
         idle = 0
         while not stop() and idle < PATIENCE and best[1] > _TINY:
@@ -264,19 +317,27 @@ class _Start:
             # What a longer search would only have passed through does not count, else it could end worse.
             if whole and seen < final:
                 final, chosen = seen, self.fold.copy()
-            now = (seen[0], seen[2])
+            now = (seen[0], self.led())
             idle += 1
             if now[0] < best[0] or (now[0] == best[0] and now[1] < best[1] - _TINY):
                 best, kept, idle = now, self._state(), 0
             # A little worse than the last is taken too, else one lucky arrangement would hold the search for good.
-            if now[0] <= current[0] and now[1] <= current[1] + SLACK * self.rng.exponential():
+            if (
+                now[0] <= current[0]
+                and now[1] <= current[1] + (HEADLINE_SLACK if self.focused else SLACK) * self.rng.exponential()
+            ):
                 current, here = now, self._state()
             else:
                 self._restore(here)
             if idle % RETURN == RETURN - 1:
                 current, here = best, kept
                 self._restore(kept)
+        self.exact = final[-1] <= _TINY
         return final, chosen
+
+
+def _steps(value: float, step: float) -> int:
+    return int(np.ceil(value / step - 1e-6))
 
 
 def _checked(values: Floats, presence: NDArray[np.bool_], shares: Floats, weights: Floats) -> None:
@@ -300,6 +361,7 @@ def search(
     weights: Floats,
     *,
     floor: Floats | None = None,
+    family: Ints | None = None,
     seed: int | list[int] = 0,
     starts: int = 4,
     trials: int = DEFAULT_TRIALS,
@@ -314,8 +376,9 @@ def search(
     every fold, and no swap takes the last unit of a class out of a fold.
     shares: [K] what part of the whole each fold should be; they sum to 1.
     weights: [F] of the features in the objective (see the module's text).
-    floor: [F] finite for the headline features, of which the worst deviation above this floor decides between splits
-    that the search comes by (see `STEP`); infinite for all others. None: the objective alone decides.
+    floor: [F] finite for the headline features, whose deviations decide between splits that the search comes by: of
+    each family the worst above this floor and the mean, summed (see `STEP`); infinite for all others. None: the
+    objective alone decides. family: [F] number of each feature's family; None: all are one.
     trials: candidate swaps in all, divided among `starts`; a matrix counts as at least 20,000. The result depends on
     `seed`, `starts` and `trials` alone, unless `seconds` limits the time (then it ends at whichever comes first when
     trials > 0, and the result depends on the machine).
@@ -333,20 +396,31 @@ def search(
     presence = presence[:, enough]
     entropy = [seed] if isinstance(seed, int) else list(seed)
     bound = (np.full(len(weights), np.inf) if floor is None else floor)[used]
+    whole = np.asarray((values == np.round(values)).all(axis=0)[used])
+    kinds = (np.zeros(len(weights), dtype=np.intp) if family is None else family)[used]
     work = [
-        _Start(scaled, presence, shares, weights[used], floor=bound, seed=[*entropy, number])
+        _Start(
+            scaled,
+            presence,
+            shares,
+            weights[used],
+            floor=bound,
+            family=kinds,
+            whole=whole,
+            focus=FOCUS if number % 2 and np.isfinite(bound).any() else 1.0,
+            seed=[*entropy, number],
+        )
         for number in range(starts)
     ]
 
-    def run(number: int) -> tuple[tuple[int, int, float], Ints]:
+    def run(number: int) -> tuple[Standing, Ints]:
         start = work[number]
-        start.greedy(0.0 if number == 0 else 0.5)
 
         def stop() -> bool:
             late = seconds is not None and time.monotonic() - begun >= seconds
             return halt.is_set() or late or start.spent >= trials / starts
 
-        return start.run(stop)
+        return start.run(0.0 if number == 0 else AGAIN, stop)
 
     interrupted = False
     # Starts run side by side; threads of the matrix product below them would only wait for each other (10x slower).
@@ -358,11 +432,40 @@ def search(
             try:
                 _, pending = wait(pending, timeout=0.2)
                 if progress is not None:
-                    progress("trying swaps", min(sum(s.spent for s in work), trials), trials)
+                    progress(*_told(work, trials, time.monotonic() - begun, seconds))
             except KeyboardInterrupt:
                 interrupted = True
                 halt.set()
     results = [future.result() for future in futures]
     best = min(range(starts), key=lambda number: (*results[number][0], number))
-    (missing, _, cost), fold = results[best]
-    return Found(fold, cost, missing, sum(s.candidates for s in work), time.monotonic() - begun, interrupted)
+    (missing, _, steps, cost), fold = results[best]
+    took = time.monotonic() - begun
+    return Found(
+        fold,
+        cost,
+        missing,
+        sum(s.candidates for s in work),
+        took,
+        interrupted,
+        steps * STEP,
+        _ended(work, trials, took, seconds, interrupted=interrupted),
+        sum(s.rounds for s in work),
+    )
+
+
+def _told(work: list[_Start], trials: int, took: float, seconds: float | None) -> tuple[str, int, int]:
+    """Progress in whatever ends the search first: the trials spent, or the seconds."""
+    spent = min(sum(start.spent for start in work), trials)
+    if seconds is not None and took / seconds >= spent / trials:
+        return "trying swaps, seconds", int(min(took, seconds)), max(1, int(np.ceil(seconds)))
+    return "trying swaps", spent, trials
+
+
+def _ended(work: list[_Start], trials: int, took: float, seconds: float | None, *, interrupted: bool) -> str:
+    if interrupted:
+        return "stopped by Ctrl-C"
+    if all(start.exact for start in work):
+        return "every fold holds exactly its share"
+    if seconds is not None and took >= seconds:
+        return f"the {seconds:g} seconds are over"
+    return f"all of {trials / 1e6:g} million trials are spent, a look at two folds counting as {STEP_COST:,} at least"
