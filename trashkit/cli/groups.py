@@ -51,6 +51,9 @@ class Root(TyperGroup):
         """Read the words before the command's name."""
         try:
             return super().make_context(*args, **options)
+        except KeyboardInterrupt as stopped:
+            say("stopped", "", "run the same command again")
+            raise typer.Exit(130) from stopped
         except Exception as error:
             _refuse_usage(error)
             raise
