@@ -48,7 +48,7 @@ def test_rules(build: Build, tmp_path: Path) -> None:
         ("field:", "is no rule for groups"),
         ("field:nothing", "finds a group for none of 9 images"),
         ("regex:(", "is no regular expression"),
-        ("file:/nowhere/groups.csv", "cannot be read as groups"),
+        ("file:/nowhere/groups.csv", "does not exist"),
     ],
 )
 def test_bad_rules_are_named(build: Build, rule: str, words: str) -> None:

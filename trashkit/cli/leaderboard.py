@@ -250,8 +250,10 @@ def list_entries(ledger: LedgerFile = LEDGER, json: Json = False) -> None:
     show(
         {"ledger": ledger, "submissions": [entry.as_json() for entry in found.entries], "damaged": found.damaged},
         json=json,
-        human=shown,
-        next=command("leaderboard", "proxy", *_ledger_option(ledger)),
+        human=shown if found.entries else f"{ledger} holds no submission yet",
+        next=command("leaderboard", "proxy", *_ledger_option(ledger))
+        if found.entries
+        else command("leaderboard", "add", "SUB.csv", "--public", "SCORE", *_ledger_option(ledger)),
     )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from trashkit.coco import Dataset
     from trashkit.split.peers import Peer
 
 app = typer.Typer(
@@ -131,6 +132,7 @@ def search(
     if seconds is not None and not 0 < seconds < float("inf"):
         raise TrashkitError(f"--seconds {seconds:g} is no time", hint="give seconds above 0, such as --seconds 10")
     dataset = read_dataset(annotations, classes=classes)
+    _tell_group_files(dataset, groups or [])
     options: dict[str, Any] = {}
     peers: list[Peer] = []
     with progress() as report:
@@ -171,6 +173,14 @@ def search(
         wrote=out,
         next=command("split", "show", out, "--html", out.with_suffix(".html")),
     )
+
+
+def _tell_group_files(dataset: Dataset, rules: list[str]) -> None:
+    from trashkit.split.groups import group_file_notes
+
+    for rule in rules:
+        for line in group_file_notes(dataset, rule):
+            warn(line)
 
 
 def _settings(path: Path) -> dict[str, Any]:
@@ -324,6 +334,7 @@ def check(
     for line in loaded.source.get("notes", []):
         warn(line)
     groups, images = _recorded(split, groups, images)
+    _tell_group_files(dataset, groups)
     photo_group: NDArray[np.intp] | None = None
     if images is not None:
         with progress() as report:

@@ -41,14 +41,10 @@ def search_tables(made: Made, peers: list[Peer]) -> list[Any]:
     sizes = ", ".join(str(fold["images"]) for fold in quality["folds"])
     groups = quality["groups"]
     tried, took = quality["swaps_tried"], sum(f.seconds for f in found)
-    trials = made.split.source["settings"]["trials"] * len(found)
-    # Small folds have fewer swaps to look at than a look is counted for, so fewer can be tried than were granted.
-    of = f" (of {trials / 1e6:g} million trials granted)" if tried < trials < 10**14 else ""
     noise = [fold["expected_miou_sd"] for fold in quality["folds"] if fold["expected_miou_sd"] is not None]
     human: list[Any] = [
         f"{quality['images']} images in {groups['groups']} groups; validation sets of {sizes}",
-        f"{tried / 1e6:.0f} million swaps tried{of} in {took:.1f} s, "
-        f"{tried / max(took, 1e-9) / 1e6:.0f} million a second",
+        f"{_count(tried)} swaps tried in {took:.1f} s, from {sum(f.rounds for f in found)} starts; {found[-1].ended}",
         *quality_tables(quality),
         *quality.get("explained", []),
     ]
@@ -62,6 +58,20 @@ def search_tables(made: Made, peers: list[Peer]) -> list[Any]:
         human.append(_peer_table(quality, peers))
     human += [f"{peer.name}: {peer.missing}" for peer in peers if peer.missing]
     return human
+
+
+def _count(number: int) -> str:
+    """In millions from two million on: fewer are written out."""
+    return f"{number / 1e6:,.0f} million" if number >= 2_000_000 else f"{number:,}"
+
+
+def _uncounted(quality: Any) -> str:
+    """Which classes the worst and mean leave out; empty where they leave out none."""
+    left = [name for name, row in quality["per_class"].items() if not row.get("counted", True)]
+    if not left:
+        return ""
+    names = ", ".join(left[:8]) + (f" and {len(left) - 8} more" if len(left) > 8 else "")
+    return f"worst and mean of pixels, instances and images leave out classes in fewer than 5 images per fold: {names}"
 
 
 HEADS = {"StratifiedGroupKFold": "Stratified\nGroupKFold", "MultilabelStratifiedKFold": "Multilabel\nStratifiedKFold"}
@@ -131,7 +141,9 @@ def quality_tables(quality: Any) -> list[Any]:
 
     repeats = quality.get("repeats") or [quality]
     several = f", worst of {len(repeats)} repeats (mean: of all)" if len(repeats) > 1 else ""
-    shown = [table(CRITERIA_COLUMNS, _percent(criteria_rows(quality)), title="off the whole by" + several)]
+    shown: list[Any] = [table(CRITERIA_COLUMNS, _percent(criteria_rows(quality)), title="off the whole by" + several)]
+    if line := _uncounted(quality):
+        shown.append(line)
     first = 0
     for number, one in enumerate(repeats):
         folds = [f"fold {first + k}" for k in range(len(one["folds"]))]

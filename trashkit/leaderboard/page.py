@@ -14,6 +14,12 @@ Point = tuple[str, float, float]
 
 COLORS = {"public": "#2f7ed8", "private": "#e4572e"}
 _WIDE, _HIGH, _EDGE = 620, 420, 56
+_NAMED = 24
+"""Up to so many points have their names beside them; more would cover each other. All have them as tooltips."""
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 18 else f"{name[:17]}…"
 
 
 def scatter(title: str, series: Mapping[str, Sequence[Point]], *, x: str, y: str) -> Html:
@@ -43,14 +49,20 @@ def scatter(title: str, series: Mapping[str, Sequence[Point]], *, x: str, y: str
     for n, (name, values) in enumerate(series.items()):
         color = COLORS.get(name, "#3a9d5d")
         place = _HIGH - 78 + 16 * n
-        parts.append(f'<rect x="{_WIDE - 80}" y="{place - 9}" width="9" height="9" fill="{color}"/>')
-        parts.append(f'<text x="{_WIDE - 66}" y="{place}">{escape(name)}</text>')
+        parts.append(f'<rect x="{_WIDE - 110}" y="{place - 9}" width="9" height="9" fill="{color}"/>')
+        parts.append(f'<text x="{_WIDE - 96}" y="{place}">{escape(name)}</text>')
         for label, a, b in values:
             told = escape(f"{label}: {a:.4f}, {name} {b:.4f}")
             parts.append(
                 f'<circle cx="{across(a):.1f}" cy="{up(b):.1f}" r="5" fill="{color}" fill-opacity="0.75">'
                 f"<title>{told}</title></circle>"
             )
+            if len(points) <= _NAMED:
+                right = across(a) > _WIDE * 2 / 3
+                at, anchor = (across(a) - 8, ' text-anchor="end"') if right else (across(a) + 8, "")
+                parts.append(
+                    f'<text x="{at:.1f}" y="{up(b) + 4:.1f}"{anchor} class="value">{escape(_short(label))}</text>'
+                )
     svg = f'<svg viewBox="0 0 {_WIDE} {_HIGH}" width="{_WIDE}" height="{_HIGH}" role="img">{"".join(parts)}</svg>'
     return Html(f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>")
 
@@ -88,7 +100,7 @@ def estimates(title: str, rows: Sequence[Mapping[str, Any]]) -> Html:
         scores = [f"{words} {row[key]:.4f}" for key, words, _ in MARKS if row.get(key) is not None]
         scores.append(f"expected {row['expected']:.4f}, {row['interval'][0]:.4f} to {row['interval'][1]:.4f}")
         name = str(row["name"])
-        shown = name if len(name) <= 18 else f"{name[:17]}…"
+        shown = _short(name)
         parts.append(
             f"<g><title>{escape(name + candidate + ': ' + ', '.join(scores))}</title>"
             f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{escape(shown + candidate)}</text>'

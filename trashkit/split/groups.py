@@ -66,6 +66,26 @@ def named_groups(dataset: Dataset, rule: str) -> Ints:
     return number(labels)
 
 
+def group_file_notes(dataset: Dataset, rule: str) -> list[str]:
+    """What of a ``file:PATH`` rule fits the data set only in part, one line each; empty for other rules."""
+    kind, _, value = rule.partition(":")
+    if kind != "file" or not value:
+        return []
+    given = _group_file(Path(value))
+    names = {name for image in dataset.images for name in (str(image.id), image.file_name)}
+    unknown = [name for name in given if name not in names]
+    alone = [i.file_name for i in dataset.images if str(i.id) not in given and i.file_name not in given]
+    lines: list[str] = []
+    if unknown:
+        lines.append(f"{value} names {len(unknown)} of {len(given)} images that the data set lacks, first {unknown[0]}")
+    if alone:
+        lines.append(
+            f"{value} names no group for {len(alone)} of {len(dataset.images)} images, which stand alone, "
+            f"first {alone[0]}"
+        )
+    return lines
+
+
 def _field(record: Any, name: str) -> Hashable:
     for part in name.split("."):
         record = record.get(part) if isinstance(record, dict) else None
@@ -82,6 +102,8 @@ def _matches(names: list[str], pattern: str) -> list[Hashable]:
 
 
 def _group_file(path: Path) -> dict[str, str]:
+    if not path.exists():
+        raise TrashkitError(f"{path} does not exist", hint="check the path after --groups file:")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

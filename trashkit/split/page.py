@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trashkit.report.html import Html, bars, heading, page, paragraph, table
+from trashkit.report.html import Html, bars, block, heading, page, paragraph, table
 
 COLORS = ("#2f7ed8", "#e4572e", "#3a9d5d", "#8e44ad", "#c98b00", "#16a2b8", "#555555", "#d6336c")
 
@@ -73,7 +73,10 @@ def split_page(quality: Mapping[str, Any], *, title: str) -> str:
             css="note",
         )
     )
-    pieces.append(table(CRITERIA_COLUMNS, criteria_rows(quality)))
+    rows = [
+        ["–" if v is None else v if isinstance(v, str) else f"{v:.2f}" for v in row] for row in criteria_rows(quality)
+    ]
+    pieces.append(table(CRITERIA_COLUMNS, rows))
     pieces += [paragraph(line) for line in quality.get("explained", [])]
     pieces.append(heading("Folds"))
     pieces.append(
@@ -97,18 +100,16 @@ def split_page(quality: Mapping[str, Any], *, title: str) -> str:
     pieces.append(heading("Classes, rarest first"))
     for name, row in quality["per_class"].items():
         whole = [1 + share if share is not None else float("nan") for share in row["pixel_share"]]
+        charts = [("images", row["support"], "{:.0f}"), ("pixels, 1 is its share", whole, "{:.3f}")]
+        if "instances_held" in row:  # older reports lack them
+            charts.append(("instances", row["instances_held"], "{:.0f}"))
         pieces.append(
-            bars(
-                f"{name}: images",
-                [(f"fold {k}", float(row["support"][k]), color[k]) for k in folds],
-                form="{:.0f}",
-            )
-        )
-        pieces.append(
-            bars(
-                f"{name}: pixels, 1 is its share",
-                [(f"fold {k}", whole[k], color[k]) for k in folds],
-                form="{:.3f}",
+            block(
+                name,
+                [
+                    bars(words, [(f"fold {k}", float(values[k]), color[k]) for k in folds], form=form)
+                    for words, values, form in charts
+                ],
             )
         )
     pieces += [*_numbers(quality), *_foreign(quality)]

@@ -84,7 +84,11 @@ def quality(
     ``per_class`` with ``"counted": false``. ``explained`` says why a class is far off where no search could mend it.
     """
     folds = len(shares)
-    units = gather(features.values, group)
+    sizes = np.bincount(group)
+    homes = np.unique(np.stack([group, fold], axis=1), axis=0)[:, 0]
+    broken = int((np.bincount(homes) > 1).sum())
+    # Where groups are broken, what they would forbid is no floor: that of single images is.
+    units = features.values if broken else gather(features.values, group)
     every = deviations(features.values, fold, shares)[list(report)]
     bound, joint = floors(units, shares), class_floors(features, units, shares)
     counted = set(even_enough(features, shares, report))
@@ -116,8 +120,6 @@ def quality(
                 key = {"pixel_share": "pixel_share", "instances": "instances_off"}[criterion]
                 row[key] = [_number(value) for value in every[:, column]]
         per_class[name] = row
-    sizes = np.bincount(group)
-    homes = np.unique(np.stack([group, fold], axis=1), axis=0)[:, 0]
     return {
         "images": len(group),
         "criteria": criteria,
@@ -134,7 +136,7 @@ def quality(
             "groups": len(sizes),
             "images_in_groups": int(sizes[sizes > 1].sum()),
             "largest": int(sizes.max()),
-            "broken": int((np.bincount(homes) > 1).sum()),
+            "broken": broken,
         },
         "expected_sd_assumes": f"a class's IoU on one image has standard deviation {IMAGE_IOU_SD}; groups independent",
         "explained": _explained(features, units, every, np.maximum(bound, joint), first=first),
@@ -158,11 +160,14 @@ def _explained(features: Features, units: Floats, every: Floats, bound: Floats, 
             if abs(off) <= TELLING or floor < NEAR * abs(off):
                 continue
             held = units[:, column]
-            why = f"one {what} holds {held.max() / held.sum():.0%} of all {words}"
+            why = (
+                f"one {what} holds {held.max() / held.sum():.0%} of all {words}, and its fold needs a share of "
+                "the class's other images too"
+            )
             if held.max() < held.sum() / shares_out / 2:
                 why = f"there are {held.sum():.0f}"
             lines.append(
-                f"{name}, {words}: fold {first + worst} is {100 * off:+.1f} % off; {why}, and no split that shares out "
+                f"{name}, {words}: fold {first + worst} is {100 * off:+.1f} % off; {why}: no split that shares out "
                 f"the images gets below {100 * floor:.1f} %"
             )
     return lines
