@@ -413,3 +413,12 @@ def test_mistakes_are_named(folder: Path, tmp_path: Path) -> None:
         assert done.exit_code == 2
         assert told in done.stderr
         assert not (tmp_path / "l.jsonl").exists()
+
+
+def test_an_empty_ledger_sends_to_add(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    done = run("leaderboard", "list", "--ledger", empty)
+    assert done.exit_code == 0
+    assert "leaderboard add SUB.csv --public SCORE" in " ".join(done.output.split())
+    assert "proxy" not in done.output

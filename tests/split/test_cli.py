@@ -275,3 +275,27 @@ def test_resume_is_suggested_where_there_is_one(
     assert _resumes(commands, ["train", "--data", "x"])
     assert _resumes(commands, ["predict", "x"])
     assert not _resumes(commands, ["leaderboard", "plot"])
+
+
+def test_what_is_not_counted_or_not_grouped_is_said(annotations: Path, tmp_path: Path) -> None:
+    groups = tmp_path / "groups.txt"
+    groups.write_text("set0/000.jpg,a\nnope.jpg,a\n")
+    out = tmp_path / "grouped.json"
+    words = ("--folds", 5, "--trials", 1000000, "--weight", "support=2", "--weight", "statistics=0")
+    done = run("split", annotations, "--out", out, "--groups", f"file:{groups}", *words)
+    assert done.exit_code == 0, done.output
+    told = " ".join(done.output.split())
+    assert "names 1 of 2 images that the data set lacks, first nope.jpg" in told
+    assert "trials are spent" in told
+    assert "0 million" not in told
+    read = json.loads(out.read_text())
+    assert read["source"]["settings"]["weights"] == {"support": 2.0, "statistics": 0.0}
+    left = [name for name, row in read["quality"]["per_class"].items() if not row["counted"]]
+    assert left
+    assert f"leave out classes in fewer than 5 images per fold: {', '.join(left)}" in told
+    page = tmp_path / "split.html"
+    assert run("split", "show", out, "--html", page).exit_code == 0
+    text = page.read_text()
+    assert "instances</figcaption>" in text
+    assert "00</td>" not in text.replace(".00</td>", "")
+    assert run("split", annotations, "--out", tmp_path / "w.json", "--weight", "support").exit_code == 2

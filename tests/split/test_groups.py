@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from trashkit.coco import Dataset
 from trashkit.errors import TrashkitError
-from trashkit.split.groups import joined, named_groups, number
+from trashkit.split.groups import group_file_notes, joined, named_groups, number
 
 Build = Callable[..., Dataset]
 
@@ -70,3 +70,16 @@ def test_group_files_that_are_wrong_are_named(build: Build, tmp_path: Path, text
     with pytest.raises(TrashkitError) as caught:
         named_groups(build(6), f"file:{tmp_path / 'groups.txt'}")
     assert told in caught.value.message
+
+
+def test_what_a_groups_file_does_not_fit_is_told(build: Build, tmp_path: Path) -> None:
+    dataset = build(9)
+    names = [image.file_name for image in dataset.images]
+    path = tmp_path / "groups.txt"
+    path.write_text("".join(f"{name},a\n" for name in [*names[:4], "nope.jpg", "gone.jpg"]))
+    unknown, alone = group_file_notes(dataset, f"file:{path}")
+    assert "names 2 of 6 images that the data set lacks, first nope.jpg" in unknown
+    assert f"no group for 5 of 9 images, which stand alone, first {names[4]}" in alone
+    path.write_text("".join(f"{name},a\n" for name in names))
+    assert group_file_notes(dataset, f"file:{path}") == []
+    assert group_file_notes(dataset, "folder") == []

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from trashkit.coco import Dataset
 from trashkit.errors import TrashkitError
 from trashkit.split.files import problems
-from trashkit.split.make import make_split
+from trashkit.split.make import make_split, plan
+from trashkit.split.objective import WEIGHTS
 from trashkit.split.peers import compare_peers
-from trashkit.split.quality import IMAGE_IOU_SD, expected_sd
+from trashkit.split.quality import IMAGE_IOU_SD, expected_sd, quality
 
 Build = Callable[..., Dataset]
 QUICK = 2_000_000
@@ -150,3 +151,40 @@ def test_taco_in_ten_classes_is_as_even_as_the_best_known_search(real_data: obje
     assert criteria["pixel_share"]["mean"] <= 0.002
     assert criteria["support"]["mean"] <= 0.02
     assert criteria["images"]["worst"] == 0
+
+
+def test_weights_lead_the_search(build: Build) -> None:
+    dataset = build(60, seed=3)
+    group = np.arange(60) // 2
+    plain = make_split(dataset, photo_group=group, trials=QUICK).split
+    blind = make_split(dataset, photo_group=group, trials=QUICK, weights={"pixel_share": 0}).split
+    off = [split.quality["criteria"]["pixel_share"]["worst"] for split in (plain, blind)]
+    assert off[0] < off[1] / 1.5
+    assert blind.quality["criteria"]["support"]["mean"] <= plain.quality["criteria"]["support"]["mean"]
+    assert blind.source["settings"]["weights"] == {"pixel_share": 0}
+    assert "weights" not in plain.source["settings"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"colour": 1.0}, "is no criterion"),
+        ({"support": -1.0}, "is no weight"),
+        ({"support": float("nan")}, "is no weight"),
+        (dict.fromkeys(WEIGHTS, 0.0), "no criterion has a weight"),
+    ],
+)
+def test_weights_that_cannot_be(build: Build, weights: dict[str, float], words: str) -> None:
+    with pytest.raises(TrashkitError, match=words):
+        make_split(build(30), trials=QUICK, weights=weights)
+
+
+def test_floors_of_a_split_with_broken_groups_are_those_of_images(build: Build) -> None:
+    planned = plan(build(60, seed=3), photo_group=np.arange(60) // 6)
+    whole = make_split(build(60, seed=3), photo_group=np.arange(60) // 6, trials=QUICK).split.quality
+    broken = quality(planned.features, planned.group, np.arange(60) % 5, planned.shares, planned.report)
+    assert broken["groups"]["broken"] == 10
+    for criterion, row in broken["criteria"].items():
+        assert row["worst"] is None or row["joint_floor"] <= row["worst"] + 1e-6, criterion
+    assert broken["criteria"]["images"]["floor"] == 0
+    assert whole["criteria"]["support"]["floor"] >= broken["criteria"]["support"]["floor"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trashkit.errors import TrashkitError
-from trashkit.split import search as searching
+from trashkit.split import local_search as searching
 from trashkit.split.objective import deviations
 from trashkit.split.search import Found, search
 
@@ -64,7 +64,7 @@ def test_an_improving_swap_is_taken_only_when_it_improves() -> None:
     values = rng.random((60, 7))
     values /= values.sum(axis=0)
     shares, weights = np.array([0.5, 0.3, 0.2]), rng.random(7) + 0.1
-    start = searching._Start(
+    start = searching.Start(
         values,
         np.zeros((60, 0), dtype=bool),
         shares,

@@ -9,7 +9,7 @@ import typer
 
 from trashkit.cli.groups import default_group
 from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, show, warn
-from trashkit.cli.split_photos import look
+from trashkit.cli.split_photos import factors, look
 from trashkit.cli.split_tables import (
     foreign_table,
     likeness_report,
@@ -88,6 +88,15 @@ def search(
         float | None, typer.Option("--seconds", help="Stop by time instead; the result then depends on the machine.")
     ] = None,
     starts: Annotated[int, typer.Option("--starts", help="Starts that share the trials.")] = 4,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weight",
+            metavar="CRITERION=FACTOR",
+            help="How much more than by default a criterion counts, 0 for not at all: images, pixel_share, instances, "
+            "support (images of each class), object_size, objects_per_image, statistics; several may be given.",
+        ),
+    ] = None,
     compare_peers: Annotated[
         bool, typer.Option("--compare-peers", help="Measure other splitters on the same data, best of many seeds.")
     ] = False,
@@ -131,6 +140,7 @@ def search(
         raise TrashkitError("--folds and --holdout exclude each other", hint="give one of them")
     if seconds is not None and not 0 < seconds < float("inf"):
         raise TrashkitError(f"--seconds {seconds:g} is no time", hint="give seconds above 0, such as --seconds 10")
+    weights = factors(weight or [])
     dataset = read_dataset(annotations, classes=classes)
     _tell_group_files(dataset, groups or [])
     options: dict[str, Any] = {}
@@ -147,6 +157,7 @@ def search(
             trials=trials if trials is not None else 10**15 if seconds is not None else DEFAULT_TRIALS,
             seconds=seconds,
             starts=starts,
+            weights=weights,
             progress=report,
             settings={
                 "images": str(images) if images else None,

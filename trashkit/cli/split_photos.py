@@ -1,4 +1,4 @@
-"""What ``trashkit split`` learns from the photos: near-duplicates, statistics, and how test-like each is."""
+"""What ``trashkit split`` learns from the photos: near-duplicates, statistics, likeness; and its weights."""
 
 from __future__ import annotations
 
@@ -107,3 +107,17 @@ def _automatic(photos: int) -> tuple[str, str | None]:
         took = f"{photos} photos would take about {photos * 0.028 / 60:.0f} minutes of one core"
         return f"{took} (--encoder {name} does it)", None
     return f"{photos} photos", name
+
+
+def factors(given: list[str]) -> dict[str, float]:
+    """``CRITERION=FACTOR`` as numbers by criterion."""
+    from trashkit.errors import TrashkitError
+
+    found: dict[str, float] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            raise TrashkitError(f"--weight {text} is no CRITERION=FACTOR", hint="such as --weight support=3") from None
+    return found

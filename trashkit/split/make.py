@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from trashkit.errors import TrashkitError
 from trashkit.progress import Progress
 from trashkit.split.files import Fold, Split
 from trashkit.split.groups import joined, named_groups, number
-from trashkit.split.objective import Features, attainable_weights, gather, headline, image_features
+from trashkit.split.objective import Features, attainable_weights, gather, headline, image_features, weighted
 from trashkit.split.quality import over_repeats, quality
 from trashkit.split.search import DEFAULT_TRIALS, Found, search
 
@@ -96,6 +96,7 @@ def make_split(
     photo_group: Ints | None = None,
     statistics: Floats | None = None,
     statistic_names: Sequence[str] = (),
+    weights: Mapping[str, float] | None = None,
     trials: int = DEFAULT_TRIALS,
     seconds: float | None = None,
     starts: int = 4,
@@ -108,6 +109,7 @@ def make_split(
     Arguments as in `plan` and `trashkit.split.search.search`; `trials` and `seconds` are for each of the `repeats`
     (the same folds searched anew from another seed; their folds follow each other). settings: written into the
     split's source beside those that made it. Ctrl-C ends the search with the best so far.
+    weights: factor of each criterion's weight (keys of `trashkit.split.objective.WEIGHTS`), 1 for those not named.
 
     The same data set, arguments and seed give the same split, whatever the order of images in the file, as long as
     `seconds` is None. TrashkitError where there are fewer images or groups than folds.
@@ -125,10 +127,12 @@ def make_split(
         statistics=statistics,
         statistic_names=statistic_names,
     )
+    planned = replace(planned, features=weighted(planned.features, weights or {}))
+    importance = np.array([(weights or {}).get(criterion, 1.0) for criterion in planned.features.criteria])
     _enough_groups(dataset, planned, rules, photo_group)
     units = gather(planned.features.values, planned.group)
     presence = gather(planned.features.support.astype(float), planned.group) > 0
-    weights = attainable_weights(planned.features.weights, units, planned.shares)
+    attainable = attainable_weights(planned.features.weights, units, planned.shares)
     floor, family = headline(planned.features, units, planned.shares, planned.report)
     found: list[Found] = []
     reports: list[dict[str, Any]] = []
@@ -138,9 +142,10 @@ def make_split(
             units,
             presence,
             planned.shares,
-            weights,
+            attainable,
             floor=floor,
             family=family,
+            importance=importance,
             seed=[seed, repeat],
             starts=starts,
             trials=trials,
@@ -165,6 +170,7 @@ def make_split(
         "trials": trials,
         "seconds": seconds,
         "starts": starts,
+        **({"weights": dict(weights)} if weights else {}),
         **(settings or {}),
     }
     path = dataset.coco.path

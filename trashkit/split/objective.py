@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trashkit.coco import Annotation, Dataset, Image
 from trashkit.coco.segmentation import run_lengths
+from trashkit.errors import TrashkitError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -139,6 +140,22 @@ def image_features(
         classes=tuple(dataset.classes.names[c] for c in rarest),
         support=support[:, rarest],
     )
+
+
+def weighted(features: Features, factors: Mapping[str, float]) -> Features:
+    """The same with the weights of criteria (keys of `WEIGHTS`) multiplied; 0 leaves a criterion out of the search.
+
+    TrashkitError for an unknown criterion, a factor that is negative or not finite, or no weight left.
+    """
+    for name, factor in factors.items():
+        if name not in WEIGHTS:
+            raise TrashkitError(f'"{name}" is no criterion of the split', hint=f"one of {', '.join(WEIGHTS)}")
+        if not (math.isfinite(factor) and factor >= 0):
+            raise TrashkitError(f"--weight {name}={factor:g} is no weight", hint="0 or more; 1 is the default")
+    weights = features.weights * np.array([factors.get(criterion, 1.0) for criterion in features.criteria])
+    if not (weights > 0).any():
+        raise TrashkitError("no criterion has a weight", hint="leave one out of --weight CRITERION=0")
+    return replace(features, weights=weights)
 
 
 def _quarters(statistics: Floats, names: Sequence[str]) -> tuple[Floats, list[str]]:
