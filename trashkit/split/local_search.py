@@ -24,7 +24,7 @@ ROWS = 768
 PATIENCE = 300
 """Kicks without improvement after which a start begins anew."""
 AGAIN = 0.5
-"""Disorder of the greedy starts after the first (see `_Start.greedy`)."""
+"""Disorder of the greedy starts after the first (see `Start.greedy`)."""
 SLACK = 1e-3
 """A kick may end worse by about this much of the objective."""
 HEADLINE_SLACK = 5e-3
@@ -35,7 +35,7 @@ FOCUS = 0.1
 """Every other start gives this part of their weight to families without headline features: in small sets of large
 groups they would keep the headline from what can be reached."""
 ROUGH, STEP = 0.02, 1e-5
-"""Of two splits seen, that with the lower headlines (`_Start.headline`) is kept, in steps of this much, and the one
+"""Of two splits seen, that with the lower headlines (`Start.headline`) is kept, in steps of this much, and the one
 with the lower objective within a step: else a longer search could show a worse headline than a shorter one."""
 _TINY = 1e-13
 
