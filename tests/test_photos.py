@@ -317,3 +317,14 @@ def test_real_litter_photos_turn_as_their_annotations_ask(real_data: Path):
     assert "images/0019.jpg" not in turned
     kept = photos.photo_info(folder / "images/0019.jpg")
     assert kept.orientation == 6
+
+
+def test_names_that_begin_with_the_folder_belong_to_the_one_above(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "images" / "a.png")
+    with pytest.raises(TrashkitError, match="does not exist") as caught:
+        photos.read_photo(photos.photo_path(tmp_path / "images", "images/a.png"))
+    assert caught.value.hint == f"it is in the folder above: --images {tmp_path}"
+    with pytest.raises(TrashkitError) as caught:
+        photos.read_photo(tmp_path / "images" / "b.png")
+    assert caught.value.hint == "check --images and the file_name"

@@ -190,9 +190,18 @@ def _bytes(path: Path) -> bytes:
     return data
 
 
+def _where(path: Path) -> str:
+    """How to find a photo that is not there: names that begin with the folder's own name belong to the one above."""
+    for folder in reversed(path.parents):
+        below = path.relative_to(folder)
+        if len(below.parts) > 1 and (folder.parent / below).is_file():
+            return f"it is in the folder above: --images {folder.parent}"
+    return "check --images and the file_name"
+
+
 def _unreadable(path: Path, error: OSError) -> TrashkitError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return TrashkitError(f"the photo {path} does not exist", hint="check --images and the file_name")
+        return TrashkitError(f"the photo {path} does not exist", hint=_where(path))
     if isinstance(error, IsADirectoryError):
         return TrashkitError(f"{path} is a folder, not a photo", hint="check --images and the file_name")
     return TrashkitError(f"the photo {path} cannot be read: {error.strerror or error}", hint=_HINT)

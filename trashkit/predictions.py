@@ -228,6 +228,10 @@ def _open_store(path: Path, dataset: Dataset) -> Predictions:
 def _open_csv(path: Path, dataset: Dataset, profile: Profile) -> Predictions:
     header = submission.read_header(path)
     if header != profile.header:
+        if not path.stat().st_size:
+            raise TrashkitError(f"{path} is empty", hint="give a store, a submission CSV or a COCO file")
+        if path.suffix.lower() == ".json":
+            raise TrashkitError(f"{path} is no JSON", hint="give a COCO file or a list of COCO results")
         shown = header if len(header) <= 60 else header[:57] + "..."
         raise TrashkitError(
             f"{path}, line 1: a submission begins with {profile.header}, this with {shown!r}",

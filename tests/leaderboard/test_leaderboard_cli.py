@@ -422,3 +422,13 @@ def test_an_empty_ledger_sends_to_add(tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert "leaderboard add SUB.csv --public SCORE" in " ".join(done.output.split())
     assert "proxy" not in done.output
+
+
+@pytest.mark.parametrize(("text", "words"), [("", "is empty"), ("nonsense", "is no JSON")])
+def test_predictions_that_are_no_file_of_any_kind(folder: Path, tmp_path: Path, text: str, words: str) -> None:
+    junk = tmp_path / "junk.json"
+    junk.write_text(text)
+    done = run("score", junk, "--truth", folder / "train.json")
+    assert done.exit_code == 2
+    assert words in " ".join(done.output.split())
+    assert "PredictionString" not in done.output
