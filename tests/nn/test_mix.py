@@ -14,6 +14,7 @@ from trashkit.nn.augment import IGNORE, Crop, make_augment, pixel_of_object, win
 from trashkit.nn.cache import JoinedCaches, open_cache, working_layout
 from trashkit.nn.data import TrainPhotos, train_batches, train_loader, train_photos
 from trashkit.nn.mix import cutmix, cutmix_box, mosaic, mosaic_tiles
+from trashkit.nn.paste import cut_out
 
 
 def coded(generator, height, width):
@@ -161,4 +162,24 @@ def test_pasted_objects_come_from_training_images_alone(caches):
     settings_ = DataSettings(size=32, copy_paste=CopyPasteSettings(p=1.0))
     shown = train_photos(settings_, dataset, photos, 0)
     assert shown.paster is not None
-    assert shown.paster.cache is photos.parts[0]
+    assert shown.paster.cutouts.positions.max() < len(photos.parts[0])
+
+
+def test_objects_of_an_extra_data_set_are_pasted_from_its_own_photos(caches, tmp_path):
+    dataset, photos = caches
+    other = read_dataset(next((tmp_path / "other").glob("*.json")))
+    settings_ = DataSettings(size=32, copy_paste=CopyPasteSettings(p=1.0))
+    alone = train_photos(settings_, dataset, photos, 0).paster
+    both = train_photos(settings_, dataset, photos, 0, [other]).paster
+    assert alone is not None and both is not None
+    own, bank = alone.cutouts, both.cutouts
+    beside = cut_out(other, photos.parts[1])
+    assert len(beside) > 0
+    assert len(bank) == len(own) + len(beside)
+    assert np.array_equal(bank.counts, own.counts + beside.counts)
+    for n in range(len(bank)):
+        at = n - len(own)
+        assert np.array_equal(bank.mask(n), own.mask(n) if at < 0 else beside.mask(at))
+        top, left, bottom, right = bank.boxes[n]
+        labels = photos.labels(int(bank.positions[n]))[top:bottom, left:right]
+        assert set(np.unique(labels[bank.mask(n) > 0])) == {bank.classes[n]}

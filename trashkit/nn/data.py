@@ -20,7 +20,7 @@ from trashkit.nn.augment import Augment, make_augment
 from trashkit.nn.cache import JoinedCaches, PhotoCache
 from trashkit.nn.encoders import is_bound
 from trashkit.nn.mix import Pair, cutmix, cutmix_box, mosaic, mosaic_tiles
-from trashkit.nn.paste import Paster, check_classes, class_counts, class_weights, cut_out
+from trashkit.nn.paste import Paster, check_classes, class_counts, class_weights, cut_out, join
 from trashkit.nn.sampler import Draw, EpochBatches, batch_sizes, classes_present, repeat_factors
 
 _AUGMENT, _PASTE, _MIX = 0, 1, 2
@@ -128,16 +128,25 @@ def check_data(config: TrainConfig, names: Sequence[str]) -> None:
         )
 
 
-def train_photos(settings: DataSettings, dataset: Annotated, cache: JoinedCaches, seed: int) -> TrainPhotos:
+def train_photos(
+    settings: DataSettings,
+    dataset: Annotated,
+    cache: JoinedCaches,
+    seed: int,
+    more: Sequence[Annotated | None] = (),
+) -> TrainPhotos:
     """The photos that a run learns from, augmented as the settings say.
 
-    dataset: annotations; the first part of the cache holds its training images, and objects are pasted from there
-    alone. Raises TrashkitError for settings that do not fit the classes and augmentation files that cannot be used.
+    dataset: annotations; the first part of the cache holds its training images. more: annotations of the cache's other
+    parts, None for those that have label maps alone. Objects are pasted from these images and no others. Raises
+    TrashkitError for settings that do not fit the classes and augmentation files that cannot be used.
     """
     own, names = cache.parts[0], dataset.classes.names
     paster = None
     if settings.copy_paste.p > 0:
-        paster = Paster(cut_out(dataset, own, seed=seed), own, settings.copy_paste, names)
+        sources = zip(cache.starts.tolist(), [dataset, *more], cache.parts, strict=False)
+        banks = [(first, cut_out(one, part, seed=seed)) for first, one, part in sources if one is not None]
+        paster = Paster(join(banks), cache, settings.copy_paste, names)
     rarity = None
     if settings.focus.p > 0:
         counts = class_counts(dataset, own.images)

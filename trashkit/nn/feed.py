@@ -42,12 +42,17 @@ class Feed:
             yield pixels.permute(0, 3, 1, 2)
 
 
-def make_feed(config: TrainConfig, dataset: Dataset, photos: JoinedCaches, engine: Accelerator) -> Feed:
+def annotations_beside(data: TrainData) -> list[Dataset | None]:
+    """Annotations of the sources that are trained on beside, None for those with label maps alone."""
+    return [one.maps.dataset if isinstance(one.maps, ExtraSet) else None for one in data.more]
+
+
+def make_feed(config: TrainConfig, data: TrainData, photos: JoinedCaches, engine: Accelerator) -> Feed:
     """The batches of this process. The settings have nothing left to choose."""
     seed, rank, processes = config.seed, engine.process_index, engine.num_processes
-    batches = train_batches(config.data, dataset, photos, seed=seed, rank=rank, processes=processes)
+    batches = train_batches(config.data, data.dataset, photos, seed=seed, rank=rank, processes=processes)
     pin = engine.device.type == "cuda"
-    shown = train_photos(config.data, dataset, photos, seed)
+    shown = train_photos(config.data, data.dataset, photos, seed, annotations_beside(data))
     loader = train_loader(shown, batches, workers=int(config.data.workers), pin=pin)
     return Feed(loader, batches)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from trashkit.coco import Annotation, Dataset, Image
 from trashkit.errors import TrashkitError
 from trashkit.masks import mask, resize_nearest
-from trashkit.nn.cache import PhotoCache
+from trashkit.nn.cache import JoinedCaches, PhotoCache
 
 Pixels = NDArray[np.uint8]
 Balance = Literal["inverse", "sqrt", "uniform"]
@@ -136,6 +136,23 @@ def cut_out(dataset: Dataset, cache: PhotoCache, *, seed: int = 0) -> Cutouts:
     )
 
 
+def join(parts: Sequence[tuple[int, Cutouts]]) -> Cutouts:
+    """The cut-outs of several caches as those of one cache that joins them; each with its cache's first position."""
+    banks = [bank for _, bank in parts]
+    before = np.cumsum([0, *(len(bank.masks) for bank in banks)])
+    return Cutouts(
+        positions=np.concatenate([first + bank.positions for first, bank in parts]),
+        classes=np.concatenate([bank.classes for bank in banks]),
+        boxes=np.concatenate([bank.boxes for bank in banks]),
+        sizes=np.concatenate([bank.sizes for bank in banks]),
+        masks=np.concatenate([bank.masks for bank in banks]),
+        starts=np.concatenate(
+            [[0], *(bank.starts[1:] + offset for bank, offset in zip(banks, before[:-1], strict=True))]
+        ),
+        counts=np.sum([bank.counts for bank in banks], axis=0),
+    )
+
+
 def class_counts(dataset: Dataset, images: Sequence[Image]) -> NDArray[np.int64]:
     """Annotations of each class in these images, int [C]; none count as background."""
     counts = np.zeros(len(dataset.classes), np.int64)
@@ -186,8 +203,13 @@ def check_classes(settings: Settings, names: Sequence[str]) -> None:
 class Paster:
     """Pastes cut-outs into photos; see `paste`."""
 
-    def __init__(self, cutouts: Cutouts, cache: PhotoCache, settings: Settings, names: Sequence[str]) -> None:
-        """names: of the classes, background first. Raises TrashkitError for a name in the settings that is none."""
+    def __init__(
+        self, cutouts: Cutouts, cache: PhotoCache | JoinedCaches, settings: Settings, names: Sequence[str]
+    ) -> None:
+        """cache: that the cut-outs' positions count in. names: of the classes, background first.
+
+        Raises TrashkitError for a name in the settings that is none.
+        """
         check_classes(settings, names)
         factors = np.array([settings.classes.get(name, 1.0) for name in names])
         self.cutouts, self.cache, self.settings = cutouts, cache, settings

@@ -15,7 +15,7 @@ from trashkit.config import TrainConfig
 from trashkit.label_maps import IGNORE
 from trashkit.nn.data import train_batches, train_photos
 from trashkit.nn.extra import ExtraSet
-from trashkit.nn.feed import open_sources
+from trashkit.nn.feed import annotations_beside, open_sources
 from trashkit.nn.record import TrainData
 from trashkit.nn.sampler import classes_present
 from trashkit.progress import Progress, silent
@@ -53,7 +53,7 @@ def preview(
     photos = open_sources(config, few, place, progress)
     if config.data.batch_size == "auto":
         config = config.model_copy(update={"data": config.data.model_copy(update={"batch_size": _BATCH})})
-    shown = train_photos(config.data, data.dataset, photos, config.seed)
+    shown = train_photos(config.data, data.dataset, photos, config.seed, annotations_beside(data))
     found: list[Seen] = []
     for draws in train_batches(config.data, data.dataset, photos, seed=config.seed):
         for draw in draws[: count - len(found)]:

@@ -62,7 +62,7 @@ def profile(
     model = build(run_spec(chosen, data.dataset), chosen.model.weights)
     caches = open_caches(chosen, data, cache, engine, progress)
     learner = make_learner(chosen, model, engine, None)
-    feed = make_feed(chosen, data.dataset, caches[0], engine)
+    feed = make_feed(chosen, data, caches[0], engine)
     loss_of = weighted_sum(parse_loss(chosen.loss))
     learner.begin_epoch(chosen, chosen.optimiser.freeze_epochs)
     seconds, images, last = dict.fromkeys(PHASES, 0.0), 0, time.monotonic()

@@ -97,7 +97,7 @@ def train(
     if state is not None:
         speak(f"going on after epoch {state['epoch']} of {chosen.epochs}")
     learner = make_learner(chosen, model, engine, state)
-    feed = make_feed(chosen, data.dataset, caches[0], engine)
+    feed = make_feed(chosen, data, caches[0], engine)
     after, at_end = after_epoch, _nothing
     if engine.is_main_process:
         done = state["epoch"] if state else 0
