@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from trashkit.ensemble import ensemble, mean, vote
+from trashkit.ensemble import Mix, ensemble, mean, vote
 from trashkit.errors import TrashkitError
 from trashkit.store import Probabilities, create_store, open_store
 
@@ -81,7 +81,9 @@ def test_vote_is_the_majority_and_ties_go_to_the_mean(values: NDArray[np.float32
     np.testing.assert_allclose(result.sum(axis=0), 1, atol=1e-5)
     average = mean(list(values), [1 / 3] * 3)
     for place in np.ndindex(2, 2):
-        votes = np.bincount(values[(slice(None), slice(None), *place)].argmax(axis=1), minlength=4)
+        ballots = values[(slice(None), slice(None), *place)]
+        cast = np.where(ballots[:, 0] > ballots[:, 1:].max(axis=1), 0, ballots[:, 1:].argmax(axis=1) + 1)
+        votes = np.bincount(cast, minlength=4)
         tied = np.flatnonzero(votes == votes.max())
         at = average[(slice(None), *place)]
         winner = result[(slice(None), *place)].argmax()
@@ -93,6 +95,41 @@ def test_ties_do_not_go_to_the_background() -> None:
     unsure = np.array([0.4, 0.3, 0.2, 0.1], dtype=np.float32)[:, None, None]
     sure = np.array([0.0, 0.1, 0.9, 0.0], dtype=np.float32)[:, None, None]
     assert vote([unsure, sure], [0.5, 0.5]).argmax() == 2
+
+
+def test_what_nobody_can_decide_is_not_background() -> None:
+    """Votes and summed confidence are both tied, once exactly and once but for rounding; so is a single ballot."""
+    for one, other in ((0.6, 0.4), (0.7, 0.3), (0.55, 0.45)):
+        first = np.array([one, other, 0, 0], dtype=np.float32)[:, None, None]
+        second = np.array([other, one, 0, 0], dtype=np.float32)[:, None, None]
+        for members in ([first, second], [second, first], [first, second, second, first]):
+            assert vote(members, [1 / len(members)] * len(members)).argmax() == 1
+    torn = np.array([0.5, 0.0, 0.5, 0.0], dtype=np.float32)[:, None, None]
+    assert vote([torn, torn], [0.5, 0.5]).argmax() == 2
+    sure = np.array([0.61, 0.39, 0, 0], dtype=np.float32)[:, None, None]
+    unsure = np.array([0.4, 0.6, 0, 0], dtype=np.float32)[:, None, None]
+    assert vote([sure, unsure], [0.5, 0.5]).argmax() == 0
+
+
+def test_a_pixel_that_no_class_weight_reaches_takes_the_plain_mean() -> None:
+    """The first store is asked about Glass alone and says Paper, the second about Paper alone and says Glass."""
+    paper, glass = (np.eye(4, dtype=np.float32)[index][:, None, None] for index in (1, 2))
+    weights = ((0.5, 0.0, 1.0, 0.5), (0.5, 1.0, 0.0, 0.5))
+    for method in ("weighted", "vote"):
+        mix = Mix.of({"method": method, "weights": [list(row) for row in weights], "temperatures": [1.0, 1.0]})
+        np.testing.assert_allclose(mix([paper, glass])[:, 0, 0], [0, 0.5, 0.5, 0], atol=1e-5)
+        np.testing.assert_allclose(mix([glass, paper])[:, 0, 0], [0, 0.5, 0.5, 0], atol=1e-5)
+    mixed = Mix("weighted", weights, (1.0, 1.0))([probabilities(1), probabilities(2)])
+    weighed = sum(
+        np.asarray(row, np.float32)[:, None, None] * probabilities(n) for n, row in enumerate(weights, start=1)
+    )
+    np.testing.assert_allclose(mixed, weighed / weighed.sum(axis=0), atol=1e-4)
+
+
+@pytest.mark.parametrize("weights", [[0.5, 0.4], [1.5, -0.5], [[1.0, 0.0], [0.0, 0.5]], [float("nan"), 1.0]])
+def test_weights_that_make_no_probabilities_are_refused(weights: Any) -> None:
+    with pytest.raises(ValueError, match="sum to 1"):
+        Mix.of({"method": "weighted", "weights": weights})
 
 
 def test_resume_goes_on_and_refuses_other_members(tmp_path: Path) -> None:

@@ -84,6 +84,17 @@ def test_a_gain_inside_the_noise_is_not_called_one(tmp_path: Path) -> None:
     assert {one.verdict for one in found.members} == {"no evidence"}
 
 
+def test_a_store_that_is_better_alone_is_named(tmp_path: Path) -> None:
+    """Weights only shrink what the two bad members add; the good one alone is better than any mix."""
+    data = dataset()
+    stores = [model(data, tmp_path / "good", 0.5, 1), *(model(data, tmp_path / f"bad{n}", 9.0, 2) for n in range(2))]
+    found = fit(stores, data)
+    assert found.better_alone is not None and found.better_alone.name == str(tmp_path / "good")
+    assert f"{tmp_path / 'good'} alone beats the plain mean" in found.verdict
+    equal = fit([model(data, tmp_path / f"equal{n}", 1.5, n) for n in range(3)], data)
+    assert equal.better_alone is None and "alone" not in equal.verdict
+
+
 def test_the_reported_score_is_not_the_fitted_one(tmp_path: Path) -> None:
     """Weights per class fit the noise of their own images: there they look better than on images left out."""
     data = dataset()

@@ -90,3 +90,9 @@ def test_a_store_says_what_was_erased(tmp_path: Path) -> None:
 def test_wrong_steps_are_named(text: str) -> None:
     with pytest.raises(TrashkitError):
         parse_steps([text], NAMES)
+
+
+@pytest.mark.parametrize("text", ["min-area=0", "min-area=1", "min-area=Paper:1", "fill-holes=0"])
+def test_steps_that_change_nothing_are_refused(text: str) -> None:
+    with pytest.raises(TrashkitError, match="changes nothing"):
+        parse_steps([text], ("Background", "Paper"))

@@ -147,6 +147,27 @@ def test_resume_refuses_another_origin_naming_the_difference(
     assert open_store(tmp_path / "s").done.sum() == 1
 
 
+def test_an_unfinished_store_is_refused_with_the_way_to_go_on(tmp_path: Path) -> None:
+    with new(tmp_path / "s") as writer:
+        writer.write(0, probabilities(0))
+    with pytest.raises(TrashkitError, match="unfinished") as error:
+        new(tmp_path / "s")
+    assert "--resume" in error.value.hint
+    with new(tmp_path / "s", resume=True) as writer:
+        for row in range(1, 4):
+            writer.write(row, probabilities(row))
+    with pytest.raises(TrashkitError, match="exists already") as error:
+        new(tmp_path / "s")
+    assert "--resume" not in error.value.hint
+
+
+def test_a_size_that_no_reader_would_take_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    for size in ((100_000, 8), (8, 100_000), (32_000, 32_000)):
+        with pytest.raises(TrashkitError, match="too large"):
+            new(tmp_path / "s", classes=[f"c{n}" for n in range(11)], size=size)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_overwrite_starts_afresh_but_spares_other_folders(tmp_path: Path) -> None:
     new(tmp_path / "s").write(1, probabilities(1))
     assert not new(tmp_path / "s", overwrite=True, manifest={}).done.any()

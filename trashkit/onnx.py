@@ -77,7 +77,8 @@ def views(tta: str, size: tuple[int, int]) -> tuple[tuple[int, bool], ...]:
     """The views of a set. TrashkitError for an unknown name, and for quarter turns of a size that is not square."""
     if tta not in VIEWS:
         raise TrashkitError(
-            f'an exported model has no test-time augmentation "{tta}"', hint=f"choose --tta from: {', '.join(VIEWS)}"
+            f'an exported model has no test-time augmentation "{tta}"',
+            hint=f"it takes photos of one size; choose --tta from: {', '.join(VIEWS)}, or predict with the run",
         )
     if size[0] != size[1] and any(turns % 2 for turns, _ in VIEWS[tta]):
         raise TrashkitError(f"{size[1]}x{size[0]} pixels cannot be turned by a quarter", hint="choose --tta flips")
@@ -156,14 +157,14 @@ def predict_dataset(
     """Write the mean probabilities of `models` for every image of a data set into a store, one image at a time.
 
     As `trashkit.nn.predict.predict_dataset`, whose stores it repeats but for rounding. TrashkitError for a missing or
-    broken photo, models with different classes, and an existing store that may not be continued or replaced.
+    broken photo or one of another size than the data set says, models with different classes, and an existing store
+    that may not be continued or replaced.
     """
     check_same_classes(models)
     for model in models:
         views(tta, model.size)
     images = dataset.images
-    for image in images:
-        photos.photo_info(photos.photo_path(folder, image.file_name))
+    photos.check_photos(images, folder)
     with create_store(
         out,
         image_ids=[image.id for image in images],

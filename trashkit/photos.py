@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from trashkit.coco import Image as ImageRow
 from trashkit.errors import TrashkitError
 
 Photo = npt.NDArray[np.uint8]
@@ -108,6 +109,21 @@ def read_photo(path: Path, size: tuple[int, int] | None = None) -> Photo:
     image, info = _header(io.BytesIO(data), Path(path))
     photo = _decode(data, image, info, Path(path), reduction=1)
     return _turned(photo, info.orientation) if _follows_exif(info, size) else photo
+
+
+def check_photos(images: Sequence[ImageRow], folder: Path) -> None:
+    """Raise TrashkitError for the first photo that is missing, is no photo, would leave its folder, or has a size that
+    is not the data set's, as stored or turned by EXIF: labels and predictions would lie elsewhere on it."""
+    if not folder.is_dir():
+        raise TrashkitError(f"the photo folder {folder} does not exist", hint="check --images")
+    for image in images:
+        path = photo_path(folder, image.file_name)
+        info = photo_info(path)
+        if (image.width, image.height) not in ((info.width, info.height), info.turned_size):
+            raise TrashkitError(
+                f"the photo {path} is {info.width}x{info.height}, and the data set says {image.width}x{image.height}",
+                hint="use the photos that were annotated; `trashkit audit ANN.json --images DIR` lists all such photos",
+            )
 
 
 def thumbnail(path: Path, longest: int, size: tuple[int, int] | None = None) -> Photo:

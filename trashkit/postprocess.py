@@ -91,7 +91,8 @@ STEPS: dict[str, str] = {
 def parse_steps(texts: Sequence[str], classes: Sequence[str]) -> list[Step]:
     """Steps from texts such as ``despeckle=3``, ``fill-holes=20``, ``min-area=50``, ``min-area=Battery:10``.
 
-    Raises TrashkitError for unknown names, values that are none, and classes that are not in `classes`.
+    Raises TrashkitError for unknown names, values that are none or change nothing, and classes that are not in
+    `classes`.
     """
     steps = []
     for text in texts:
@@ -105,6 +106,10 @@ def parse_steps(texts: Sequence[str], classes: Sequence[str]) -> list[Step]:
             raise TrashkitError(f"there is no class {chosen!r}", hint=f"classes are {', '.join(classes[1:])}")
         if name == "despeckle" and number not in ("3", "5"):
             raise TrashkitError(f"despeckle={number} is not to be had", hint="despeckle=3 or despeckle=5")
+        if int(number) < (2 if name == "min-area" else 1):
+            raise TrashkitError(
+                f"{text} changes nothing", hint=f"{name}={2 if name == 'min-area' else 1} or more, or leave it out"
+            )
         steps.append(Step(text, _function(name, int(number), classes.index(chosen) if chosen else None)))
     if not steps:
         raise TrashkitError("no step is named", hint="--step min-area=50, say")

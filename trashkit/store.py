@@ -34,7 +34,16 @@ from zarr.storage import LocalStore
 
 from trashkit.errors import TrashkitError
 from trashkit.files import refuse_existing
-from trashkit.store_header import FORMAT, VERSION, Header, StoreType, contradiction, difference, read_header
+from trashkit.store_header import (
+    FORMAT,
+    VERSION,
+    Header,
+    StoreType,
+    contradiction,
+    difference,
+    out_of_range,
+    read_header,
+)
 
 __all__ = [
     "Probabilities",
@@ -44,6 +53,7 @@ __all__ = [
     "from_stored",
     "is_store",
     "open_store",
+    "refuse_existing_store",
     "resample",
     "to_stored",
 ]
@@ -281,9 +291,14 @@ def create_store(
     problem = contradiction(header)
     if problem:
         raise ValueError(problem)
+    if out_of_range(header.size, len(header.classes)):
+        raise TrashkitError(
+            f"a store of {header.size[1]}x{header.size[0]} pixels and {len(header.classes)} classes is too large",
+            hint="choose a smaller --size; 512 is plenty",
+        )
     if resume and path.exists():
         return _continue_store(path, header)
-    refuse_existing(path, overwrite=overwrite)
+    refuse_existing_store(path, overwrite=overwrite)
     if path.is_dir() and any(path.iterdir()) and not is_store(path):
         # A mistyped --out must not cost a folder of photos.
         raise TrashkitError(f"{path} is a folder but no store, so it is not overwritten", hint="choose another --out")
@@ -300,6 +315,21 @@ def create_store(
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return _continue_store(path, header)
+
+
+def refuse_existing_store(path: Path, *, overwrite: bool) -> None:
+    """As `files.refuse_existing`, pointing to --resume where what is there is an unfinished store."""
+    if not overwrite and is_store(path):
+        try:
+            finished = bool(open_store(path).done.all())
+        except TrashkitError:
+            finished = True
+        if not finished:
+            raise TrashkitError(
+                f"{path} exists already, and is unfinished",
+                hint="add --resume to go on, --overwrite to start afresh, or choose another name",
+            )
+    refuse_existing(path, overwrite=overwrite)
 
 
 def open_store(path: Path) -> Probabilities:

@@ -118,7 +118,7 @@ def _parse_header(text: dict[str, Any], attributes: dict[str, Any]) -> Header:
     for codec in text["codecs"]:
         if codec["name"] not in _CODECS:
             raise ValueError(f"it is packed with {codec['name']!r}, which trashkit does not open")
-    if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE) or channels * height * width > _MAX_CHUNK:
+    if out_of_range((height, width), channels):
         raise ValueError(f"its size {width}x{height} is out of range")
     header = Header(
         image_ids=tuple(attributes["image_ids"]),
@@ -133,6 +133,12 @@ def _parse_header(text: dict[str, Any], attributes: dict[str, Any]) -> Header:
     if problem or (count, channels) != (len(header.image_ids), len(header.classes)):
         raise ValueError(problem or "its array does not fit its images and classes")
     return header
+
+
+def out_of_range(size: tuple[int, int], channels: int) -> bool:
+    """Whether images of this (height, width) and so many classes are more than a store holds or a reader trusts."""
+    height, width = size
+    return not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE) or channels * height * width > _MAX_CHUNK
 
 
 def contradiction(header: Header) -> str:

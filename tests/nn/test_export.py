@@ -76,6 +76,41 @@ def test_predicting_needs_no_torch(trained: tuple[Path, Path, Path], tmp_path: P
     assert json.loads((tmp_path / "seen/annotations.json").read_text())["images"][0]["width"] == 96
 
 
+def test_photos_of_another_size_or_none_are_refused_as_with_torch(
+    trained: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    folder, run, file = trained
+    text = json.loads((folder / "ann.json").read_text())
+    text["images"][2].update(width=40, height=64)
+    (tmp_path / "other.json").write_text(json.dumps(text))
+    other = read_dataset(tmp_path / "other.json", labels=False)
+    said = []
+    for predict, model in ((predict_dataset, load_run_model(run)), (onnx.predict_dataset, onnx.load(file))):
+        with pytest.raises(TrashkitError, match="the data set says 40x64") as error:
+            predict([model], other, folder, tmp_path / "no")  # type: ignore[operator]
+        said.append(error.value.message)
+        with pytest.raises(TrashkitError, match=r"photo folder .* does not exist"):
+            predict([model], other, tmp_path / "nowhere", tmp_path / "no")  # type: ignore[operator]
+    assert said[0] == said[1] and not (tmp_path / "no").exists()
+
+
+def test_the_check_takes_photos_from_folders_below_and_leaves_out_broken_ones(
+    trained: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    folder, run, _ = trained
+    photo = next((folder / "photos").iterdir())
+    (tmp_path / "all/batch 1").mkdir(parents=True)
+    (tmp_path / f"all/batch 1/good{photo.suffix}").write_bytes(photo.read_bytes())
+    (tmp_path / "all/batch 1/bad.jpg").write_bytes(b"")
+    words = ["export", str(run), "--images", str(tmp_path / "all"), "--onnx", str(tmp_path / "out.onnx"), "--json"]
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout)["checked"] == 1 and "bad.jpg" in shown.stderr
+    (tmp_path / f"all/batch 1/good{photo.suffix}").unlink()
+    shown = CliRunner().invoke(app, [*words[:-2], str(tmp_path / "two.onnx")])
+    assert shown.exit_code == 2 and "no photo in" in shown.output and not (tmp_path / "two.onnx").exists()
+
+
 def test_what_is_no_exported_model_is_refused(trained: tuple[Path, Path, Path], tmp_path: Path) -> None:
     _, run, file = trained
     (tmp_path / "broken.onnx").write_bytes(b"nothing")

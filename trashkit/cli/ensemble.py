@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trashkit.cli.output import Classes, Json, Overwrite, Resume, command, note, progress, show, table
+from trashkit.cli.output import Classes, Json, Overwrite, Resume, command, note, progress, show, table, warn
 from trashkit.cli.submit_form import numbers
 from trashkit.errors import TrashkitError
 
 if TYPE_CHECKING:
+    from trashkit.coco import Dataset
     from trashkit.ensemble import Method, Mix
     from trashkit.ensemble.fit import Fit
     from trashkit.store import Probabilities
@@ -42,10 +43,10 @@ def ensemble(
 ) -> None:
     """Combine stores image by image: by the mean of their probabilities, or by a mix fitted to evidence.
 
-    Images are joined by id and file name, classes by name. Ties of a vote go to the higher mean probability. --fit
-    tries weights, temperatures and the geometric mean on out-of-fold stores, reports the gain on images that the fit
-    did not see, and keeps the plain mean where that gain is within the noise. --like then combines the test stores in
-    the same way.
+    Images are joined by id and file name, classes by name. Ties of a vote go to the higher mean probability, and never
+    to the background. --fit tries weights, temperatures and the geometric mean on out-of-fold stores, reports the gain
+    on images that the fit did not see, and keeps the plain mean where that gain is within the noise. --like then
+    combines the test stores in the same way, each with the weight of its model.
 
     Examples:
 
@@ -59,8 +60,7 @@ def ensemble(
     """
     from trashkit.ensemble import METHODS
     from trashkit.ensemble import ensemble as combine
-    from trashkit.files import refuse_existing
-    from trashkit.store import open_store
+    from trashkit.store import open_store, refuse_existing_store
 
     known: dict[str, Method] = {name: name for name in METHODS}
     if fit is not None or like is not None:
@@ -69,10 +69,10 @@ def ensemble(
         raise TrashkitError(f'there is no ensemble method "{method}"', hint=f"choose from: {', '.join(METHODS)}")
     if dtype not in ("uint8", "float16"):
         raise TrashkitError(f'there is no dtype "{dtype}"', hint="choose --dtype from: uint8, float16")
-    refuse_existing(out, overwrite=overwrite or resume)
+    refuse_existing_store(out, overwrite=overwrite or resume)
     members = [open_store(path) for path in stores]
     found = _fit(members, fit, method, seed, classes) if fit is not None else None
-    mix = _chosen(found, method) if found is not None else _like(like) if like is not None else None
+    mix = _chosen(found, method) if found is not None else _like(like, members) if like is not None else None
     with progress() as report:
         made = combine(
             members,
@@ -126,6 +126,7 @@ def _fit(members: list[Probabilities], truth: Path, method: str | None, seed: in
         )
     dataset = read_dataset(truth, classes=classes)
     require_labels(dataset)
+    _require_unseen(members, dataset)
     with progress() as report:
         found = run(members, dataset, seed=seed, progress=report)
     if found.images < len(members[0]):
@@ -139,16 +140,39 @@ def _chosen(found: Fit, method: str | None) -> Mix:
     return candidate.mix
 
 
-def _like(path: Path) -> Mix:
-    from trashkit.ensemble import Mix
+def _like(path: Path, members: list[Probabilities]) -> Mix:
+    from trashkit.ensemble import repeat
     from trashkit.store import open_store
 
-    try:
-        return Mix.of(open_store(path).manifest)
-    except (KeyError, TypeError, ValueError) as error:
-        raise TrashkitError(
-            f"{path} does not say how it was combined", hint="give a store that trashkit ensemble --fit wrote"
-        ) from error
+    found = repeat(open_store(path), members)
+    for doubt in found.doubts:
+        warn(doubt)
+    if found.order != tuple(range(len(members))):
+        note("each store takes the weight of its own model, which is not in the order of the fit")
+    return found.mix
+
+
+def _require_unseen(members: list[Probabilities], dataset: Dataset) -> None:
+    """Refuse to fit on images that a member was trained on: it would win by what it remembers."""
+    from trashkit.audit.label_seen import seen_in_training
+
+    annotated = {image.id for image in dataset.images}
+    silent = []
+    for store in members:
+        seen = seen_in_training(store)
+        if seen is None:
+            silent.append(str(store.path))
+        elif seen & annotated:
+            raise TrashkitError(
+                f"{store.path} was predicted by models that were trained on {len(seen & annotated)} of these images, "
+                "so a mix fitted here would trust it for what it remembers",
+                hint="give out-of-fold stores, RUN/oof or RUN/RECIPE/oof, to --fit",
+            )
+    if silent:
+        warn(
+            f"nothing says which images the models of {', '.join(silent)} were trained on: if they saw these, "
+            "the gain below is not real"
+        )
 
 
 def _as_json(found: Fit) -> dict[str, Any]:
@@ -178,6 +202,7 @@ def _as_json(found: Fit) -> dict[str, Any]:
         "images": found.images,
         "chosen": found.chosen.name,
         "verdict": found.verdict,
+        "better_alone": None if found.better_alone is None else found.better_alone.name,
         "candidates": candidates,
         "members": members,
         "disagreement": found.disagreement,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trashkit.cli.output import Json, Overwrite, command, show
+from trashkit.cli.output import Json, Overwrite, command, note, show
 from trashkit.errors import TrashkitError
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of one training.")],
     onnx: Annotated[Path, typer.Option("--onnx", metavar="OUT.onnx", help="File to write.")],
     images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of photos to check it on; random pixels without.")
+        Path | None,
+        typer.Option("--images", help="Folder of photos (also in its folders) to check it on; random pixels without."),
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -64,10 +65,21 @@ def export(
 
 
 def _photos(folder: Path, size: tuple[int, int], most: int = 8) -> NDArray[np.uint8]:
+    """The first photos that can be read, at the network's size."""
     import numpy as np
 
     from trashkit.photos import read_photo
     from trashkit.report.describe import photos_in
     from trashkit.sampling import resize_photo
 
-    return np.stack([resize_photo(read_photo(path), size) for path in photos_in([folder])[:most]])
+    found: list[NDArray[np.uint8]] = []
+    for path in photos_in([folder]):
+        try:
+            found.append(resize_photo(read_photo(path), size))
+        except TrashkitError as error:
+            note(f"left out of the check: {error.message}")
+        if len(found) == most:
+            break
+    if not found:
+        raise TrashkitError(f"no photo in {folder} can be read", hint="choose another --images, or leave it out")
+    return np.stack(found)

@@ -35,14 +35,13 @@ def postprocess(
 
       trashkit postprocess runs/a/oof --step min-area=Battery:10 --out cleaned --json
     """
-    from trashkit.files import refuse_existing
     from trashkit.postprocess import parse_steps
     from trashkit.postprocess import postprocess as run
-    from trashkit.store import open_store
+    from trashkit.store import open_store, refuse_existing_store
 
     opened = open_store(store)
     steps = parse_steps(step, opened.classes)
-    refuse_existing(out, overwrite=overwrite or resume)
+    refuse_existing_store(out, overwrite=overwrite or resume)
     with progress() as report:
         reports = run(opened, out, steps, resume=resume, overwrite=overwrite, progress=report)
     result = {

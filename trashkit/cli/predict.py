@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trashkit.cli.output import Json, Overwrite, Resume, command, progress, show, table, warn
+from trashkit.cli.output import Json, Overwrite, Resume, command, note, progress, show, table, warn
 from trashkit.errors import TrashkitError
 
 if TYPE_CHECKING:
@@ -34,10 +34,14 @@ def predict(
     zoom: Annotated[
         float, typer.Option("--zoom", min=1, max=16, help="See photos this many times larger, in sliding windows.")
     ] = 1.0,
-    size: Annotated[int, typer.Option("--size", min=8, help="Side of the store in pixels.")] = 256,
+    size: Annotated[int, typer.Option("--size", min=8, max=8192, help="Side of the store in pixels.")] = 256,
     dtype: Annotated[str, typer.Option("--dtype", help="uint8, or float16 for twice the space.")] = "uint8",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Photos at a time.")] = 8,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Threads that decode photos.")] = 2,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Photos at a time, 8 unless said; runs only.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Threads that decode photos, 2 unless said; runs only.")
+    ] = None,
     smallest: Annotated[
         float,
         typer.Option("--smallest", min=0, max=1, help="Drop regions below this share of a photo (with --overlay)."),
@@ -54,7 +58,7 @@ def predict(
     For a data set (--data, --images, --out) it writes class probabilities, which submit, score and ensemble read. For
     photos (--overlay) it writes a picture with coloured regions and a legend for each, and COCO annotations; photos
     that cannot be read are named and left out, and the exit code is then 1. Files that `trashkit export` wrote predict
-    without torch.
+    without torch, one photo at a time and at one size: without --zoom and --tta scales.
 
     Examples:
 
@@ -104,9 +108,12 @@ def predict(
         "tta": tta, "size": (size, size), "dtype": dtype, "resume": resume, "overwrite": overwrite
     }  # fmt: skip
     if exported:
+        if batch_size is not None or workers is not None:
+            note("--batch-size and --workers are for runs; an exported file takes one photo at a time")
         _data_set_onnx(exported, data, images, out, options, json)
         return
-    _data_set(models, data, images, out, {**options, "zoom": zoom, "batch_size": batch_size, "workers": workers}, json)
+    engine = {"zoom": zoom, "batch_size": batch_size or 8, "workers": workers or 2}
+    _data_set(models, data, images, out, {**options, **engine}, json)
 
 
 def _sort(paths: list[Path]) -> tuple[list[Run], list[Path], list[Path]]:
@@ -132,16 +139,17 @@ def _sort(paths: list[Path]) -> tuple[list[Run], list[Path], list[Path]]:
 
 def _data_set(runs: list[Run], data: Path, images: Path, out: Path, options: dict[str, Any], json: bool) -> None:
     from trashkit.coco import read_dataset
-    from trashkit.files import refuse_existing, sha256
+    from trashkit.files import sha256
     from trashkit.nn.folds import is_main_process
     from trashkit.nn.models import load_run_model
     from trashkit.nn.predict import device, predict_dataset
     from trashkit.nn.tta import views
+    from trashkit.store import refuse_existing_store
 
     views(options["tta"])
     main = is_main_process()
     if main:  # of several processes one makes the store, and the others find it
-        refuse_existing(out, overwrite=options["overwrite"] or options["resume"])
+        refuse_existing_store(out, overwrite=options["overwrite"] or options["resume"])
     dataset = read_dataset(data, labels=False)
     models = [load_run_model(run.path, device()) for run in runs]
     manifest = {"runs": [{"run": str(run.path), "checkpoint_sha256": sha256(run.checkpoint)} for run in runs]}
@@ -156,10 +164,10 @@ def _data_set_onnx(
     exported: list[Path], data: Path, images: Path, out: Path, options: dict[str, Any], json: bool
 ) -> None:
     from trashkit.coco import read_dataset
-    from trashkit.files import refuse_existing
     from trashkit.onnx import load, predict_dataset
+    from trashkit.store import refuse_existing_store
 
-    refuse_existing(out, overwrite=options["overwrite"] or options["resume"])
+    refuse_existing_store(out, overwrite=options["overwrite"] or options["resume"])
     dataset = read_dataset(data, labels=False)
     models = [load(path) for path in exported]
     keys = ("run", "checkpoint_sha256")

@@ -3,5 +3,18 @@
 from __future__ import annotations
 
 from trashkit.ensemble.combine import METHODS, Ensemble, Method, Mix, ensemble, geometric, mean, tempered, vote
+from trashkit.ensemble.repeat import Repeated, repeat
 
-__all__ = ["METHODS", "Ensemble", "Method", "Mix", "ensemble", "geometric", "mean", "tempered", "vote"]
+__all__ = [
+    "METHODS",
+    "Ensemble",
+    "Method",
+    "Mix",
+    "Repeated",
+    "ensemble",
+    "geometric",
+    "mean",
+    "repeat",
+    "tempered",
+    "vote",
+]

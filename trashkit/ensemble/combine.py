@@ -20,6 +20,10 @@ Method = Literal["mean", "vote", "weighted", "geometric"]
 METHODS: tuple[Method, ...] = ("mean", "vote", "weighted", "geometric")
 
 _TIE_SHARE = 1e-3
+REST = 1e-6
+"""How much of the plain mean is mixed into weights per class, see `with_rest`."""
+# Two sums of the same numbers in another order are equal only so far.
+_TIED = np.float32(1e-6)
 # Half of what uint8 stores can tell from 0: a member that rules a class out must not rule it out alone.
 _FLOOR = np.float32(0.5 / 255)
 
@@ -31,8 +35,9 @@ Weights = tuple[float, ...] | tuple[tuple[float, ...], ...]
 class Mix:
     """How stores are combined: what `ensemble` does, what `fit` finds, and what a store's manifest says.
 
-    weights: one per store, or for each store one per class (in the first store's order). temperatures: one per store;
-    probabilities are raised to 1 / temperature and scaled to sum to 1 before they are combined.
+    weights: one per store, or for each store one per class (in the first store's order, which is that of the store
+    that `ensemble` writes). temperatures: one per store; probabilities are raised to 1 / temperature and scaled to sum
+    to 1 before they are combined.
     """
 
     method: Method
@@ -42,14 +47,14 @@ class Mix:
     def __call__(self, members: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Combine probabilities, each float32 [C, H, W] (or [C, M]), into one array that sums to 1 over the classes."""
         warm = [tempered(values, t) for values, t in zip(members, self.temperatures, strict=True)]
-        by_class = [np.asarray(weight, np.float32) for weight in self.weights]
         if self.method == "vote":
             return vote(warm, self.weights)
         if self.method == "geometric":
             return geometric(warm, self.weights)
-        total = mean(warm, self.weights)
-        if any(weight.ndim for weight in by_class):
-            total /= np.maximum(total.sum(axis=0), np.float32(1e-12))
+        if not any(isinstance(weight, tuple) for weight in self.weights):
+            return mean(warm, self.weights)
+        total = mean(warm, with_rest(self.weights))
+        total /= total.sum(axis=0)
         return total
 
     def as_json(self) -> dict[str, Any]:
@@ -68,6 +73,9 @@ class Mix:
         temperatures = tuple(float(t) for t in value.get("temperatures", [1.0] * len(rows)))
         if len(temperatures) != len(rows) or not all(t > 0 for t in temperatures):
             raise ValueError("weights and temperatures do not fit")
+        table = np.array([[w] if isinstance(w, float) else w for w in rows])
+        if not (np.isfinite(table).all() and (table >= 0).all() and np.allclose(table.sum(axis=0), 1, atol=1e-4)):
+            raise ValueError("weights must be at least 0 and sum to 1 over the stores")
         return cls(method, tuple(rows), temperatures)  # type: ignore[arg-type]
 
 
@@ -94,6 +102,16 @@ def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[
 def _column(weight: float | tuple[float, ...], values: NDArray[np.float32]) -> NDArray[np.float32]:
     """A weight, or one per class, ready to multiply [C, ...] with."""
     return np.asarray(weight, np.float32).reshape(-1, *[1] * (values.ndim - 1))
+
+
+def with_rest(weights: Sequence[float | tuple[float, ...]]) -> list[float | tuple[float, ...]]:
+    """Weights with a millionth of the plain mean mixed in.
+
+    Weights of 0 per class can leave a pixel without any class: where each store says what only the others are asked
+    about. The plain mean then speaks, and nowhere else is it heard.
+    """
+    rest = REST / len(weights)
+    return [tuple(w + rest for w in row) if isinstance(row, tuple) else row + rest for row in weights]
 
 
 def mean(
@@ -128,15 +146,31 @@ def vote(
     """Share of the votes of each class, float32 [C, H, W] summing to 1; each member votes for its most probable class.
 
     Ties in votes go to the class with the higher (weighted) mean probability, which is mixed in at a thousandth of
-    all votes: too little to overrule one. Classes that tie in both go to the lowest.
+    all votes: too little to overrule one. Classes that tie in both go to the lowest, the background to none: a pixel
+    is not empty because nobody could decide what lies there.
     """
-    total = mean(probabilities, weights) * np.float32(_TIE_SHARE)
+    weights = with_rest(weights)
+    shares = mean(probabilities, weights)
+    votes = np.zeros_like(shares)
     for values, weight in zip(probabilities, weights, strict=True):
-        winner = values.argmax(axis=0)[None]
+        winner = _firm_argmax(values)[None]
         ballot = np.broadcast_to(_column(weight, values), values.shape)
-        cast = np.take_along_axis(total, winner, axis=0) + np.take_along_axis(ballot, winner, axis=0)
-        np.put_along_axis(total, winner, cast, axis=0)
-    return np.asarray(total / np.maximum(total.sum(axis=0), np.float32(1e-12)), np.float32)
+        cast = np.take_along_axis(votes, winner, axis=0) + np.take_along_axis(ballot, winner, axis=0)
+        np.put_along_axis(votes, winner, cast, axis=0)
+    total = votes + np.float32(_TIE_SHARE) * shares
+    rival = total[1:].argmax(axis=0)[None] + 1
+    tied = np.ones(shares.shape[1:], bool)
+    for values in (votes, shares):
+        theirs = np.take_along_axis(values, rival, axis=0)[0]
+        tied &= np.abs(values[0] - theirs) <= _TIED * theirs
+    total[0][tied] = np.take_along_axis(total, rival, axis=0)[0][tied] * (1 - _TIED)
+    return np.asarray(total / total.sum(axis=0), np.float32)
+
+
+def _firm_argmax(values: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Argmax of [C, ...] in which the background wins no tie."""
+    rival = values[1:].argmax(axis=0) + 1
+    return np.where(values[0] > values[1:].max(axis=0), 0, rival)
 
 
 def ensemble(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trashkit import masks
 from trashkit.coco import Dataset
-from trashkit.ensemble.combine import Join, Method, Mix, join_stores, mean, read_members, tempered
+from trashkit.ensemble.combine import REST, Join, Method, Mix, join_stores, mean, read_members, tempered, with_rest
 from trashkit.errors import TrashkitError
 from trashkit.predictions import class_lookup
 from trashkit.progress import Progress, silent
@@ -98,10 +98,24 @@ class Fit:
     def verdict(self) -> str:
         """The result in words."""
         best = max(self.candidates[1 + len(self.members) :], key=lambda one: one.miou)
-        span = f"between {best.low:+.4f} and {best.high:+.4f}"
         if self.chosen.name == "mean":
-            return f"no evidence that any fitted mix beats the plain mean: {best.name} gains {span} on these images"
-        return f"{self.chosen.name} beats the plain mean by {self.chosen.gain:+.4f} mIoU, {span}"
+            span = f"between {best.low:+.4f} and {best.high:+.4f}"
+            said = f"no evidence that any fitted mix beats the plain mean: {best.name} gains {span} on these images"
+        else:
+            span = f"between {self.chosen.low:+.4f} and {self.chosen.high:+.4f}"
+            said = f"{self.chosen.name} beats the plain mean by {self.chosen.gain:+.4f} mIoU, {span}"
+        alone = self.better_alone
+        if alone is None:
+            return said
+        span = f"between {alone.low:+.4f} and {alone.high:+.4f}"
+        return f"{said}; {alone.name} alone beats the plain mean, by {alone.gain:+.4f} mIoU, {span}: use it alone"
+
+    @property
+    def better_alone(self) -> Candidate | None:
+        """The best single store, where its gain over the plain mean is evident and the chosen mix is no better."""
+        singles = [one for one in self.candidates if one.mix is None and one.low > 0]
+        best = max(singles, key=lambda one: one.miou, default=None)
+        return best if best is not None and best.miou >= self.chosen.miou else None
 
 
 def fit(
@@ -255,7 +269,7 @@ def class_weights(
     """
     channels = len(members[0])
     weights = np.repeat(np.asarray(start, np.float64)[:, None], channels, axis=1)
-    total = mean(members, start)
+    total = mean(members, with_rest(start))
     best = _miou(total, truth)
     for c in range(channels):
         for s in range(len(members)):
@@ -266,7 +280,8 @@ def class_weights(
                     continue
                 tried /= tried.sum()
                 old = total[c].copy()
-                total[c] = sum(np.float32(w) * values[c] for w, values in zip(tried, members, strict=True))
+                rest = REST / len(members)
+                total[c] = sum(np.float32(w + rest) * values[c] for w, values in zip(tried, members, strict=True))
                 found = _miou(total, truth)
                 if found > best:
                     best, weights[:, c] = found, tried

@@ -271,7 +271,11 @@ def join_stores(
         classes=opened[0].classes,
         size=opened[0].size,
         dtype=opened[0].dtype,
-        manifest={"kind": "out-of-fold", "stores": [store.fingerprint for store in opened]},
+        manifest={
+            "kind": "out-of-fold",
+            "stores": [store.fingerprint for store in opened],
+            "sources": [store.manifest for store in opened],
+        },
         resume=resume and out.exists(),
         overwrite=overwrite,
     ) as writer:

@@ -25,6 +25,7 @@ from trashkit.nn.models import Segmenter
 from trashkit.nn.resize import resize_photo
 from trashkit.nn.tta import seen_size, views
 from trashkit.nn.windows import slide
+from trashkit.photos import check_photos
 from trashkit.progress import Progress, silent
 from trashkit.sampling import at_photo_size, sampling
 from trashkit.store import StoreType, create_store, open_store
@@ -195,21 +196,6 @@ def predict_dataset(
     state.wait_for_everyone()
     if state.is_main_process:
         open_store(out).require_complete()
-
-
-def check_photos(images: Sequence[Image], folder: Path) -> None:
-    """Raise TrashkitError for the first photo that is missing, is no photo, would leave its folder, or has a size that
-    is not the data set's, as stored or turned by EXIF: labels and predictions would lie elsewhere on it."""
-    if not folder.is_dir():
-        raise TrashkitError(f"the photo folder {folder} does not exist", hint="check --images")
-    for image in images:
-        path = photos.photo_path(folder, image.file_name)
-        info = photos.photo_info(path)
-        if (image.width, image.height) not in ((info.width, info.height), info.turned_size):
-            raise TrashkitError(
-                f"the photo {path} is {info.width}x{info.height}, and the data set says {image.width}x{image.height}",
-                hint="use the photos that were annotated; `trashkit audit ANN.json --images DIR` lists all such photos",
-            )
 
 
 def _predict_batch(

@@ -46,17 +46,31 @@ class Unreadable:
 
 
 def photos_in(paths: Sequence[Path]) -> list[Path]:
-    """Photos named one by one, and those that lie in named folders, sorted within each; TrashkitError for none."""
+    """Photos named one by one, and those that lie in named folders or below them, sorted within each.
+
+    What is hidden (a leading dot) is passed over. TrashkitError for a folder without photos.
+    """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(item for item in path.iterdir() if item.suffix.lower() in PHOTO_SUFFIXES)
+            inside = sorted(
+                item
+                for item in path.rglob("*")
+                if item.suffix.lower() in PHOTO_SUFFIXES and not _hidden(item.relative_to(path)) and item.is_file()
+            )
             if not inside:
-                raise TrashkitError(f"{path} is neither a run nor a folder with photos", hint="name a run folder first")
+                raise TrashkitError(
+                    f"no photo lies in {path} or in its folders",
+                    hint=f"name a folder of photos ({', '.join(sorted(PHOTO_SUFFIXES))})",
+                )
             found += inside
         else:
             found.append(path)
     return found
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def describe(
