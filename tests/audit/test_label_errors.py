@@ -13,10 +13,14 @@ import pytest
 from trashkit.audit import audit
 from trashkit.audit.fix import fix
 from trashkit.audit.label_errors import KINDS, LabelErrors, find_label_errors
-from trashkit.audit.label_odds import judge, logistic, posteriors, tail_shares
+from trashkit.audit.label_odds import Rows, judge, logistic, posteriors, tail_shares
 from trashkit.audit.label_plant import mixed
+from trashkit.audit.label_report import _DESCRIBE, split_hits
 from trashkit.audit.label_scene import Scene, boxes, measure, softmin
 from trashkit.audit.label_seen import seen_in_training
+from trashkit.audit.label_trust import Trust
+from trashkit.audit.page import audit_page
+from trashkit.audit.page_drawings import GREEN, Facts, draw_finding
 from trashkit.coco import Coco
 from trashkit.errors import TrashkitError
 from trashkit.masks import label_map
@@ -48,8 +52,13 @@ def truth(seed: int = 0) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def predict(right: dict[str, Any], path: Path, *, manifest: dict[str, Any], seed: int = 1) -> Probabilities:
-    """What a fair model makes of the right annotations: blurred, uncertain, sometimes off."""
+def predict(
+    right: dict[str, Any], path: Path, *, manifest: dict[str, Any], seed: int = 1, blind: tuple[int, ...] = ()
+) -> Probabilities:
+    """What a fair model makes of the right annotations: blurred, uncertain, sometimes off.
+
+    blind: classes that it never predicts; it sees objects of classes 1 and 2 by lot there.
+    """
     rng = np.random.default_rng(seed)
     with create_store(
         path,
@@ -62,7 +71,13 @@ def predict(right: dict[str, Any], path: Path, *, manifest: dict[str, Any], seed
     ) as writer:
         for n, image in enumerate(right["images"]):
             mine = [a for a in right["annotations"] if a["image_id"] == image["id"]]
-            labels = label_map([a["segmentation"] for a in mine], [a["category_id"] for a in mine], SIDE, SIDE)
+            shown = [
+                int(rng.choice([c for c in (1, 2, 3) if c not in blind]))
+                if a["category_id"] in blind
+                else a["category_id"]
+                for a in mine
+            ]
+            labels = label_map([a["segmentation"] for a in mine], shown, SIDE, SIDE)
             planes = np.stack([(labels == c).astype(np.float32) for c in range(4)])
             noise = rng.normal(0, 1.2, (4, 8, 8)).astype(np.float32)
             logits = np.stack([
@@ -293,7 +308,8 @@ def test_few_errors_are_not_taken_for_many() -> None:
     real = rng.normal(size=(1500, 5)) + np.where(wrong[:, None], [2.5, 1, 0, 0, -1], 0)
     planted = rng.normal(size=(400, 5)) + np.array([2.5, 1, 0, 0, -1])
     images = np.arange(1500) // 3
-    probability, _ = judge((real, images), [(planted, rng.integers(0, 500, 400))])
+    made = Rows(planted, rng.integers(0, 500, 400), np.ones((400, 1)))
+    probability, _ = judge(Rows(real, images, np.ones((1500, 1))), [made])
     assert wrong.sum() / 1.6 <= probability.sum() <= 1.6 * wrong.sum()
     assert wrong[np.argsort(-probability[:, 0])[:30]].mean() > 0.7
 
@@ -320,3 +336,128 @@ def test_mixed_errors_touch_what_they_name() -> None:
         for k in by_kind["no-object"]:
             assert not ((wrong.owner == k) & (owner >= 0)).any()
     assert planted == set(KINDS)
+
+
+def with_blind_model(path: Path, blind: tuple[int, ...]) -> Probabilities:
+    return predict(truth(), path, manifest={"kind": "out-of-fold"}, blind=blind)
+
+
+def test_labels_of_a_class_that_the_model_never_predicts_are_not_judged(planted: Any, tmp_path: Path) -> None:
+    """All labels of the class disagree with the prediction, and nearly all of them are right."""
+    coco, _, rows = planted
+    store = with_blind_model(tmp_path / "blind", (3,))
+    found = find_label_errors(coco, [store])
+    given = np.array([coco.record("annotations", int(row))["category_id"] for row in found.rows])
+    assert [found.trust.recall[c] > 0.8 for c in (1, 2, 3)] == [True, True, False]
+    assert found.trust.unjudged() == [3]
+    for kind in ("wrong-class", "shifted-outline", "merged-objects"):
+        assert (found.probability[given == 3, KINDS.index(kind)] == 0).all()
+    assert (found.probability[found.other == 3, 0] == 0).all()
+    assert all(one.probability == 0 for one in found.missing if one.region.class_index == 3)
+    swapped = [row for row in rows["swap"] if coco.record("annotations", row)["category_id"] != 3]
+    known = [row for row in swapped if truth_class(coco, row) != 3]
+    ranked = found.rows[np.argsort(-found.probability[:, 0])][: len(known) + 4].tolist()
+    assert set(known) & set(ranked), "other classes are judged as before"
+
+
+def truth_class(coco: Coco, row: int) -> int:
+    wanted = coco.record("annotations", row)["id"]
+    return next(int(one["category_id"]) for one in truth()["annotations"] if one["id"] == wanted)
+
+
+def test_a_weak_model_is_told_by_name(planted: Any, tmp_path: Path) -> None:
+    coco, good, _ = planted
+    store = with_blind_model(tmp_path / "blind", (3,))
+    findings = audit(coco, predictions=[store.path], select=["P"]).findings
+    (told,) = [f for f in findings if f.code == "P010"]
+    assert "not judged: Bag 0.0" in told.message and told.block == "file" and 0.2 < (told.score or 0) < 0.5
+    wrong = [f for f in findings if f.code == "P001"]
+    assert wrong and all(coco.record("annotations", f.row or 0)["category_id"] != 3 for f in wrong)
+    assert not [f for f in audit(coco, predictions=[good.path], select=["P"]).findings if f.code == "P010"]
+    result = fix(coco, select=["P001"], unsafe=True, predictions=[store.path])
+    assert len(result.told) == 1 and "Bag" in result.told[0], "whoever fixes is told too"
+
+
+def test_a_model_that_cannot_tell_classes_accuses_none(planted: Any, tmp_path: Path) -> None:
+    """It sees objects, and all as one class: before, its findings promised dozens of wrong classes."""
+    found = find_label_errors(planted[0], [with_blind_model(tmp_path / "blind", (2, 3))])
+    assert set(found.trust.unjudged()) == {1, 2, 3}, "a class that always leads is not known either"
+    assert found.probability[:, KINDS.index("wrong-class")].sum() == 0
+
+
+def test_trust_is_recall_less_false_alarm() -> None:
+    given = np.repeat([1, 2, 3, 4], [100, 100, 100, 2])
+    leading = np.concatenate([np.repeat([1, 2], [90, 10]), np.repeat([2, 1], [40, 60]), np.full(100, 1), [1, 1]])
+    trust = Trust.of(given, leading, np.repeat([0.9, 0.6, 0.4], [100, 100, 102]), 5)
+    np.testing.assert_allclose(trust.recall[1:], [0.9, 0.4, 0.0, 0.0])
+    plain = [0.9 - 162 / 202, 0.4 - 10 / 202, 0.0]
+    mean = (np.sum(plain) * 100 + 0.0) / 302
+    np.testing.assert_allclose(trust.informed[1:4], (np.array(plain) * 100 + mean * 12) / 112)
+    assert trust.of_class()[3] == 0 and 0 < trust.of_class()[2] < 1
+    assert trust.unjudged() == [1, 3], "two annotations of class 4 are no evidence"
+    assert trust.of_objects()[1] == 1 and trust.of_objects()[3] == 0
+
+
+def test_findings_without_a_fix_say_so(planted: Any) -> None:
+    coco, store, _ = planted
+    findings = [f for f in audit(coco, predictions=[store.path], select=["P"]).findings if f.code < "P007"]
+    for finding in findings:
+        assert (finding.fix is None) == ("no fix: " in finding.message)
+    result = fix(coco, select=["P"], unsafe=True, predictions=[store.path])
+    assert sum(result.without.values()) == sum(f.fix is None for f in findings)
+
+
+def test_merged_objects_are_split(tmp_path: Path) -> None:
+    """Two objects as rings of one annotation, and as one ring over both: parts become annotations of their own."""
+    right = truth()
+    store = predict(right, tmp_path / "oof", manifest={"kind": "out-of-fold"})
+    mine = [a for a in right["annotations"] if a["image_id"] == 100]
+    first = mine[0]
+    second = next(a for a in mine if a["category_id"] != first["category_id"])
+    same = [a for a in right["annotations"] if a["image_id"] != 100]
+    two = {**first, "segmentation": [*first["segmentation"], *second["segmentation"]]}
+    hull = cv2.convexHull(np.float32(two["segmentation"][0] + two["segmentation"][1]).reshape(-1, 2)).ravel().tolist()
+    for record, parts in ((two, 2), ({**first, "segmentation": [hull]}, 1)):
+        coco = Coco.of({**right, "annotations": [record, *same]})
+        errors = find_label_errors(coco, [store])
+        message, proposal = _DESCRIBE["merged-objects"](errors, errors.rows.tolist().index(0))
+        assert "covers several objects" in message
+        if parts == 1 and proposal is None:
+            continue
+        assert proposal is not None
+        assert [one["category_id"] for one in proposal["add"]] == [second["category_id"]]
+        kept = label_map([proposal["set"]["segmentation"]], [1], SIDE, SIDE)
+        whole = label_map([first["segmentation"]], [1], SIDE, SIDE)
+        assert (kept & whole).sum() / (kept | whole).sum() > 0.6
+
+
+def test_what_a_fix_would_draw_is_drawn(planted: Any) -> None:
+    """A missing object is outlined in green on its card; a new class is named on its colour."""
+    coco, store, _ = planted
+    result = audit(coco, predictions=[store.path], select=["P001", "P002"])
+    facts = Facts(coco, None)
+    missing = next(f for f in result.findings if f.code == "P002")
+    drawn = draw_finding(facts, missing)
+    assert drawn is not None and (np.abs(drawn.astype(int) - GREEN).max(axis=2) < 30).sum() > 50
+    wrong = next(f for f in result.findings if f.code == "P001")
+    new = facts.relabelled(wrong)
+    assert new is not None and new[0] == CLASSES[wrong.proposal["set"]["category_id"]]
+    card = draw_finding(facts, wrong)
+    assert card is not None and (np.abs(card.astype(int) - new[1]).max(axis=2) < 30).sum() > 50
+    assert f">{new[0]}</span>" in audit_page(coco, result)
+
+
+def test_scores_that_are_no_probability_say_so(planted: Any) -> None:
+    coco = Coco.of(truth())
+    double = coco.record("annotations", 0)
+    points = np.reshape(double["segmentation"][0], (-1, 2))
+    middle = points[:, 0].mean()
+    left, right = (np.clip(points, lo, hi) for lo, hi in (((0, 0), (middle, 999)), ((middle, 0), (999, 999))))
+    halves = coco.replace(
+        "annotations",
+        {0: {**double, "segmentation": [left.ravel().tolist()]}},
+        append=[{**double, "id": 7777, "segmentation": [right.ravel().tolist()]}],
+    )
+    hits = list(split_hits(find_label_errors(halves, [planted[1]]), 0.4))
+    assert {0, coco.count("annotations")} in [{hit.row, *hit.related} for hit in hits]
+    assert all("no probability" in hit.message for hit in hits)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from trashkit.audit.engine import audit
-from trashkit.audit.fixers import FIXERS, MISPLACED, STAGES
+from trashkit.audit.fixers import FIXERS, MISPLACED, PREDICTED, STAGES
 from trashkit.audit.photo_folder import refuse_wrong_folder
 from trashkit.audit.registry import checks, chosen
 from trashkit.audit.settings import Settings
@@ -22,19 +23,25 @@ from trashkit.progress import Progress, silent
 MAX_ROUNDS = 5
 """One fix may uncover another finding; this many audits settle every file seen so far."""
 
+ABOUT_PREDICTIONS = ("P009", "P010")
+"""Checks that say how far the predictions can be relied on."""
+
 
 @dataclass(frozen=True)
 class FixResult:
     """What `fix` came to.
 
     coco: the fixed file. edits: what was done, about rows of the source file. kept_back: how many fixes were left
-    undone because they are unsafe. rejected: how many because a reviewer rejected them.
+    undone because they are unsafe. rejected: how many because a reviewer rejected them. without: by code, how many
+    findings of the chosen checks on predictions propose nothing. told: what is to be known of the predictions.
     """
 
     coco: Coco
     edits: list[Edit]
     kept_back: int
     rejected: int
+    without: dict[str, int] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
 
 
 def propose(
@@ -93,6 +100,8 @@ def fix(
     spared = _rejections(coco, decisions)
     rejected: set[tuple[str, int, str]] = set()
     fixed, edits = coco, 0
+    without: dict[str, int] = {}
+    told: tuple[str, ...] = ()
     for _ in range(MAX_ROUNDS):
         found = audit(
             fixed,
@@ -100,10 +109,16 @@ def fix(
             images=images,
             against=against,
             predictions=predictions,
-            select=[check.code for check in wanted if check.on != "photos" or images is not None] + guards,
+            select=[check.code for check in wanted if check.on != "photos" or images is not None]
+            + guards
+            + (list(ABOUT_PREDICTIONS) if predictions else []),
             workers=workers,
             progress=progress,
         ).findings
+        if predictions:
+            wrong = [finding for finding in found if finding.name in PREDICTED]
+            without = dict(sorted(Counter(finding.code for finding in wrong if finding.fix is None).items()))
+            told = tuple(finding.message for finding in found if finding.code in ABOUT_PREDICTIONS)
         findings = []
         for finding in _in_source(bench, found):
             if {(finding.block, finding.row, finding.code), (finding.block, finding.row, finding.name)} & spared:
@@ -116,7 +131,7 @@ def fix(
         # Photos and predictions stay as they are: one look is enough.
         edits, images, predictions = len(bench.edits), None, ()
         fixed = apply(coco, bench.edits)
-    return FixResult(fixed, bench.edits, len(bench.kept_back), len(rejected))
+    return FixResult(fixed, bench.edits, len(bench.kept_back), len(rejected), without, told)
 
 
 def _in_source(bench: Workbench, findings: Iterable[Finding]) -> Iterable[Finding]:

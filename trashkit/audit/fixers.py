@@ -226,6 +226,9 @@ STAGES: tuple[dict[str, Fixer], ...] = (
 )
 """The fixer of each check that has one, by the check's name; a later stage sees what the earlier ones made."""
 
+PREDICTED = frozenset(STAGES[-1])
+"""Checks on predictions whose findings may propose a fix."""
+
 MISPLACED = frozenset({"axes-swapped", "annotated-at-other-scale", "x-and-y-exchanged"})
 """Checks whose findings say that an image and its annotations do not belong together: nothing is clipped there,
 and areas and boxes stay, since they tell what is wrong."""

@@ -20,12 +20,13 @@ from threadpoolctl import threadpool_limits
 
 from trashkit import masks
 from trashkit.audit import label_plant
-from trashkit.audit.label_odds import judge
+from trashkit.audit.label_odds import Rows, judge
 from trashkit.audit.label_pictures import Gallery, Picture, open_gallery
 from trashkit.audit.label_plant import KINDS
 from trashkit.audit.label_regions import REGION_FEATURES, Region, enlarged, missing_regions
 from trashkit.audit.label_scene import FEATURES, Floats, Scene, best_other, measure, usual_ratios, with_usual
 from trashkit.audit.label_splits import Split, split_objects
+from trashkit.audit.label_trust import Trust
 from trashkit.coco import Coco
 from trashkit.progress import Progress, silent
 from trashkit.store import Probabilities
@@ -56,7 +57,8 @@ class LabelErrors:
     probability: float64 [n, len(KINDS)], how likely each is wrong in each way; `other`: int [n], the class that the
     prediction prefers. missing: regions without annotation. splits: pairs of annotations that may be one object.
     quality: float64 [pictures], softmin of the probabilities of the given labels, low where labels are likely wrong.
-    shares: estimated share of annotations with each kind of error (for "missing-object": of candidate regions).
+    shares: estimated share of annotations with each kind of error (for "missing-object": of candidate regions), among
+    those that can be judged. trust: what the predictions know of each class; probabilities are 0 where that is nothing.
     """
 
     gallery: Gallery
@@ -68,6 +70,7 @@ class LabelErrors:
     splits: tuple[Split, ...]
     quality: Floats
     shares: dict[str, float]
+    trust: Trust
 
     def image_scores(self) -> Floats:
         """How likely each picture has any error, float64 [pictures], taking errors as independent of each other."""
@@ -81,21 +84,24 @@ class LabelErrors:
 
 @dataclass
 class _Rows:
-    """Features gathered image by image, with the class of each row and its picture."""
+    """Features gathered image by image, with each row's class, the one that the prediction prefers, and the picture."""
 
     features: list[Floats] = field(default_factory=list)
     classes: list[np.ndarray] = field(default_factory=list)
+    other: list[np.ndarray] = field(default_factory=list)
     picture: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, features: Floats, classes: np.ndarray, picture: int) -> None:
+    def add(self, features: Floats, classes: np.ndarray, other: np.ndarray, picture: int) -> None:
         self.features.append(features)
         self.classes.append(classes)
+        self.other.append(other)
         self.picture.append(np.full(len(features), picture))
 
-    def joined(self, width: int) -> tuple[Floats, np.ndarray, np.ndarray]:
+    def joined(self, width: int) -> tuple[Floats, np.ndarray, np.ndarray, np.ndarray]:
         if not self.features:
-            return np.zeros((0, width)), np.zeros(0, np.int64), np.zeros(0, np.int64)
-        return np.concatenate(self.features), np.concatenate(self.classes), np.concatenate(self.picture)
+            nothing = np.zeros(0, np.int64)
+            return np.zeros((0, width)), nothing, nothing, nothing
+        return tuple(np.concatenate(one) for one in (self.features, self.classes, self.other, self.picture))  # type: ignore[return-value]
 
 
 def find_label_errors(
@@ -125,17 +131,17 @@ def _find(gallery: Gallery, order: masks.PaintOrder, seed: int, progress: Progre
     candidates: list[tuple[int, Region]] = []
     splits: list[Split] = []
     quality = np.zeros(len(gallery.pictures))
-    other: list[np.ndarray] = []
+    means: list[Floats] = []
     for n, picture in enumerate(gallery.pictures):
         view = gallery.overview(picture, order)
         scene, quality[n] = view.scene, view.quality
         measured = measure(scene)
-        real.add(measured.features, scene.classes, n)
-        other.append(best_other(measured.means, scene.classes)[1])
+        real.add(measured.features, scene.classes, best_other(measured.means, scene.classes)[1], n)
+        means.append(measured.means)
         splits += split_objects(scene, [a.row for a in picture.annotations], n)
         for region in missing_regions(scene):
             candidates.append((n, enlarged(region, view.factor)))
-            regions.add(region.features[None], np.array([region.class_index]), n)
+            regions.add(region.features[None], *_region_class(region), n)
         if n in sample:
             rng = np.random.default_rng([seed, picture.image.row])
             for _ in range(ROUNDS):
@@ -143,20 +149,33 @@ def _find(gallery: Gallery, order: masks.PaintOrder, seed: int, progress: Progre
             _drop(rng, scene, n, planted_regions)
         progress("looking for label errors", n + 1, len(gallery.pictures))
     rows = np.array([a.row for picture in gallery.pictures for a in picture.annotations], np.int64)
-    probability, shares = _judge(real, planted, len(gallery.dataset.classes))
-    missing, share = _judge_regions(candidates, regions, planted_regions)
-    _, _, at = real.joined(len(FEATURES))
+    _, given, other, at = real.joined(len(FEATURES))
+    trust = _trust(np.concatenate(means), given)
+    probability, shares = _judge(real, planted, trust)
+    missing, share = _judge_regions(candidates, regions, planted_regions, trust)
     return LabelErrors(
         gallery,
         rows,
         at,
         probability,
-        np.concatenate(other) if other else np.zeros(0, np.int64),
+        other,
         tuple(missing),
         tuple(splits),
         quality,
         {**shares, "missing-object": share},
+        trust,
     )
+
+
+def _trust(means: Floats, given: np.ndarray) -> Trust:
+    """What the predictions know of the classes, from the mean probabilities [n, C] of annotations that are seen."""
+    seen = means.sum(axis=1) > 0
+    means = means[seen]
+    return Trust.of(given[seen], means[:, 1:].argmax(axis=1) + 1, 1 - means[:, 0], means.shape[1])
+
+
+def _region_class(region: Region) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([region.class_index]), np.array([region.class_index])
 
 
 def _sample(gallery: Gallery, seed: int) -> set[int]:
@@ -176,10 +195,11 @@ def _plant(rng: np.random.Generator, scene: Scene, n: int, present: np.ndarray, 
     which = [k for chosen in by_kind.values() for k in chosen]
     if not which:
         return
-    features = measure(wrong, which).features
+    measured = measure(wrong, which)
+    other = best_other(measured.means, wrong.classes)[1]
     for kind, chosen in by_kind.items():
         if chosen:
-            planted[kind].add(features[chosen], wrong.classes[chosen], n)
+            planted[kind].add(measured.features[chosen], wrong.classes[chosen], other[chosen], n)
 
 
 def _drop(rng: np.random.Generator, scene: Scene, n: int, planted: _Rows) -> None:
@@ -191,35 +211,37 @@ def _drop(rng: np.random.Generator, scene: Scene, n: int, planted: _Rows) -> Non
     for region in missing_regions(left):
         pixels = region.pixels(gone.shape)
         if gone[pixels].mean() > 0.5:
-            planted.add(region.features[None], np.array([region.class_index]), n)
+            planted.add(region.features[None], *_region_class(region), n)
 
 
-def _judge(real: _Rows, planted: dict[str, _Rows], classes: int) -> tuple[Floats, dict[str, float]]:
-    features, given, at = real.joined(len(FEATURES))
-    usual = usual_ratios(features, given, classes)
+def _judge(real: _Rows, planted: dict[str, _Rows], trust: Trust) -> tuple[Floats, dict[str, float]]:
+    features, given, other, at = real.joined(len(FEATURES))
+    usual = usual_ratios(features, given, len(trust.count))
     features = with_usual(features, usual, given)
     seen = ~np.isnan(features[:, 0])
     probability = np.zeros((len(features), len(KINDS)))
     made = []
     for kind in KINDS:
-        wrong, theirs, origin = planted[kind].joined(len(FEATURES))
+        wrong, theirs, instead, origin = planted[kind].joined(len(FEATURES))
         kept = ~np.isnan(wrong[:, 0])
-        wrong = with_usual(wrong, usual, theirs)[kept]
-        made.append((wrong, origin[kept]))
+        wrong = with_usual(wrong, usual, theirs)
+        made.append(Rows(wrong[kept], origin[kept], trust.for_kinds(KINDS, theirs, instead)[kept]))
     if not seen.any():
         return probability, dict.fromkeys(KINDS, 0.0)
-    probability[seen], share = judge((features[seen], at[seen]), made)
+    found = Rows(features[seen], at[seen], trust.for_kinds(KINDS, given, other)[seen])
+    probability[seen], share = judge(found, made)
     return probability, dict(zip(KINDS, share.tolist(), strict=True))
 
 
 def _judge_regions(
-    candidates: Sequence[tuple[int, Region]], real: _Rows, planted: _Rows
+    candidates: Sequence[tuple[int, Region]], real: _Rows, planted: _Rows, trust: Trust
 ) -> tuple[list[Missing], float]:
     if not candidates:
         return [], 0.0
-    features, _, at = real.joined(len(REGION_FEATURES))
-    wrong, _, origin = planted.joined(len(REGION_FEATURES))
-    probability, share = judge((features, at), [(wrong, origin)])
+    known = trust.of_class()
+    features, given, _, at = real.joined(len(REGION_FEATURES))
+    wrong, theirs, _, origin = planted.joined(len(REGION_FEATURES))
+    probability, share = judge(Rows(features, at, known[given][:, None]), [Rows(wrong, origin, known[theirs][:, None])])
     found = [Missing(n, region, float(p)) for (n, region), p in zip(candidates, probability[:, 0], strict=True)]
     return found, float(share[0])
 

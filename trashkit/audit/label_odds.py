@@ -84,32 +84,39 @@ def _sigmoid(x: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -40, 40))))
 
 
-Rows = tuple[Floats, NDArray[np.int64]]
-"""Features [N, F], and of which image each row is [N]."""
+@dataclass(frozen=True)
+class Rows:
+    """Features [N, F], of which image each row is [N], and how far it may be judged for each kind of error [N, K]."""
+
+    features: Floats
+    image: NDArray[np.int64]
+    trust: Floats
 
 
 def judge(real: Rows, planted: Sequence[Rows]) -> tuple[Floats, Floats]:
     """Probability of each kind of error for each real row, float64 [N, K], and the share of each kind, float64 [K].
 
     real: rows as found, mostly right. planted: for each kind, rows made wrong on purpose. A row is judged by models
-    that saw nothing of its image.
+    that saw nothing of its image. Shares are those among rows that can be judged; a row that can be judged in part has
+    that part of them as its prior, and one that cannot has probability 0.
     """
-    fold = real[1] % _FOLDS
+    fold = real.image % _FOLDS
     scores, odds = [], []
-    for features, origin in planted:
-        contrast = Contrast(real[0], fold, features, origin % _FOLDS)
+    for wrong in planted:
+        contrast = Contrast(real.features, fold, wrong.features, wrong.image % _FOLDS)
         everyone = np.ones(len(fold))
         weights = contrast.fit(everyone)
-        first = contrast.score(real[0], fold, weights)
-        scores.append((first, [contrast.score(other, where % _FOLDS, weights) for other, where in planted]))
+        first = contrast.score(real.features, fold, weights)
+        scores.append((first, [contrast.score(one.features, one.image % _FOLDS, weights) for one in planted]))
         # What looks most like an error, at most a tenth of all rows, does not count as right in the second round.
         kept = (first < _DOUBTFUL) | (first < np.quantile(first, 0.9)) if len(first) else np.ones(0, bool)
-        odds.append(contrast.score(real[0], fold, contrast.fit(kept.astype(np.float64))))
+        odds.append(contrast.score(real.features, fold, contrast.fit(kept.astype(np.float64))))
     share = tail_shares(
         np.stack([mine for mine, _ in scores], axis=1),
         [np.stack([theirs[k] for _, theirs in scores], axis=1) for k in range(len(planted))],
+        trust=(real.trust, [one.trust for one in planted]),
     )
-    return posteriors(odds, share), share
+    return posteriors(odds, share * real.trust), share
 
 
 class Contrast:
@@ -160,7 +167,12 @@ class Contrast:
         return np.asarray(np.clip(found, -_LARGEST, _LARGEST))
 
 
-def tail_shares(real: Floats, planted: Sequence[Floats], least: float = 0.2) -> Floats:
+def tail_shares(
+    real: Floats,
+    planted: Sequence[Floats],
+    least: float = 0.2,
+    trust: tuple[Floats, Sequence[Floats]] | None = None,
+) -> Floats:
     """Share of each kind of error among real rows, float64 [K], from the scores of all kinds' models.
 
     real: float64 [N, K]. planted: for each kind float64 [M, K]. Where a region of scores holds a share q of the planted
@@ -168,18 +180,20 @@ def tail_shares(real: Floats, planted: Sequence[Floats], least: float = 0.2) -> 
     with the smallest bound, by one standard error, is all but free of right rows. Regions are tails of the kind's
     score, where it is the highest of all, with `least` of the planted ones. S. Garg et al., "Mixture proportion
     estimation and PU learning: a modern approach", 2021. Together at most 40 %.
+    trust: how much each row counts, [N, K] and for each kind [M, K], 1 by default.
     """
-    count = len(real)
     share = np.zeros(len(planted))
     for kind, scores in enumerate(planted):
-        if not count or not len(scores):
+        weight = np.ones(len(real)) if trust is None else trust[0][:, kind]
+        their = np.ones(len(scores)) if trust is None else trust[1][kind][:, kind]
+        count, made = float(weight.sum()), float(their.sum())
+        if count < 1 or made < 1:
             continue
-        mine = np.sort(real[real.argmax(axis=1) == kind, kind])
-        theirs = np.sort(scores[scores.argmax(axis=1) == kind, kind])
-        above = len(theirs) - np.arange(len(theirs))
-        found = len(mine) - np.searchsorted(mine, theirs)
-        q, r = above / len(scores), found / count
-        low = q - np.sqrt(q * (1 - q) / len(scores))
+        mine, found = _tail(real, kind, weight)
+        theirs, above = _tail(scores, kind, their)
+        found = found[np.searchsorted(mine, theirs)]
+        q, r = np.minimum(above[:-1] / made, 1), found / count
+        low = q - np.sqrt(q * (1 - q) / made)
         usable = (q >= least) & (low > 0)
         if not usable.any():
             continue
@@ -189,6 +203,13 @@ def tail_shares(real: Floats, planted: Sequence[Floats], least: float = 0.2) -> 
     return np.asarray(share * min(1.0, _MOST / max(float(share.sum()), 1e-12)))
 
 
+def _tail(scores: Floats, kind: int, weight: Floats) -> tuple[Floats, Floats]:
+    """Scores of a kind where it is the highest, ascending, and the weight from each on; one more, 0, at the end."""
+    chosen = np.flatnonzero(scores.argmax(axis=1) == kind)
+    chosen = chosen[np.argsort(scores[chosen, kind], kind="stable")]
+    return scores[chosen, kind], np.append(np.cumsum(weight[chosen][::-1])[::-1], 0.0)
+
+
 def _joined(right: Floats, wrong: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     return np.concatenate([right, wrong]), np.repeat([False, True], [len(right), len(wrong)])
 
@@ -196,7 +217,8 @@ def _joined(right: Floats, wrong: Floats) -> tuple[Floats, NDArray[np.bool_]]:
 def posteriors(odds: Sequence[Floats], share: Floats) -> Floats:
     """Probability of each kind of error for each row, float64 [N, K].
 
-    odds: log-likelihood ratios of each kind against "right", [N] each. share: float64 [K], how frequent each kind is.
+    odds: log-likelihood ratios of each kind against "right", [N] each. share: float64 [K], how frequent each kind is,
+    or [N, K] for each row.
     """
     joint = np.exp(np.stack(list(odds), axis=1)) * share
-    return np.asarray(joint / (1 - share.sum() + joint.sum(axis=1, keepdims=True)))
+    return np.asarray(joint / (1 - share.sum(axis=-1, keepdims=True) + joint.sum(axis=1, keepdims=True)))

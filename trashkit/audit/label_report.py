@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -27,7 +27,7 @@ def annotation_hits(errors: LabelErrors, kind: str, least: float) -> Iterator[Hi
     chosen = np.flatnonzero((score >= least) & (errors.probability.argmax(axis=1) == column))
     for n in chosen[np.argsort(-score[chosen], kind="stable")].tolist():
         message, proposal = _DESCRIBE[kind](errors, n)
-        message += f" (probability {score[n]:.2f})"
+        message += f" (probability {score[n]:.2f})" + ("" if proposal else f"; no fix: {_NO_FIX[kind]}")
         fix = "unsafe" if proposal else None
         yield Hit(int(errors.rows[n]), message, float(score[n]), fix, (), "annotations", proposal)  # type: ignore[arg-type]
 
@@ -44,6 +44,7 @@ def missing_hits(errors: LabelErrors, least: float) -> Iterator[Hit]:
         place = _place(one, picture)
         message = f"{name} without annotation {place}, {share:.1%} of the image (probability {one.probability:.2f})"
         proposal = {"add": [added]} if added else None
+        message += "" if proposal else "; no fix: the region is lost at the photo's size"
         fix = "unsafe" if proposal else None
         yield Hit(picture.image.row, message, one.probability, fix, (), "images", proposal)  # type: ignore[arg-type]
 
@@ -59,7 +60,31 @@ def split_hits(errors: LabelErrors, least: float) -> Iterator[Hit]:
     """Hits about pairs of annotations that may be one object, worst first."""
     for one in sorted(errors.splits, key=lambda one: -one.score):
         if one.score >= least:
-            yield Hit(one.row, "shares a long border with an annotation of its class", one.score, None, (one.mate,))
+            message = f"shares a long border with an annotation of its class (score {one.score:.2f}, no probability)"
+            yield Hit(one.row, message, one.score, None, (one.mate,))
+
+
+def weakness_hits(errors: LabelErrors) -> Iterator[Hit]:
+    """One hit about the file that names the classes which the predictions cannot judge, or can in part."""
+    trust, names = errors.trust, errors.gallery.dataset.classes.names
+    none, some = trust.unjudged(), trust.doubtful()
+    if not none and not some:
+        return
+
+    def listed(classes: Sequence[int]) -> str:
+        return ", ".join(f"{names[c]} {trust.recall[c]:.2f} of {trust.count[c]}" for c in classes)
+
+    parts = []
+    if none:
+        parts.append(f"not judged: {listed(none)}")
+    if some:
+        parts.append(f"judged in part, with lower probabilities: {listed(some)}")
+    message = (
+        f"the model is too weak for labels of some classes (out-of-fold recall of annotations); {'; '.join(parts)}"
+    )
+    everything = int(trust.count.sum())
+    share = float(trust.count[none].sum()) / max(everything, 1)
+    yield Hit(None, message, share, None, (), "file")
 
 
 def quality_hits(errors: LabelErrors, deviations: float = 3.0) -> Iterator[Hit]:
@@ -124,32 +149,83 @@ def _coarse(errors: LabelErrors, n: int) -> tuple[str, Proposal | None]:
 
 
 def _merged(errors: LabelErrors, n: int) -> tuple[str, Proposal | None]:
-    """Rings in which another class than the annotation's is seen become annotations of their own."""
+    """Parts of an annotation become annotations of their own: where another class is seen in some, else each."""
     annotation = _annotation(errors, n)
     message = f"{_names(errors, n)[0]} covers several objects"
-    rings = annotation.segmentation
-    if isinstance(rings, dict) or len(rings) < 2:
-        return message, None
     picture = errors.gallery.pictures[int(errors.picture[n])]
-    scene = errors.gallery.scene(picture)
-    size = (picture.image.height, picture.image.width)
+    parts = _parts(errors, picture, annotation)
+    if len(parts) < 2:
+        return message, None
     by_class: dict[int, list[Any]] = {}
-    for ring in rings:
-        inside = masks.resize_nearest(masks.mask([ring], *size).astype(np.uint8), picture.store.size) > 0
-        seen = scene.probabilities[1:, inside].mean(axis=1) if inside.any() else None
-        c = annotation.class_index if seen is None else int(seen.argmax()) + 1
-        by_class.setdefault(c, []).append(ring)
-    kept = by_class.pop(annotation.class_index, None)
-    if kept is None or not by_class:
+    for shape, c in parts:
+        by_class.setdefault(c, []).append(shape)
+    kept = by_class.pop(annotation.class_index, [])
+    groups = [(c, some) for c, some in sorted(by_class.items())]
+    if not groups:
+        # All of one class, apart from each other: the largest stays.
+        size = (picture.image.height, picture.image.width)
+        kept = sorted(kept, key=lambda shape: -(area_of(shape, *size) or 0))
+        groups = [(annotation.class_index, [shape]) for shape in kept[1:]]
+        kept = kept[:1]
+    elif not kept:
         return message, None
     added = [
         record
-        for c, part in sorted(by_class.items())
-        if (record := _record(picture, _category(errors, c), part)) is not None
+        for c, some in groups
+        if (record := _record(picture, _category(errors, c), _joined(some, picture))) is not None
     ]
-    return message, {"set": {"segmentation": kept}, "add": added} if added else None
+    return message, {"set": {"segmentation": _joined(kept, picture)}, "add": added} if added else None
 
 
+def _parts(errors: LabelErrors, picture: Picture, annotation: Any) -> list[tuple[Any, int]]:
+    """Parts of an annotation as segmentations with the class that is seen in each.
+
+    Its rings where it has several; else regions, of at least a seventh of what is seen of it, in which one class leads.
+    """
+    scene = errors.gallery.scene(picture)
+    size = (picture.image.height, picture.image.width)
+    rings = annotation.segmentation
+    if isinstance(rings, list) and len(rings) > 1:
+        found = []
+        for ring in rings:
+            inside = masks.resize_nearest(masks.mask([ring], *size).astype(np.uint8), picture.store.size) > 0
+            seen = scene.probabilities[1:, inside].mean(axis=1) if inside.any() else None
+            found.append(([ring], annotation.class_index if seen is None else int(seen.argmax()) + 1))
+        return found
+    whole = scene.owner == picture.annotations.index(annotation)
+    mine = whole & (scene.probabilities[0] < 0.5)
+    if mine.sum() < 0.5 * whole.sum():
+        return []
+    regions = []
+    for c in np.unique(scene.best[mine]).tolist():
+        count, labels, stats, _ = cv2.connectedComponentsWithStats((mine & (scene.best == c)).astype(np.uint8))
+        large = [k for k in range(1, count) if stats[k, cv2.CC_STAT_AREA] >= mine.sum() / 7]
+        regions += [(labels == k, c) for k in large]
+    covered = sum(int(region.sum()) for region, _ in regions)
+    if len({c for _, c in regions}) < 2 or covered < 0.7 * mine.sum():
+        return []
+    shapes = [(_enlarged(region.astype(np.uint8), picture), c) for region, c in regions]
+    return [(shape, c) for shape, c in shapes if shape is not None]
+
+
+def _joined(shapes: Sequence[Any], picture: Picture) -> Any:
+    """Several segmentations as one."""
+    if len(shapes) == 1:
+        return shapes[0]
+    if all(isinstance(shape, list) for shape in shapes):
+        return [ring for shape in shapes for ring in shape]
+    size = (picture.image.height, picture.image.width)
+    return masks.rle_from_mask(np.any([masks.mask(shape, *size) > 0 for shape in shapes], axis=0))
+
+
+_NO_FIX = {
+    "wrong-class": "no category of the file stands for that class",
+    "no-object": "",
+    "shifted-outline": "the prediction sees too little of it to draw an outline",
+    "coarse-outline": "the prediction sees too little of it to draw an outline",
+    "merged-objects": "neither its rings nor the prediction show where to split it",
+}
+"""Why a finding proposes nothing, in words."""
 _DESCRIBE = {
     "wrong-class": _wrong_class,
     "no-object": _no_object,

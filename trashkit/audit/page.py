@@ -42,7 +42,8 @@ def audit_page(
             html.heading("The worst findings"),
             html.paragraph(
                 f"At most {PER_CODE} of each code, worst first. Red: what it is about. Blue: what that is related to, "
-                "or the box that the file states. Dark margins lie outside the image.",
+                "or the box that the file states. Green: what a fix would draw or add; where it changes the class, the "
+                "outline has the new class's colour. Dark margins lie outside the image.",
                 css="note",
             ),
             html.gallery(list(_cards(facts, _worst(result.findings), against, progress))),
@@ -157,7 +158,14 @@ def _cards(facts: Facts, findings: Sequence[Finding], against: Coco | None, prog
             [
                 html.picture(drawing, alt=finding.message) if drawing is not None else html.Html(""),
                 html.paragraph(finding.message),
+                _new_class(facts, finding),
                 html.paragraph(" · ".join(part for part in where if part), css="note"),
             ]
         )
         yield html.Card(f"{finding.code} {finding.name}", body, facets)
+
+
+def _new_class(facts: Facts, finding: Finding) -> html.Html:
+    """The class that a finding proposes, on its colour."""
+    new = facts.relabelled(finding) if finding.row is not None else None
+    return html.Html("") if new is None else html.paragraph(html.join([html.Html("to "), html.class_chip(*new)]))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from trashkit import masks, photos
 from trashkit.coco import Coco
+from trashkit.coco.classes import class_map
 from trashkit.coco.dataset import ids_in
 from trashkit.coco.segmentation import check_segmentation
 from trashkit.errors import TrashkitError
@@ -23,7 +24,7 @@ Pixels = NDArray[np.uint8]
 
 SIDE = 320
 """Longest side of a drawing in pixels."""
-RED, BLUE, BLANK, OUTSIDE = (235, 60, 50), (60, 130, 235), 58, 24
+RED, BLUE, GREEN, BLANK, OUTSIDE = (235, 60, 50), (60, 130, 235), (0, 200, 83), 58, 24
 OF_WHOLE_IMAGE = frozenset({"axes-swapped", "annotated-at-other-scale", "x-and-y-exchanged", "ring-outside"})
 """Checks whose findings show only when all annotations are drawn, with what lies outside the image."""
 WITH_BOXES = frozenset({"annotated-at-other-scale", "x-and-y-exchanged"})
@@ -72,6 +73,25 @@ class Facts:
     def class_of(self, annotation: dict[str, Any]) -> str:
         wanted = annotation.get("category_id")
         return self.names.get(wanted, "unknown") if ids_in(wanted) else "unknown"
+
+    @cached_property
+    def colors(self) -> dict[Any, tuple[int, int, int]]:
+        """Class colours (RGB) by category id; none where the categories make no class map."""
+        known = [
+            one
+            for one in self.coco.records("categories")
+            if isinstance(one, dict) and ids_in(one.get("id")) and isinstance(one.get("name"), str)
+        ]
+        try:
+            mapping = class_map(known)
+        except TrashkitError:
+            return {}
+        return {key: mapping.colors[index] for key, index in mapping.index_of.items()}
+
+    def relabelled(self, finding: Finding) -> tuple[str, tuple[int, int, int]] | None:
+        """Name and colour of the class that a finding proposes, None where it proposes none."""
+        wanted = _proposed(finding, "set").get("category_id")
+        return (self.names[wanted], self.colors.get(wanted, GREEN)) if ids_in(wanted) and wanted in self.names else None
 
     def size(self, row: int) -> tuple[int, int] | None:
         """(width, height), None where the file has no usable ones or the canvas would be absurd."""
@@ -135,6 +155,27 @@ def _stated_box(annotation: dict[str, Any]) -> list[NDArray[np.float64]]:
     return [ring] if np.isfinite(ring).all() else []
 
 
+def _proposed(finding: Finding, what: str) -> dict[str, Any]:
+    """Fields that a finding proposes to ``set``."""
+    fields = finding.proposal.get(what) if isinstance(finding.proposal, dict) else None
+    return fields if isinstance(fields, dict) else {}
+
+
+def _after(facts: Facts, finding: Finding) -> list[tuple[dict[str, Any], tuple[int, int, int]]]:
+    """Annotations as a finding proposes them, each with the colour of its outline: a new class's own, else green."""
+    if not isinstance(finding.proposal, dict):
+        return []
+    found = []
+    fields = _proposed(finding, "set")
+    if "segmentation" in fields:
+        found.append((fields, GREEN))
+    elif (new := facts.relabelled(finding)) is not None and finding.row is not None:
+        found.append((facts.annotation(finding.row), new[1]))
+    added = finding.proposal.get("add")
+    found += [(one, GREEN) for one in (added if isinstance(added, list) else []) if isinstance(one, dict)]
+    return found
+
+
 def draw_finding(facts: Facts, finding: Finding) -> Pixels | None:
     """What a finding about a row of images or annotations is about; None where there is nothing to draw on.
 
@@ -144,11 +185,14 @@ def draw_finding(facts: Facts, finding: Finding) -> Pixels | None:
     if finding.name in OF_WHOLE_IMAGE:
         image = finding.row if finding.block == "images" else facts.image_of(facts.annotation(finding.row))
         return None if image is None else _draw_whole(facts, image, finding)
+    after = _after(facts, finding)
+    if finding.block == "images" and after:
+        return draw_annotation(facts, {"image_id": after[0][0].get("image_id")}, [], after=after)
     if finding.block == "images":
         return draw_images([(facts, finding.row), *((facts, row) for row in finding.related[:3])])
     annotation = facts.annotation(finding.row)
     related = [facts.annotation(row) for row in finding.related[:5]]
-    return draw_annotation(facts, annotation, related, box=finding.name == "bbox-mismatch")
+    return draw_annotation(facts, annotation, related, box=finding.name == "bbox-mismatch", after=after)
 
 
 def _draw_whole(facts: Facts, row: int, finding: Finding) -> Pixels | None:
@@ -196,11 +240,17 @@ def _outline(drawn: Pixels, ring: NDArray[np.float64], color: tuple[int, int, in
 
 
 def draw_annotation(
-    facts: Facts, annotation: dict[str, Any], related: list[dict[str, Any]], *, box: bool = False
+    facts: Facts,
+    annotation: dict[str, Any],
+    related: list[dict[str, Any]],
+    *,
+    box: bool = False,
+    after: Sequence[tuple[dict[str, Any], tuple[int, int, int]]] = (),
 ) -> Pixels | None:
     """The annotation's surroundings with its outline in red, and related ones in blue.
 
-    box: whether to draw the box that the file states too, in thin blue.
+    box: whether to draw the box that the file states too, in thin blue. after: annotations of the image as a fix would
+    have them, with the colours of their outlines, drawn last and thinner.
     """
     row = facts.image_of(annotation)
     seen = facts.photo(row) if row is not None else None
@@ -216,13 +266,18 @@ def draw_annotation(
         for ring in _rings(one.get("segmentation"), height, width)
     ]
     stated = [ring * scale for ring in _stated_box(annotation)] if box else []
-    left, top, right, bottom = _window([*mine, *stated], photo.shape[1], photo.shape[0])
+    proposed = [
+        ([ring * scale for ring in _rings(one.get("segmentation"), height, width)], color) for one, color in after
+    ]
+    everything = [*mine, *stated, *(ring for rings, _ in proposed for ring in rings)]
+    left, top, right, bottom = _window(everything, photo.shape[1], photo.shape[0])
     crop = photo[top:bottom, left:right]
     zoom = SIDE / max(crop.shape[:2])
     size = (max(1, round(crop.shape[1] * zoom)), max(1, round(crop.shape[0] * zoom)))
     drawn = np.ascontiguousarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC))
     canvas = drawn.astype(np.uint8)
-    for rings, color, thick in ((others, BLUE, 2), (mine, RED, 2), (stated, BLUE, 1)):
+    layers = [(others, BLUE, 2), (mine, RED, 4 if proposed else 2), (stated, BLUE, 1)]
+    for rings, color, thick in [*layers, *((rings, color, 2) for rings, color in proposed)]:
         for ring in rings:
             _outline(canvas, (ring - (left, top)) * zoom, color, thick)
     return canvas

@@ -169,7 +169,12 @@ def _fix(
             progress=report,
             **options,
         )
-    return result.coco, result.edits, {"kept_back": result.kept_back, "rejected": result.rejected}
+    for message in result.told:
+        warn(message)
+    summary: dict[str, Any] = {"kept_back": result.kept_back, "rejected": result.rejected}
+    if options.get("predictions"):
+        summary["without_fix"] = result.without
+    return result.coco, result.edits, summary
 
 
 def _stores(given: list[Path] | None) -> list[Path]:
@@ -210,6 +215,9 @@ def _sentence(summary: dict[str, Any]) -> str:
         text += f", {summary['kept_back']} more with --unsafe"
     if summary.get("rejected"):
         text += f", {summary['rejected']} rejected by a reviewer"
+    if summary.get("without_fix"):
+        by_code = ", ".join(f"{number} of {code}" for code, number in summary["without_fix"].items())
+        text += f"; findings without a fix, left as they are: {by_code} (`trashkit audit` says why for each)"
     return text
 
 

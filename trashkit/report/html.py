@@ -44,6 +44,13 @@ def heading(text: object, level: int = 2) -> Html:
     return Html(f"<h{level}>{safe(text)}</h{level}>")
 
 
+def class_chip(name: str, color: tuple[int, int, int]) -> Html:
+    """The name of a class on its colour (RGB), in black or white, whichever can be read on it."""
+    red, green, blue = color
+    text = "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#fff"
+    return Html(f'<span class="chip" style="background:rgb({red},{green},{blue});color:{text}">{safe(name)}</span>')
+
+
 def paragraph(text: object, *, css: str = "") -> Html:
     """A paragraph, with a class of the page's style where given (``note``, ``lead``)."""
     return Html(f'<p class="{escape(css)}">{safe(text)}</p>')
@@ -256,7 +263,7 @@ pre{background:var(--card);padding:10px;overflow-x:auto;border-radius:6px}
 
 _SCRIPT = """
 for (const gallery of document.querySelectorAll('.gallery')) {
-  const boxes = [...gallery.querySelectorAll('select')], cards = [...gallery.querySelectorAll('.card')];
+  const boxes = [...gallery.querySelectorAll('select[data-facet]')], cards = [...gallery.querySelectorAll('.card')];
   const key = name => 'data-' + name.toLowerCase().replace(/[^\\p{L}\\p{N}]/gu, '-');
   const update = () => {
     let shown = 0;

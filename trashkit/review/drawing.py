@@ -23,12 +23,15 @@ BEFORE, AFTER, RELATED = (229, 57, 53), (0, 200, 83), (60, 130, 235)
 SIDE = 420
 """Longest side of a picture in pixels."""
 BLANK = 58
+REACH = 1.0
+"""How far beyond a picture outlines are shown, in its sides."""
 
 
 def picture(room: Room, n: int, side: int = SIDE) -> Pixels | None:
     """RGB uint8 [H, W, 3] of a finding's surroundings; None where there is nothing that could be drawn.
 
-    Red is the row as it came, green what the proposed fix or the review makes of it, blue what it is related to.
+    Red is the row as it came, green what the proposed fix or the review makes of it (in the new class's colour where
+    that is the change), blue what it is related to.
     """
     finding = room.findings[n]
     image_row = room.image_row_of(finding)
@@ -44,7 +47,7 @@ def picture(room: Room, n: int, side: int = SIDE) -> Pixels | None:
         outlines = [
             *((record, RELATED) for record in related if room.image_of(record) == image_row),
             (room.coco.record("annotations", finding.row), BEFORE),
-            (after(room, n), AFTER),
+            (after(room, n), new_color(room, n) or AFTER),
             *outlines,
         ]
     if not outlines or size is None:
@@ -55,7 +58,7 @@ def picture(room: Room, n: int, side: int = SIDE) -> Pixels | None:
     ]
     mine = [ring for ring, color in drawn if color != RELATED]
     left, top, right, bottom = _window(mine, *seen.shape[1::-1])
-    crop = seen[top:bottom, left:right]
+    crop = _cut(seen, left, top, right, bottom)
     zoom = side / max(crop.shape[:2])
     shape = (max(1, round(crop.shape[1] * zoom)), max(1, round(crop.shape[0] * zoom)))
     canvas = np.ascontiguousarray(
@@ -80,6 +83,19 @@ def after(room: Room, n: int) -> Any:
     return record
 
 
+def new_color(room: Room, n: int) -> tuple[int, int, int] | None:
+    """The colour of the class that the fix of a finding gives its annotation; None where the class stays."""
+    finding = room.findings[n]
+    if finding.block != "annotations" or finding.row is None:
+        return None
+    record, now = room.coco.record("annotations", finding.row), after(room, n)
+    if not isinstance(record, dict) or not isinstance(now, dict):
+        return None
+    if now.get("category_id") == record.get("category_id"):
+        return None
+    return room.colors.get(room.class_name(now), AFTER)
+
+
 def additions(room: Room, n: int) -> list[Any]:
     """Annotations that the fix of a finding adds, as proposed or as the log has them."""
     fix = room.fixes.get(n)
@@ -101,16 +117,38 @@ def _photo(room: Room, image_row: int, longest: int) -> Pixels | None:
 
 
 def _window(rings: Sequence[NDArray[np.float64]], width: int, height: int) -> tuple[int, int, int, int]:
-    """The outlines with room around them; the whole picture where there are none inside."""
-    if rings:
-        points = np.concatenate(rings)
-        low, high = points.min(axis=0), points.max(axis=0)
-        margin = 0.35 * float((high - low).max()) + 12
-        left, top = (int(v) for v in np.clip(np.floor(low - margin), 0, (width, height)))
-        right, bottom = (int(v) for v in np.clip(np.ceil(high + margin), 0, (width, height)))
-        if right - left >= 4 and bottom - top >= 4:
-            return left, top, right, bottom
-    return 0, 0, width, height
+    """The outlines with room around them; with some of the picture, or all of it where they are beside it.
+
+    An outline that leaves the picture is shown as far as REACH times the picture's sides beyond it.
+    """
+    sides = np.array([width, height], float)
+    if not rings:
+        return 0, 0, width, height
+    points = np.clip(np.concatenate(rings), -REACH * sides, (1 + REACH) * sides)
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.35 * float((high - low).max()) + 12
+    rim = np.where((low < 0) | (high > sides), 0.05 * float((high - low).max()) + 4, 0)
+    left_top = np.minimum(np.clip(low - margin, 0, sides), low - rim)
+    right_bottom = np.maximum(np.clip(high + margin, 0, sides), high + rim)
+    seen = np.minimum(right_bottom, sides) - np.maximum(left_top, 0)
+    if (seen < 4).any():  # nothing of the picture would show where the outline is
+        left_top, right_bottom = np.minimum(left_top, 0), np.maximum(right_bottom, sides)
+    (left, top), (right, bottom) = np.floor(left_top).astype(int), np.ceil(right_bottom).astype(int)
+    return int(left), int(top), int(right), int(bottom)
+
+
+def _cut(seen: Pixels, left: int, top: int, right: int, bottom: int) -> Pixels:
+    """A window of a picture, chequered grey where it reaches beyond."""
+    height, width = seen.shape[:2]
+    if left >= 0 and top >= 0 and right <= width and bottom <= height:
+        return seen[top:bottom, left:right]
+    rows, columns = np.arange(top, bottom)[:, None], np.arange(left, right)[None]
+    square = max(4, (right - left) // 40)
+    beyond = np.where((rows // square + columns // square) % 2, BLANK, BLANK + 20).astype(np.uint8)
+    canvas = np.repeat(beyond[:, :, None], 3, axis=2)
+    x, y, x_end, y_end = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+    canvas[y - top : y_end - top, x - left : x_end - left] = seen[y:y_end, x:x_end]
+    return canvas
 
 
 def data_url(pixels: Pixels, quality: int = 80) -> str:

@@ -45,7 +45,9 @@ def review_page(room: Room, *, progress: Progress = silent) -> str:
         title,
         [
             html.paragraph(
-                f"{number} findings, {decided} decided before. Red: as it is. Green: after the fix.", css="lead"
+                f"{number} findings, {decided} decided before. Red: as it is. Green: after the fix; a new class has "
+                "its own colour.",
+                css="lead",
             ),
             html.Html(_BAR),
             html.gallery(cards),
@@ -68,11 +70,22 @@ def _card(room: Room, n: int, at: int) -> html.Card:
         [
             html.picture(drawn, alt=finding.message) if drawn is not None else html.Html(""),
             html.paragraph(finding.message),
+            _new_class(room, n),
             html.paragraph(" · ".join(part for part in where if part), css="note"),
             html.Html(f'<p class="choice" data-n="{at}"></p>'),
         ]
     )
     return html.Card(f"{finding.code} {finding.name}", body, facets)
+
+
+def _new_class(room: Room, n: int) -> html.Html:
+    """The class that a finding's fix gives its annotation, on its colour."""
+    color = drawing.new_color(room, n)
+    if color is None:
+        return html.Html("")
+    return html.paragraph(
+        html.join([html.Html("to "), html.class_chip(room.class_name(drawing.after(room, n)), color)])
+    )
 
 
 def _choices(room: Room, n: int) -> dict[str, Any]:

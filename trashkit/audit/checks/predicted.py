@@ -25,7 +25,8 @@ def wrong_class(table: PredictedTable) -> Iterator[Hit]:
 
     Score: probability, from 0 to 1. Wrong classes were planted into this file's own annotations, and the model's
     predictions for those compared with its predictions for the annotations as they stand; reported from a
-    probability of 0.3 (`predicted_probability`).
+    probability of 0.3 (`predicted_probability`). Labels of classes that the model does not recognise out of fold are
+    not judged, and no label is changed to one of these (P010).
 
     Example::
 
@@ -73,7 +74,8 @@ def no_object(table: PredictedTable) -> Iterator[Hit]:
 def shifted_outline(table: PredictedTable) -> Iterator[Hit]:
     """An outline lies beside its object.
 
-    Score: probability, from 0 to 1, see P001. The proposed fix is the outline that the model sees.
+    Score: probability, from 0 to 1, see P001. The proposed fix is the outline that the model sees, where it sees about
+    as much of the object as was outlined; the finding says where it does not.
 
     Example::
 
@@ -88,7 +90,8 @@ def shifted_outline(table: PredictedTable) -> Iterator[Hit]:
 def coarse_outline_seen(table: PredictedTable) -> Iterator[Hit]:
     """An outline is coarser than the object that is seen.
 
-    Score: probability, from 0 to 1, see P001. The proposed fix is the outline that the model sees.
+    Score: probability, from 0 to 1, see P001. The proposed fix is the outline that the model sees, where it sees about
+    as much of the object as was outlined; the finding says where it does not.
 
     Example::
 
@@ -103,8 +106,9 @@ def coarse_outline_seen(table: PredictedTable) -> Iterator[Hit]:
 def merged_objects(table: PredictedTable) -> Iterator[Hit]:
     """An annotation covers several objects.
 
-    Score: probability, from 0 to 1, see P001. Where the parts are rings of their own and another class is seen in
-    some, the proposed fix makes these annotations of their own.
+    Score: probability, from 0 to 1, see P001. The proposed fix makes parts annotations of their own: rings in which
+    another class is seen, or all where one class is seen throughout; of a single ring, regions in which the prediction
+    sees different classes. The finding says where there is none.
 
     Example::
 
@@ -170,3 +174,24 @@ def predicted_in_training(table: PredictedTable) -> Iterator[Hit]:
         total = len(table.errors.gallery.pictures)
         message = f"{table.seen} of {total} images were predicted by models that were trained on them"
         yield Hit(None, message, table.seen / total, None, (), "file")
+
+
+@check("P010", "model-too-weak", Severity.WARNING, on="predictions")
+def model_too_weak(table: PredictedTable) -> Iterator[Hit]:
+    """The model does not recognise some classes out of fold: their labels are not judged, or in part.
+
+    Beside a model that never predicts a class, all labels of the class look wrong, the right ones too. What counts is
+    in how many of a class's annotations it leads all other object classes (recall), less in how many of the others it
+    leads. Below 0.2 its labels are not judged for class, shift and merging, nor are objects of it said to be missing;
+    up to 0.5 probabilities are reduced. Where no object is seen in half of a class's annotations, the same holds for
+    P003. Classes with few annotations are judged by the model as a whole. Score: share of annotations not judged.
+
+    Example::
+
+        Battery, which a model trained for an hour never predicts
+
+    Cure: train longer, on more data or at a larger size, and audit with that model.
+    """
+    from trashkit.audit.label_report import weakness_hits
+
+    return weakness_hits(table.errors)
