@@ -106,6 +106,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def quick() -> list[str]:
+    """Options that make a training last seconds."""
+    return [word for one in QUICK for word in ("--set", one)]
+
+
+@pytest.fixture
 def pseudo(place: Path) -> Callable[..., list[object]]:
     """The words of a command with these teachers and options."""
 

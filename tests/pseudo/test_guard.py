@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+import PIL.Image
+import PIL.PngImagePlugin
 import pytest
 
 from trashkit.pseudo.guard import Photos, files_of, seen_by
@@ -58,6 +60,91 @@ def test_a_copy_of_a_validation_photo_is_known_by_its_bytes(run, place, pseudo, 
     assert done.exit_code == 2
     assert "validation images of fold 0" in done.stderr
     assert "test/copy.png" in done.stderr
+
+
+def grainy(place: Path) -> Path:
+    """The photo of a validation image of fold 0, which has enough texture to be known again."""
+    return place / "photos/train/02.png"
+
+
+@pytest.mark.parametrize("kind", ["with metadata", "byte appended", "other format", "BMP"])
+def test_a_copy_in_other_bytes_is_known_by_its_pixels(run, place, pseudo, tmp_path, kind):
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(place / "photos/test", folder / "test")
+    photo = PIL.Image.open(grainy(place))
+    copy = folder / "test" / ("copy.bmp" if "BMP" in kind else "copy.tif" if "format" in kind else "copy.png")
+    if kind == "with metadata":
+        about = PIL.PngImagePlugin.PngInfo()
+        about.add_text("Title", "another")
+        photo.save(copy, pnginfo=about)
+    elif kind == "byte appended":
+        copy.write_bytes(grainy(place).read_bytes() + b"\0")
+    else:
+        photo.save(copy)
+    assert copy.read_bytes() != grainy(place).read_bytes()
+    unlabeled = unlabeled_with(place, [f"test/{copy.name}"], tmp_path / "test.json")
+    done = run(*pseudo(place / "first", out=tmp_path / "out", unlabeled=unlabeled), "--unlabeled-images", folder)
+    assert done.exit_code == 2
+    assert "1 validation images of fold 0 are among the unlabelled ones" in done.stderr
+    assert f"test/{copy.name}" in done.stderr
+
+
+def test_near_duplicates_of_validation_images_are_left_out_of_that_fold(ok, run, place, pseudo, tmp_path):
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(place / "photos/test", folder / "test")
+    PIL.Image.open(grainy(place)).save(folder / "test/again.jpg", quality=90)
+    unlabeled = unlabeled_with(place, ["test/again.jpg"], tmp_path / "test.json")
+    words = pseudo(place / "first", out=tmp_path / "out", unlabeled=unlabeled)
+    words += ["--unlabeled-images", folder, "--strategy", "joint"]
+    dry = run(*words, "--dry-run")
+    assert dry.exit_code == 0
+    assert "test/again.jpg (as train/02.png)" in dry.stderr
+    assert "1 near-duplicates of them are left out" in " ".join(dry.stdout.split())
+    done = run(*words, "--near-duplicates", "refuse", "--dry-run")
+    assert done.exit_code == 2
+    assert "test/again.jpg (as train/02.png)" in done.stderr
+    kept = ok(*words, "--near-duplicates", "keep", "--dry-run")
+    assert [one["pseudo_images"] for one in kept["stages"]] == [5]
+    made = ok(*words, "--threshold", 0, "--min-kept", 0)
+    assert set(made["groups"][0]["labels"]["kept_share"]) == {f"test/시험 {n:02d}.png" for n in range(4)}
+    assert list(made["groups"][0]["near_duplicates_left_out"]) == ["test/again.jpg"]
+
+
+def test_labels_that_travel_as_coco_say_what_their_models_have_seen(ok, run, place, pseudo, quick, tmp_path):
+    """Fold 1's pseudo-labels join the annotated images; its teacher has seen the validation images of fold 0."""
+    words = ["--strategy", "joint", "--threshold", 0, "--min-kept", 0]
+    made = ok(*pseudo(fold(place, 1), out=tmp_path / "round"), *words)
+    merged = tmp_path / "merged.json"
+    ok("data", "import", "coco", made["groups"][0]["annotations"], "--into", place / "train.json", "--out", merged)
+    done = run(*pseudo(fold(place, 0), out=tmp_path / "next", data=merged), "--dry-run")
+    assert done.exit_code == 2
+    assert "the model that made labels in --data was trained on 6 validation images of fold 0" in done.stderr
+
+    trained = tmp_path / "trained"
+    (tmp_path / "split.json").write_text(json.dumps({"folds": [{"train": list(range(7, 17)), "val": [*range(1, 7)]}]}))
+    training = [
+        "train", "--data", merged, "--images", place / "photos", "--split", tmp_path / "split.json", "--fold", 0,
+        "--device", "cpu", "--out", trained, *quick,
+    ]  # fmt: skip
+    done = run(*training)
+    assert done.exit_code == 0, done.output
+    assert "were trained on 6 validation images" in done.stderr
+    assert len(seen_by(read_run(trained), Photos((place / "photos",))).labels) == 16
+
+
+def test_other_data_sets_that_a_teacher_learned_from_count(ok, run, place, pseudo, quick, tmp_path):
+    value = json.loads((place / "train.json").read_text())
+    boxes = [{**one, "image_id": 1} for one in value["annotations"][:1]]
+    named = [{**json.loads((place / "test.json").read_text())["images"][0], "id": 1}]
+    (tmp_path / "extra.json").write_text(json.dumps({**value, "images": named, "annotations": boxes}))
+    ok(
+        "train", "--data", place / "train.json", "--images", place / "photos", "--split", place / "split.json",
+        "--fold", 0, "--extra", f"{tmp_path / 'extra.json'}:{place / 'photos'}", "--device", "cpu",
+        "--out", tmp_path / "run", *quick,
+    )  # fmt: skip
+    done = run(*pseudo(tmp_path / "run", out=tmp_path / "out"), "--dry-run")
+    assert done.exit_code == 2
+    assert "has seen the labels of 1 of the images to label: test/시험 00.png" in done.stderr
 
 
 def test_models_of_each_fold_teach_their_own_student(ok, place, pseudo, tmp_path):

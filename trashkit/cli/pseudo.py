@@ -79,6 +79,13 @@ def pseudo(
     start: Annotated[
         Path | None, typer.Option("--start", metavar="RUN", help="Trained run that finetune continues.")
     ] = None,
+    near_duplicates: Annotated[
+        Literal["leave-out", "refuse", "keep"],
+        typer.Option(
+            "--near-duplicates",
+            help="What becomes of unlabelled photos that show the same picture as a validation image in other pixels.",
+        ),
+    ] = "leave-out",
     all_data: Annotated[
         bool, typer.Option("--all-data", help="One student of all teachers, on all images, without validation.")
     ] = False,
@@ -118,6 +125,7 @@ def pseudo(
 
     from trashkit.cli.pseudo_round import Asked, look_ahead
     from trashkit.cli.pseudo_work import carry_out
+    from trashkit.pseudo.guard import named
 
     asked = Asked(
         teachers=tuple(teachers),
@@ -139,8 +147,17 @@ def pseudo(
         device=device,
         command=shlex.join(["trashkit", *sys.argv[1:]]),
         targets=targets,
+        near=near_duplicates,
     )
-    found = look_ahead(asked)
+    with progress() as report:
+        found = look_ahead(asked, progress=report)
+    for group, _ in found.work:
+        if group.near:
+            pairs = named([f"{name} (as {', '.join(same)})" for name, same in group.near.items()])
+            note(
+                f"note: {len(group.near)} unlabelled images show the same picture as validation images{group.where} "
+                f"and are left out there: {pairs}"
+            )
     if dry_run:
         _show_plan(found, json=json)
         return
@@ -156,7 +173,7 @@ def _plan_rows(found: Round) -> list[dict[str, Any]]:
             "fold": group.fold,
             "stage": step.stage.name,
             "annotated_images": len(group.train),
-            "pseudo_images": len(found.unlabeled) if step.stage.pseudo else 0,
+            "pseudo_images": len(found.unlabeled) - len(group.near) if step.stage.pseudo else 0,
             "validation_images": len(group.val),
             "weight": step.stage.weight if step.stage.pseudo else None,
             "starts_from": step.stage.start,
@@ -174,6 +191,23 @@ def _start(one: dict[str, Any]) -> str:
     """Where a stage's weights come from, in few words."""
     named = {"recipe": f"recipe ({one['start']})", "teacher": f"teacher {Path(one['start']).name}"}
     return named.get(one["starts_from"], f"stage {one['starts_from']}")
+
+
+def _checked(found: Round) -> str:
+    """What the leak guard looked at, and no more than that."""
+    if not any(group.val for group, _ in found.work):
+        return (
+            "checked by decoded pixels: no image to label has a label that its teachers, or the models they come from, "
+            "have seen; there are no validation images"
+        )
+    near = {name for group, _ in found.work for name in group.near}
+    like = f"{len(near)} near-duplicates of them are left out" if near else "no near-duplicates of them were found"
+    if found.asked.near == "keep":
+        like = "near-duplicates were not looked for (--near-duplicates keep)"
+    return (
+        "checked by decoded pixels: no validation image is among the images to label, and no teacher, nor any model it "
+        f"comes from, has seen the label of either; {like}"
+    )
 
 
 def _show_plan(found: Round, *, json: bool) -> None:
@@ -198,7 +232,8 @@ def _show_plan(found: Round, *, json: bool) -> None:
         "labels: " + ", ".join(f"{key} {value}" for key, value in record["selection"].items()),
         f"targets: {record['targets']}",
         table(["fold", "stage", "data", "validate", "weight", "starts from", "epochs", "lr"], shown),
-        "no label of a validation image reaches training; nothing was trained or written (--dry-run)",
+        _checked(found),
+        "nothing was trained or written (--dry-run)",
     ]
     result = {key: record[key] for key in ("round", "parent", "strategy", "teachers", "selection", "targets")}
     show({**result, "stages": rows}, json=json, human=human)

@@ -26,6 +26,7 @@ from trashkit.nn.cache import content_hash
 from trashkit.nn.choices import names
 from trashkit.nn.predict import check_photos
 from trashkit.nn.tta import views
+from trashkit.progress import Progress, silent
 from trashkit.pseudo.guard import Photos
 from trashkit.pseudo.plan import (
     Group,
@@ -33,9 +34,11 @@ from trashkit.pseudo.plan import (
     check_group,
     group_teachers,
     parent_of,
+    refuse_near,
     steps_of,
     store_runs,
     student_settings,
+    without_near,
 )
 from trashkit.pseudo.selection import Selection
 from trashkit.pseudo.stages import Stage, as_json
@@ -66,6 +69,7 @@ class Asked:
     device: str
     command: str
     targets: str = "hard"
+    near: str = "leave-out"
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class Round:
     unlabeled_content: str
 
 
-def look_ahead(asked: Asked) -> Round:
+def look_ahead(asked: Asked, *, progress: Progress = silent) -> Round:
     """Check everything without writing: data, teachers, the student's settings, and that no label leaks."""
     views(asked.tta)
     dataset = read_dataset(asked.data, classes=asked.classes)
@@ -96,16 +100,24 @@ def look_ahead(asked: Asked) -> Round:
     start = read_run(asked.start) if asked.start is not None else None
     _check_targets(asked, student, runs)
     groups = group_teachers(runs, dataset, all_data=asked.all_data, together=bool(stores))
-    photos = Photos((asked.images,))
+    photos = Photos((asked.images,), progress)
+    folders = (asked.images, asked.unlabeled_images)
     work = []
     for group in groups:
         steps = steps_of(group, asked.stages, student, asked.out, start)
         starts = [read_run(step.start) for step in steps if step.start is not None and step.stage.start == "teacher"]
         weights = Path(student.model.weights)
         starts += [read_run(weights)] if is_run(weights) else []
-        check_group(group, unlabeled.images, (asked.images, asked.unlabeled_images), starts, photos)
-        work.append((group, tuple(steps)))
         _check_members(asked, group, stores)
+        work.append(
+            (check_group(group, dataset, unlabeled.images, folders, starts=starts, photos=photos), tuple(steps))
+        )
+    if asked.near != "keep":
+        clean = without_near([group for group, _ in work], unlabeled.images, folders, photos)
+        work = [(group, steps) for group, (_, steps) in zip(clean, work, strict=True)]
+        if asked.near == "refuse":
+            refuse_near(clean)
+    near = {group.name: sorted(group.near) for group, _ in work if group.near}
     content = content_hash(dataset, dataset.images, asked.images)
     unlabeled_content = content_hash(unlabeled, unlabeled.images, asked.unlabeled_images)
     identity = {
@@ -122,6 +134,7 @@ def look_ahead(asked: Asked) -> Round:
         "annotated": content,
         "unlabelled": unlabeled_content,
         **({"targets": asked.targets} if asked.targets != "hard" else {}),
+        **({"near_duplicates_left_out": near} if near else {}),
     }
     parent = parent_of(runs)
     record = {

@@ -94,6 +94,7 @@ def _group_record(
         "fold": group.fold,
         "folder": str(home),
         "annotations": str(home / ANNOTATIONS),
+        "near_duplicates_left_out": dict(group.near),
         "labels": count.as_json(),
         "change": changed,
         "runs": [
@@ -113,7 +114,8 @@ def _labels(found: Round, group: Group, *, main: bool, progress: Progress) -> tu
     """The teachers' probabilities and the pseudo-labels from them; what is there already is taken."""
     asked, home = found.asked, _home(found, group)
     stores = found.stores or _predict(found, group, home, progress)
-    members = Members(stores, found.unlabeled.images, found.dataset.classes.names)
+    images = [image for image in found.unlabeled.images if image.file_name not in group.near]
+    members = Members(stores, images, found.dataset.classes.names)
     file = home / COUNT
     if main and not (file.is_file() and is_label_maps(home / LABELS)):
         mix = training_mix(found.dataset, group.train, members.size, found.student.data.paint_order)
@@ -135,6 +137,8 @@ def _labels(found: Round, group: Group, *, main: bool, progress: Progress) -> tu
             asked.selection,
             found.dataset,
             home / ANNOTATIONS,
+            teachers=[str(path.resolve()) for path in ([run.path for run in group.teachers] or asked.teachers)],
+            seen=group.seen,
             progress=progress,
         )
     wait_for_everyone()
@@ -207,6 +211,7 @@ def _train(
             "strategy": asked.strategy,
             "stage": stage.name,
             "teachers": [str(run.path.resolve()) for run in group.teachers],
+            "checkpoints": {str(run.path.resolve()): sha256(run.checkpoint) for run in group.teachers},
             "start": str(step.start) if step.start is not None else None,
             "settings": found.student.model_dump(),
         },

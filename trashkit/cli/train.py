@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from trashkit.cli.output import Classes, Json, Overwrite, Resume, command, note, progress, show, table
+from trashkit.cli.output import Classes, Json, Overwrite, Resume, command, note, progress, show, table, warn
 from trashkit.errors import TrashkitError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from trashkit.coco import Dataset
     from trashkit.nn.extra import ExtraSet
@@ -126,6 +126,8 @@ def train(
     folds = read_folds(dataset, split, fold, all_data=all_data, seed=seed_of_all, say=say)
     jobs = plan_jobs(recipes, folds, dataset, out or Path("run"))
     beside = _extra(extra or [], dataset, say)
+    if is_main_process(device):
+        _warn_of_makers(jobs, [dataset, *(one.dataset for one in beside)], images)
     if preview is not None:
         from trashkit.cli.train_look import show_preview
 
@@ -188,6 +190,19 @@ def _extra(given: list[str], dataset: Dataset, say: Callable[[str], None]) -> li
         left_out = f"; ignored, as the training data lacks them: {', '.join(one.left_out)}" if one.left_out else ""
         say(f"{one.path}: {len(one)} more images to train on, weight {one.weight:g}{left_out}")
     return found
+
+
+def _warn_of_makers(jobs: Sequence[Job], sources: Sequence[Dataset], images: Path) -> None:
+    """Say which validation images were seen by models that made some of the labels to train on."""
+    from trashkit.pseudo.guard import known_to_makers, named
+
+    names = list(dict.fromkeys(image.file_name for job in jobs for image in job.val))
+    known = {name: None for one in sources for name in known_to_makers(one.coco, images, names)}
+    if known:
+        warn(
+            f"models that made some of these labels were trained on {len(known)} validation images, so validation "
+            f"scores are too good: {named(list(known))}"
+        )
 
 
 def _at_once(text: str) -> int | Literal["auto"]:

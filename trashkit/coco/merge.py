@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from trashkit.coco.dataset import Coco, ids_in
+from trashkit.coco.origin import joined_info
 from trashkit.errors import TrashkitError
 
 
@@ -14,7 +15,8 @@ def merge(files: Sequence[Coco], *, prefixes: Sequence[str] | None = None) -> Co
 
     Categories are joined by name. An id keeps its value where it is free and gets the next free number where an
     earlier file uses it; references follow. Unknown keys of rows are kept; other top-level entries are the first
-    file's. prefixes: one per file, put before each ``file_name``, for photo folders that are merged side by side.
+    file's, but for ``info.labels_of_models`` (`trashkit.coco.origin`), which is that of all. prefixes: one per file,
+    put before each ``file_name``, for photo folders that are merged side by side.
     Raises TrashkitError for rows whose references cannot be followed, and for no files at all.
     """
     if not files:
@@ -53,6 +55,9 @@ def merge(files: Sequence[Coco], *, prefixes: Sequence[str] | None = None) -> Co
                 ) from error
             annotations.append({**record, "id": fresh["annotations"](record["id"]), **references})
     others = {name: item for name, item in files[0].items.items() if name not in fresh}
+    info = joined_info(files)
+    if info is not None:
+        others["info"] = Coco.of({"info": info}).items["info"]
     made = Coco.of({"images": images, "annotations": annotations, "categories": categories})
     return Coco({**others, **made.items})
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from trashkit.coco import Dataset, Image
+from trashkit.coco.origin import labels_of_models
 from trashkit.config import TrainConfig
 from trashkit.files import sha256
 from trashkit.label_maps import LabelMaps
@@ -18,7 +19,7 @@ from trashkit.nn.extra import ExtraSet
 from trashkit.nn.smooth import iou_errors, miou_interval
 from trashkit.nn.teaching import Teaching
 from trashkit.nn.weights import normalisation
-from trashkit.run import RunSpec, as_json
+from trashkit.run import RunSpec, as_json, is_run, read_run
 from trashkit.scores import Confusion, Matrix
 
 
@@ -132,6 +133,8 @@ def manifest(
             "validation_images": len(data.val),
             "training_files": [image.file_name for image in data.train],
             "validation_files": [image.file_name for image in data.val],
+            "labels_of_models": labels_of_models(data.dataset.coco) + _made_elsewhere(data.more),
+            **_weights(config),
             "label_maps": [
                 {
                     "path": str(one.maps.path),
@@ -152,6 +155,20 @@ def manifest(
             "threads": torch.get_num_threads(),
         },
     }
+
+
+def _made_elsewhere(more: tuple[MapData, ...]) -> list[dict[str, Any]]:
+    """Who made labels in other data sets that are trained on, see `trashkit.coco.origin`."""
+    others = [source.maps.dataset.coco for source in more if isinstance(source.maps, ExtraSet)]
+    return [one for coco in others for one in labels_of_models(coco)]
+
+
+def _weights(config: TrainConfig) -> dict[str, str]:
+    """Hash of the checkpoint that training starts from, where it is a run or a file."""
+    path = Path(config.model.weights)
+    if is_run(path):
+        path = read_run(path).checkpoint
+    return {"weights_sha256": sha256(path)} if path.is_file() else {}
 
 
 def epoch_row(epoch: int, step: int, loss: float, lr: float) -> dict[str, Any]:

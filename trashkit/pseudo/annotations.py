@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trashkit.coco import Coco, Dataset, write
+from trashkit.coco.origin import KEY, entry
 from trashkit.label_maps import LabelMaps
 from trashkit.predictions import enlarge_nearest
 from trashkit.progress import Progress, silent
@@ -25,6 +27,8 @@ def write_annotations(
     dataset: Dataset,
     out: Path,
     *,
+    teachers: Sequence[str],
+    seen: Mapping[str, str],
     progress: Progress = silent,
 ) -> int:
     """Write the label maps as COCO annotations at native size, one per connected region; how many they are.
@@ -32,6 +36,8 @@ def write_annotations(
     dataset: has the categories. members: where the label maps come from; ``score`` is their mean certainty over the
     region, from 0 to 1. Ignored pixels belong to no annotation, so a reader takes them for background: this file is to
     be looked at and corrected, and what is trained on are the label maps.
+    teachers, seen: the models, and all images whose labels reached them (file names by key): kept in ``info``, so that
+    whoever learns from this file is known to know them too (`trashkit.coco.origin`).
     """
     ids, added = category_ids(dataset)
     places = {(image.id, image.file_name): n for n, image in enumerate(members.images)}
@@ -46,8 +52,9 @@ def write_annotations(
         for region in regions(labels, certain.astype(np.float32) / np.float32(255), ids):
             annotations.append({"id": len(annotations) + 1, "image_id": image.id, **region})
         progress("tracing regions", image.row + 1, len(maps))
+    origin = entry(teachers, [image.file_name for image in maps.images], seen)
     value = {
-        "info": {"description": "pseudo-labels of trashkit; score is certainty from 0 to 1"},
+        "info": {"description": "pseudo-labels of trashkit; score is certainty from 0 to 1", KEY: [origin]},
         "images": images,
         "annotations": annotations,
         "categories": [*dataset.coco.records("categories"), *added],

@@ -1,20 +1,28 @@
 """The leak guard: who has seen which image's label, and what must not go on.
 
-A photo is known by its bytes (SHA-256), not by its id or name: ids of two files say nothing about each other, and the
-same photo may lie in two folders. What a model has seen is handed down: to the models that continue it, and to those
-that learn from labels it made.
+A photo is known by its decoded pixels, not by its id, name or bytes: ids of two files say nothing about each other, the
+same photo may lie in two folders, and may be saved again without loss. What a model has seen is handed down: to the
+models that continue it, and to those that learn from labels it made, also where these went through a COCO file.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trashkit.coco import read
+import numpy as np
+
+from trashkit import near_duplicates
+from trashkit.coco import Coco, read
+from trashkit.coco.origin import labels_of_models, photos_seen
 from trashkit.errors import TrashkitError
 from trashkit.files import sha256
-from trashkit.photos import photo_path
+from trashkit.photos import photo_path, read_photo, thumbnail
+from trashkit.progress import Progress, silent
 from trashkit.run import Run, is_run, read_run
 
 SHOWN = 5
@@ -22,24 +30,101 @@ SHOWN = 5
 
 @dataclass
 class Photos:
-    """Photos by their bytes. folders: where else to look for a photo whose recorded folder is gone."""
+    """Photos by their pixels. folders: where else to look for a photo whose recorded folder is gone."""
 
     folders: tuple[Path, ...] = ()
+    progress: Progress = silent
     _digests: dict[Path, str] = field(default_factory=dict)
+    _looks: dict[Path, near_duplicates.Look | None] = field(default_factory=dict)
+
+    def place(self, folder: Path, file_name: str) -> Path | None:
+        """Where a photo lies; None where it is nowhere to be found."""
+        paths = (photo_path(place, file_name) for place in (folder, *self.folders))
+        return next((path for path in paths if path in self._digests or path.is_file()), None)
 
     def key(self, folder: Path, file_name: str) -> str:
-        """SHA-256 of the photo's bytes; ``name:`` and its file name where it is nowhere to be found."""
-        for place in (folder, *self.folders):
-            path = photo_path(place, file_name)
-            if path not in self._digests and path.is_file():
-                self._digests[path] = sha256(path)
-            if path in self._digests:
-                return self._digests[path]
-        return f"name:{file_name}"
+        """Hash of the photo's size and decoded pixels; ``name:`` and its file name where it is nowhere to be found.
+
+        Copies in other bytes have the same key as long as no pixel changed: other metadata, appended bytes, a PNG made
+        of a JPEG. A photo that cannot be decoded is known by its bytes.
+        """
+        path = self.place(folder, file_name)
+        if path is None:
+            return f"name:{file_name}"
+        if path not in self._digests:
+            self._digests[path] = _digest(path)
+        return self._digests[path]
 
     def keys(self, folder: Path, names: Iterable[str]) -> dict[str, str]:
         """File name by key."""
-        return {self.key(folder, name): name for name in names}
+        wanted = list(names)
+        places = (self.place(folder, name) for name in wanted)
+        paths = list(dict.fromkeys(path for path in places if path is not None and path not in self._digests))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for n, (path, digest) in enumerate(zip(paths, pool.map(_digest, paths), strict=True)):
+                self._digests[path] = digest
+                self.progress("knowing photos by their pixels", n + 1, len(paths))
+        return {self.key(folder, name): name for name in wanted}
+
+    def looks(self, paths: Iterable[Path]) -> list[near_duplicates.Look | None]:
+        """What near-duplicates are found by, of each photo; None where it cannot be decoded."""
+        wanted = list(paths)
+        new = list(dict.fromkeys(path for path in wanted if path not in self._looks))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for n, (path, look) in enumerate(zip(new, pool.map(_look, new), strict=True)):
+                self._looks[path] = look
+                self.progress("looking for near-duplicates", n + 1, len(new))
+        return [self._looks[path] for path in wanted]
+
+
+def _digest(path: Path) -> str:
+    try:
+        photo = read_photo(path)
+    except TrashkitError:
+        return f"bytes:{sha256(path)}"
+    found = hashlib.sha256(repr(photo.shape).encode())
+    found.update(np.ascontiguousarray(photo).data)
+    return found.hexdigest()[:40]
+
+
+def same_pictures(
+    photos: Photos, unlabeled: Mapping[str, Path], validation: Mapping[str, Path]
+) -> dict[str, list[str]]:
+    """Unlabelled photos that show the same picture as validation photos (`trashkit.near_duplicates`): recompressed,
+    scaled, a little moved or relit. Both mappings hold paths by file name; the answer holds validation file names by
+    unlabelled one. Photos that cannot be decoded are like none.
+    """
+    looks = photos.looks([*unlabeled.values(), *validation.values()])
+    names = [*unlabeled, *validation]
+    known = [n for n, look in enumerate(looks) if look is not None]
+    groups = near_duplicates.near_groups([look for look in looks if look is not None])
+    alike: dict[int, list[str]] = {}
+    for n, group in zip(known, groups.tolist(), strict=True):
+        if n >= len(unlabeled):
+            alike.setdefault(group, []).append(names[n])
+    return {
+        names[n]: alike[group]
+        for n, group in zip(known, groups.tolist(), strict=True)
+        if n < len(unlabeled) and group in alike
+    }
+
+
+def known_to_makers(coco: Coco, folder: Path, file_names: Iterable[str]) -> list[str]:
+    """Of these images, such as those to validate on, the ones whose labels reached a model that made labels in `coco`.
+
+    folder: of the photos. Empty where people made all labels, or where nobody wrote down that models did.
+    """
+    seen = photos_seen(labels_of_models(coco))
+    if not seen:
+        return []
+    return [name for key, name in Photos().keys(folder, file_names).items() if key in seen]
+
+
+def _look(path: Path) -> near_duplicates.Look | None:
+    try:
+        return near_duplicates.look(thumbnail(path, near_duplicates.LONGEST))
+    except TrashkitError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -70,6 +155,10 @@ def _collect(run: Run, photos: Photos, found: dict[Path, dict[str, str]]) -> Non
         return
     inputs = run.manifest.get("inputs", {})
     found[place] = photos.keys(Path(str(inputs.get("images", "."))), files_of(run, "training"))
+    found[place] |= photos_seen(inputs.get("labels_of_models") or [])
+    if not run.manifest.get("pseudo"):  # other data sets trained on; label maps of a round are no labels of people
+        for other in inputs.get("label_maps") or []:
+            found[place] |= photos.keys(Path(str(other.get("images", "."))), map(str, other.get("files") or []))
     for path in _ancestors(run):
         if not is_run(path):
             raise TrashkitError(

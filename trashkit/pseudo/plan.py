@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from trashkit.coco import Dataset, Image
+from trashkit.coco.origin import labels_of_models, photos_seen
 from trashkit.config import TrainConfig
 from trashkit.errors import TrashkitError
 from trashkit.files import sha256
-from trashkit.pseudo.guard import Photos, Seen, check, files_of, named, seen_by
+from trashkit.pseudo.guard import Photos, Seen, check, files_of, named, same_pictures, seen_by
 from trashkit.pseudo.stages import Stage, stage_config
 from trashkit.run import Run, read_run
 from trashkit.store import Probabilities
@@ -22,6 +23,8 @@ class Group:
     """Teachers that were validated on the same images, and the images that their student learns and is validated on.
 
     name: of its folder, empty where there is one group alone. fold: number of the fold, None where there are no folds.
+    near: unlabelled images that are left out here, with the validation images that show the same picture. seen: images
+    whose labels reached the teachers, file names by key.
     """
 
     name: str
@@ -29,6 +32,8 @@ class Group:
     teachers: tuple[Run, ...]
     train: tuple[Image, ...]
     val: tuple[Image, ...]
+    near: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    seen: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -120,22 +125,73 @@ def _check_run(run: Run, dataset: Dataset) -> None:
 
 
 def check_group(
-    group: Group, unlabeled: Sequence[Image], folders: tuple[Path, Path], starts: Sequence[Run], photos: Photos
-) -> None:
-    """Let no label leak, see `trashkit.pseudo.guard.check`. folders: of the annotated and of the unlabelled photos.
+    group: Group,
+    dataset: Dataset,
+    unlabeled: Sequence[Image],
+    folders: tuple[Path, Path],
+    *,
+    starts: Sequence[Run],
+    photos: Photos,
+) -> Group:
+    """Let no label leak, see `trashkit.pseudo.guard.check`; the group comes back with what its teachers have `seen`.
 
-    starts: runs that weights are taken from, beside the teachers.
+    dataset: the annotated images, some of whose labels models may have made. folders: of the annotated and of the
+    unlabelled photos. starts: runs that weights are taken from, beside the teachers.
     """
     annotated = [image.file_name for image in group.train]
     # A store whose models nobody knows may have seen all of them.
     stranger = [] if group.teachers else [("a model of unknown history", Seen(photos.keys(folders[0], annotated), {}))]
     people = {run.path.resolve(): run for run in (*group.teachers, *starts)}
+    known = [(str(run.path), seen_by(run, photos)) for run in people.values()]
+    earlier = photos_seen(labels_of_models(dataset.coco))
+    makers = [("the model that made labels in --data", Seen(earlier, {}))] if earlier else []
     check(
         photos.keys(folders[1], [image.file_name for image in unlabeled]),
         photos.keys(folders[0], [image.file_name for image in group.val]),
-        [*stranger, *((str(run.path), seen_by(run, photos)) for run in people.values())],
+        [*stranger, *known, *makers],
         where=group.where,
     )
+    teachers = [*stranger, *known[: len({run.path.resolve() for run in group.teachers})]]
+    return replace(group, seen={key: name for _, seen in teachers for key, name in seen.labels.items()})
+
+
+def without_near(
+    groups: Sequence[Group], unlabeled: Sequence[Image], folders: tuple[Path, Path], photos: Photos
+) -> list[Group]:
+    """The groups with the unlabelled images named in `near` that show the same picture as one of their validation
+    images, by `trashkit.pseudo.guard.same_pictures`. folders: of the annotated and of the unlabelled photos.
+
+    Raises TrashkitError where a group would have no image left to label.
+    """
+    made = []
+    places = {image.file_name: photos.place(folders[1], image.file_name) for image in unlabeled}
+    there = {name: path for name, path in places.items() if path is not None}
+    for group in groups:
+        if not group.val:
+            made.append(group)
+            continue
+        wanted = {image.file_name: photos.place(folders[0], image.file_name) for image in group.val}
+        validation = {name: path for name, path in wanted.items() if path is not None}
+        near = same_pictures(photos, there, validation)
+        if len(near) == len(places):
+            raise TrashkitError(
+                f"every unlabelled image shows the same picture as a validation image{group.where}: {named(near)}",
+                hint="give other images as --unlabeled, or add --near-duplicates keep",
+            )
+        made.append(replace(group, near=near))
+    return made
+
+
+def refuse_near(groups: Sequence[Group]) -> None:
+    """Raise TrashkitError, naming them, where unlabelled images show the same picture as validation images."""
+    for group in groups:
+        if group.near:
+            pairs = [f"{name} (as {', '.join(same)})" for name, same in group.near.items()]
+            raise TrashkitError(
+                f"{len(pairs)} unlabelled images show the same picture as validation images{group.where}: "
+                f"{named(pairs)}",
+                hint="take them out of --unlabeled, or leave out --near-duplicates refuse",
+            )
 
 
 def start_of(group: Group, student: TrainConfig, given: Run | None) -> Run:
