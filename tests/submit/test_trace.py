@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from trashkit.coco.edit_log import write_log
 from trashkit.coco.edits import apply
 from trashkit.errors import TrashkitError
 from trashkit.files import sha256
-from trashkit.run import CHECKPOINTS, open_run, read_run, update
+from trashkit.run import CHECKPOINTS, open_run, read_run, update, write_manifest
 from trashkit.store import create_store, open_store
 from trashkit.submission import Profile
 from trashkit.submit import diff, from_coco, make, trace, vote
@@ -82,7 +83,9 @@ def place(tmp_path: Path) -> Path:
     write_log(tmp_path / "edits.jsonl", first)
     write_log(tmp_path / "more.jsonl", second)
     teacher = make_run(tmp_path / "teacher", tmp_path / "train.json")
-    about = {"round": 1, "stage": "joint", "teachers": [str(teacher)], "start": None, "folder": str(tmp_path)}
+    hashes = {str(teacher): sha256(read_run(teacher).checkpoint)}
+    about = {"round": 1, "stage": "joint", "teachers": [str(teacher)], "start": None, "folder": str(tmp_path),
+             "checkpoints": hashes}  # fmt: skip
     student = make_run(tmp_path / "student", tmp_path / "train.json", pseudo=about)
     make_store(tmp_path / "store", student)
     make(open_store(tmp_path / "store"), wanted(tmp_path), tmp_path / "s.csv", profile=PROFILE)
@@ -97,7 +100,7 @@ def test_it_leads_to_runs_teachers_data_and_both_edits(place: Path) -> None:
     origin = trace(place / "s.csv")
     assert [(Path(run["path"]).name, run["state"]) for run in origin["runs"]] == [
         ("student", "same"),
-        ("teacher", "unknown"),
+        ("teacher", "same"),
     ]
     assert origin["runs"][0]["settings"]["epochs"] == 3
     files = {Path(file["path"]).name: file for file in origin["files"]}
@@ -109,8 +112,62 @@ def test_it_leads_to_runs_teachers_data_and_both_edits(place: Path) -> None:
     ]
     assert files["test.json"]["edits"] == []
     told = "\n".join(" ".join(line) for line in describe(origin))
-    assert "round 1, stage joint, taught by" in told
+    assert "round 1, stage joint" in told
     assert "1 wrong-area" in told
+
+
+def test_people_are_shown_a_line_for_each_run_below_the_one_that_needs_it(place: Path) -> None:
+    origin = trace(place / "s.csv")
+    lines = [said for what, said in describe(origin) if what in ("run", "from")]
+    assert [line.split(" (same)")[0] for line in lines] == [str(place / "student"), f"  {place / 'teacher'}"]
+    assert not any("settings" in said or "trashkit train" in said for _, said in describe(origin))
+    assert sum("settings {" in said for _, said in describe(origin, settings=True)) == 2
+
+
+def test_ancestors_are_compared_with_what_their_children_wrote_down(place: Path) -> None:
+    kept = (place / "teacher" / CHECKPOINTS / "last.safetensors").read_bytes()
+
+    def states() -> dict[str, str]:
+        return {Path(run["path"]).name: run["state"] for run in trace(place / "s.csv")["runs"]}
+
+    (place / "teacher" / CHECKPOINTS / "last.safetensors").write_bytes(b"others")
+    assert states() == {"student": "same", "teacher": "changed"}
+    (place / "teacher" / CHECKPOINTS / "last.safetensors").write_bytes(kept)
+    manifest = read_run(place / "student").manifest
+    about = manifest["pseudo"]
+    hashes = about.pop("checkpoints")  # as earlier versions did; the record of the round has them
+    write_manifest(place / "student", {**manifest, "pseudo": about})
+    assert states()["teacher"] == "unknown"
+    (place / "pseudo.json").write_text(json.dumps({"identity": {"teachers": hashes}}))
+    assert states()["teacher"] == "same"
+    shutil.rmtree(place / "teacher")
+    assert states()["teacher"] == "gone"
+
+
+def test_weights_that_a_run_started_from_are_compared(place: Path) -> None:
+    start = make_run(place / "start", place / "train.json")
+    child = make_run(place / "child", place / "train.json", weights=str(start))
+    manifest = read_run(child).manifest
+    inputs = {**manifest["inputs"], "weights_sha256": sha256(read_run(start).checkpoint)}
+    write_manifest(child, {**manifest, "inputs": inputs})
+    make_store(place / "of-child", child)
+    make(open_store(place / "of-child"), wanted(place), place / "o.csv", profile=PROFILE)
+    states = [(Path(run["path"]).name, run["state"]) for run in trace(place / "o.csv")["runs"]]
+    assert states == [("child", "same"), ("start", "same")]
+    (start / CHECKPOINTS / "last.safetensors").write_bytes(b"others")
+    assert trace(place / "o.csv")["runs"][1]["state"] == "changed"
+    shutil.rmtree(start)
+    assert trace(place / "o.csv")["runs"][1]["state"] == "gone"
+
+
+def test_hashes_that_are_too_short_or_of_nothing_are_told_from_files(place: Path) -> None:
+    for text, message in (
+        ("ab", "too short"),
+        ("abcdef12", "no note of a submission has a hash"),
+        ("x.csv", "no file"),
+    ):
+        with pytest.raises(TrashkitError, match=message):
+            trace(text, [place])
 
 
 def test_edits_that_do_not_give_the_very_file_are_not_named(place: Path) -> None:
@@ -154,7 +211,13 @@ def test_votes_and_coco_files_are_followed(place: Path) -> None:
     vote([place / "s.csv", place / "t.csv"], wanted(place), place / "v.csv", profile=PROFILE)
     origin = trace(place / "v.csv")
     assert [Path(run["path"]).name for run in origin["runs"]] == ["student", "second", "teacher"]
-    assert [Path(one["path"]).name for one in origin["voters"]] == ["s.csv", "t.csv"]
+    assert [(Path(one["path"]).name, one["state"]) for one in origin["voters"]] == [
+        ("s.csv", "same"),
+        ("t.csv", "same"),
+    ]
+    (place / "t.csv").write_text("changed")
+    (place / "s.csv").unlink()
+    assert [one["state"] for one in trace(place / "v.csv")["voters"]] == ["gone", "changed"]
     from_coco(place / "train.json", wanted(place), place / "c.csv", profile=PROFILE, classes="own")
     files = {Path(file["path"]).name: file for file in trace(place / "c.csv")["files"]}
     assert len(files["train.json"]["edits"]) == 2

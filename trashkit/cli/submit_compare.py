@@ -130,6 +130,9 @@ def trace(
         list[Path] | None,
         typer.Option("--in", metavar="DIR", help="Where else notes, edit logs and annotations lie; may be repeated."),
     ] = None,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="Show each run's command and settings too; --json has all of it.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Tell what a submission was made from: stores, runs, settings, data, and the edits that made the data.
@@ -148,8 +151,10 @@ def trace(
 
     origin = trace_back(csv, folders or ([] if Path(csv).exists() else [Path()]))
     changed = [
-        one["path"] for one in (*origin["stores"], *origin["runs"], *origin["files"]) if one["state"] == "changed"
+        one["path"]
+        for one in (*(origin.get("voters") or ()), *origin["stores"], *origin["runs"], *origin["files"])
+        if one["state"] == "changed"
     ]
     if changed:
         note(f"note: {len(changed)} of these have changed since, first {changed[0]}")
-    show(origin, json=json, human=table(["", csv], describe(origin)))
+    show(origin, json=json, human=table(["", csv], describe(origin, settings=settings)))

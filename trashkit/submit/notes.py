@@ -82,7 +82,12 @@ def find_note(what: str | Path, folders: Iterable[Path] = ()) -> dict[str, Any]:
                 return note
         raise _no_note(path, beside)
     text = str(what).lower()
-    if len(text) < SHORTEST or not set(text) <= set("0123456789abcdef"):
+    if set(text) <= set("0123456789abcdef") and 0 < len(text) < SHORTEST:
+        raise TrashkitError(
+            f"{text} is no file, and too short for the hash of a submission",
+            hint=f"give at least the first {SHORTEST} digits of its SHA-256",
+        )
+    if not set(text) <= set("0123456789abcdef"):
         raise TrashkitError(
             f"there is no file {path}", hint="give a submission that exists, or the first digits of its SHA-256"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from trashkit.errors import TrashkitError
 from trashkit.files import sha256
 from trashkit.run import Run, is_run, read_run
 from trashkit.store import is_store, open_store
-from trashkit.submit.notes import find_note
+from trashkit.submit.notes import digest_of, find_note
 
 LARGEST = 200_000_000
 """Bytes of an annotation file up to which edit logs are applied again to prove where it came from."""
@@ -26,10 +26,13 @@ def trace(what: str | Path, folders: Iterable[Path] = ()) -> dict[str, Any]:
     """What a submission was made from, as its note says (see `trashkit.submit.notes.find_note`), and all behind that.
 
     Beside the note's own entries: `runs`, every run whose weights or labels went in, with its settings, data, seed,
-    versions and hash of weights; `files`, every annotation file with the edit logs that lead to it; `stores`. Each says
-    in `state` whether it is still as it was: ``same``, ``changed``, ``gone`` or, where no hash was kept, ``unknown``.
+    versions and hash of weights; `files`, every annotation file with the edit logs that lead to it; `stores`; `voters`,
+    submissions that this one was voted from. Each says in `state` whether it is still as it was: ``same``, ``changed``,
+    ``gone`` or, where no hash was kept, ``unknown``. A run's `parents` are those it continues or was taught by.
     """
     note = find_note(what, folders)
+    if note.get("voters"):
+        note = {**note, "voters": [_voter(one) for one in note["voters"]]}
     files: dict[str, dict[str, Any]] = {}
     stores: dict[str, dict[str, Any]] = {}
     found: dict[str, tuple[Mapping[str, Any], str | None]] = {}
@@ -75,26 +78,57 @@ def _store(path: Path, fingerprint: str) -> dict[str, Any]:
     return {"path": str(path), "fingerprint": fingerprint, "state": state}
 
 
+def _voter(one: Mapping[str, Any]) -> dict[str, Any]:
+    path = Path(str(one["path"]))
+    state = "gone"
+    if path.exists():
+        state = "same" if digest_of(path) == one.get("sha256") else "changed"
+    return {**one, "state": state}
+
+
 def _all_runs(found: Mapping[str, tuple[Any, str | None]]) -> dict[str, tuple[Mapping[str, Any], str | None]]:
-    """These runs and, behind them, those that they continue or whose labels they learned; each once."""
+    """These runs and, behind them, those that they continue or whose labels they learned; each once.
+
+    The hash of a parent's weights is what its child wrote down of it, or another child where that one did not.
+    """
     every: dict[str, tuple[Mapping[str, Any], str | None]] = {}
     waiting = list(found.items())
     while waiting:
         path, entry = waiting.pop(0)
         if path in every:
+            if every[path][1] is None:
+                every[path] = (every[path][0], entry[1])
             continue
         every[path] = entry
         if is_run(Path(path)):
-            waiting += [(parent, ({}, None)) for parent in _parents(read_run(Path(path)))]
+            waiting += [(parent, ({}, weights)) for parent, weights in _parents(read_run(Path(path))).items()]
     return every
 
 
-def _parents(run: Run) -> Iterator[str]:
-    weights = str(run.manifest.get("settings", {}).get("model", {}).get("weights", ""))
-    if is_run(Path(weights)):
-        yield weights
+def _parents(run: Run) -> dict[str, str | None]:
+    """Runs that a run continues or was taught by, with the hash that their weights had then, where it was kept."""
     about = run.manifest.get("pseudo") or {}
-    yield from (str(path) for path in (*about.get("teachers", ()), *filter(None, [about.get("start")])))
+    hashes = {**_of_round(about), **(about.get("checkpoints") or {})}
+    found: dict[str, str | None] = {}
+    weights = str(run.manifest.get("settings", {}).get("model", {}).get("weights", ""))
+    start = about.get("start")
+    digest = run.manifest.get("inputs", {}).get("weights_sha256")  # runs of earlier versions did not keep it
+    for path in (weights if digest or is_run(Path(weights)) else None, start):
+        if path:
+            found[str(path)] = digest or hashes.get(str(path))
+    for path in about.get("teachers", ()):
+        found[str(path)] = hashes.get(str(path)) or found.get(str(path))
+    return found
+
+
+def _of_round(about: Mapping[str, Any]) -> dict[str, str]:
+    """Hashes of the teachers' weights by path, from the record of the round that a run belongs to."""
+    try:
+        record = json.loads((Path(str(about["folder"])) / "pseudo.json").read_bytes())
+        teachers = record["identity"]["teachers"]
+        return {str(path): str(digest) for path, digest in teachers.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # the folder went, or was never a round: then nothing is known
 
 
 def _run(path: str, entry: Mapping[str, Any], weights: str | None) -> dict[str, Any]:
@@ -120,6 +154,7 @@ def _run(path: str, entry: Mapping[str, Any], weights: str | None) -> dict[str, 
         "training_images": inputs.get("training_images"),
         "validation_images": inputs.get("validation_images"),
         "starts_from": next((one for one in _parents(run)), None),
+        "parents": list(_parents(run)),
         "pseudo": manifest.get("pseudo"),
         "settings": manifest.get("settings"),
         "versions": manifest.get("versions"),
@@ -190,33 +225,52 @@ def _leads_to(log: Path, wanted: str, by_hash: Mapping[str, Path]) -> dict[str, 
     return None
 
 
-def describe(origin: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The trace in lines for people: (what, said)."""
+def describe(origin: Mapping[str, Any], *, settings: bool = False) -> list[tuple[str, str]]:
+    """The trace in lines for people: (what, said); runs as a tree, parents below their child. settings: of each too."""
     rows: list[tuple[str, str]] = [("submission", f"sha256 {origin['sha256']}, trashkit {origin.get('trashkit')}")]
-    rows += [("voter", f"{one['path']}, sha256 {one['sha256'][:12]}") for one in origin.get("voters") or ()]
+    rows += [
+        ("voter", f"{one['path']} ({one['state']}), sha256 {one['sha256'][:12]}") for one in origin.get("voters") or ()
+    ]
     rows += [("store", f"{one['path']} ({one['state']})") for one in origin["stores"]]
     manifest = origin.get("store_manifest") or {}
     if manifest.get("made_by") == "ensemble":
         rows.append(
             ("ensemble", ", ".join(f"{key} {manifest[key]}" for key in ("method", "weights") if key in manifest))
         )
-    for run in origin["runs"]:
-        rows.append(("run", _run_line(run)))
-        if run.get("command"):
-            rows.append(("", str(run["command"])))
-        about = run.get("pseudo")
-        if about:
-            rows.append(
-                ("", f"round {about['round']}, stage {about['stage']}, taught by {', '.join(about['teachers'])}")
-            )
-        if run.get("settings"):
-            rows.append(("", "settings " + json.dumps(run["settings"], ensure_ascii=False)))
+    rows += _tree(origin["runs"], settings=settings)
     for file in origin["files"]:
         rows.append(("annotations", f"{file['path']} ({file['state']}), sha256 {str(file['sha256'])[:12]}"))
         for step in file["edits"]:
             rows.append(
                 ("", f"= {step['source']} + {step['edits']} edits of {step['log']}{_reasons(step['by_reason'])}")
             )
+    return rows
+
+
+def _tree(runs: Iterable[Mapping[str, Any]], *, settings: bool) -> list[tuple[str, str]]:
+    """One line per run, below its first child and moved in; a run that several others need is named once."""
+    by_path = {run["path"]: run for run in runs}
+    below = {parent for run in by_path.values() for parent in run.get("parents") or () if parent != run["path"]}
+    rows: list[tuple[str, str]] = []
+    shown: set[str] = set()
+
+    def show(path: str, depth: int) -> None:
+        if path in shown:
+            return
+        shown.add(path)
+        run, margin = by_path[path], "  " * depth
+        rows.append(("run" if depth == 0 else "from", margin + _run_line(run)))
+        if settings:
+            for key in ("command", "settings"):
+                if run.get(key):
+                    told = run[key] if key == "command" else "settings " + json.dumps(run[key], ensure_ascii=False)
+                    rows.append(("", f"{margin}  {told}"))
+        for parent in run.get("parents") or ():
+            if parent in by_path:
+                show(parent, depth + 1)
+
+    for path in [*(path for path in by_path if path not in below), *by_path]:
+        show(path, 0)
     return rows
 
 
@@ -230,6 +284,8 @@ def _run_line(run: Mapping[str, Any]) -> str:
     for key, name in (("recipe", "recipe"), ("fold", "fold"), ("seed", "seed"), ("training_images", "images")):
         if run.get(key) is not None:
             parts.append(f"{name} {run[key]}")
+    if run.get("pseudo"):
+        parts.append(f"round {run['pseudo']['round']}, stage {run['pseudo']['stage']}")
     if run.get("miou") is not None:
         parts.append(f"validation mIoU {run['miou']:.4f}")
     return ", ".join(parts)
