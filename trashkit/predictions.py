@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,6 +101,12 @@ def enlarge_nearest(label_map: NDArray[np.uint8], size: tuple[int, int]) -> NDAr
     return label_map[rows[:, None], columns[None, :]]
 
 
+def at_size(label_map: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A label map at another (height, width): `enlarge_nearest` where that is no smaller, else `resize_nearest`."""
+    larger = size[0] >= label_map.shape[0] and size[1] >= label_map.shape[1]
+    return enlarge_nearest(label_map, size) if larger else resize_nearest(label_map, size)
+
+
 def _sources(large: int, small: int) -> NDArray[np.intp]:
     """For each of `large` places, which of `small` values it takes."""
     line = np.arange(large, dtype=np.float32)[None, :]
@@ -155,12 +161,7 @@ class Predictions:
             row = by_name.get(line.file_name)
             if row is None:
                 continue
-            label_map = submission.require(line, self.path)
-            wanted = self._wanted(row, size)
-            if label_map.shape != wanted:
-                larger = wanted[0] >= profile.height and wanted[1] >= profile.width
-                label_map = enlarge_nearest(label_map, wanted) if larger else resize_nearest(label_map, wanted)
-            yield row, label_map
+            yield row, at_size(submission.require(line, self.path), self._wanted(row, size))
 
     def _from_coco(self, size: tuple[int, int] | None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         theirs, rows, order = self._content
@@ -272,6 +273,22 @@ def _open_coco(path: Path, dataset: Dataset, order: PaintOrder, classes: str | P
         rows.append((image.row, other.row))
     images = tuple(row for row, _ in rows)
     return Predictions(path, "coco", dataset, None, images, len(theirs) - len(rows), (theirs, rows, order))
+
+
+def results_as_dataset(path: Path, dataset: Dataset) -> Dataset:
+    """A list of COCO results as annotations of `dataset`'s images, the least certain first: paint it in file order.
+
+    Its classes are numbered as those of `dataset`. TrashkitError for anything else than such a list.
+    """
+    found = _results(path, dataset)
+    if found is None:
+        raise TrashkitError(f"{path} is no list of COCO results", hint="it begins with [")
+    made = read_dataset(found)
+    if made.classes.index_of == dataset.classes.index_of:
+        return made
+    own = dataset.classes.index_of
+    annotations = tuple(replace(one, class_index=own[one.category_id]) for one in made.annotations)
+    return replace(made, annotations=annotations, classes=dataset.classes)
 
 
 def _results(path: Path, dataset: Dataset) -> Coco | None:

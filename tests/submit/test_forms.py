@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from trashkit.coco import Coco, Dataset, read_dataset
 from trashkit.errors import TrashkitError
 from trashkit.predictions import open_predictions
 from trashkit.store import Probabilities, create_store, open_store
-from trashkit.submit import FORMS, check_form, make_form, read_form, trace
+from trashkit.submit import FORMS, check_form, diff, from_coco, make_form, profile_of, read_form, to_coco, trace, vote
+from trashkit.submit.labels import open_labels
 from trashkit.submit.other_forms import decode_runs, encode_runs
 
 SIZES = [(20, 30), (16, 16), (24, 18)]
@@ -193,3 +195,46 @@ def test_profiles_that_do_not_fit_the_data_are_refused(store: Probabilities, tmp
     with pytest.raises(TrashkitError, match="is kept"):
         make_form(store, dataset(), tmp_path / "mine", FORMS["png"], overwrite=True)
     shutil.rmtree(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("name", sorted(FORMS))
+def test_every_form_goes_to_coco_and_back_votes_and_compares(name: str, store: Probabilities, tmp_path: Path) -> None:
+    form, data = replace(FORMS[name], size=(16, 16)) if name == "recycle" else FORMS[name], dataset()
+    one, other = tmp_path / "one", tmp_path / "other"
+    make_form(store, data, one, form)
+    with open_labels(one, profile_of(data, size=(16, 16)), form, data) as labels:
+        for image in data.images:
+            wanted = store.label_map(image.row, form.size or (image.height, image.width))
+            np.testing.assert_array_equal(labels.read(image.file_name), wanted)
+    to_coco(one, data, tmp_path / "back.json", form=form)
+    from_coco(tmp_path / "back.json", data, other, form=form)
+    profile = profile_of(data, size=(16, 16))
+    found = diff(one, other, profile=profile, form=form, dataset=data)
+    assert (found.changed, len(found.images)) == (0, 3)
+    assert sum(found.pixels.values()) == (3 * 256 if form.size else sum(h * w for h, w in SIZES))
+    assert check_form(other, data, form).ok
+    vote([one, other, one], data, tmp_path / "voted", form=form)
+    assert diff(one, tmp_path / "voted", profile=profile, form=form, dataset=data).changed == 0
+    assert [voter["path"] for voter in trace(tmp_path / "voted")["voters"]] == [str(one), str(other), str(one)]
+
+
+def test_a_damaged_file_of_another_form_is_refused_with_its_place(store: Probabilities, tmp_path: Path) -> None:
+    form, data = FORMS["kaggle-rle"], dataset()
+    make_form(store, data, tmp_path / "a.csv", form)
+    lines = (tmp_path / "a.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "b.csv").write_text("".join([*lines[:2], "0,2,5 2 5 2\n", *lines[3:]]))
+    with pytest.raises(TrashkitError, match=r"b\.csv, line 3: b0/0\.jpg: its runs overlap"):
+        vote([tmp_path / "a.csv", tmp_path / "b.csv"], data, tmp_path / "v.csv", form=form)
+    assert not (tmp_path / "v.csv").exists()
+
+
+def test_blank_lines_are_told(store: Probabilities, tmp_path: Path) -> None:
+    for name, form in (("rle.csv", FORMS["kaggle-rle"]), ("own.csv", replace(FORMS["recycle"], size=(16, 16)))):
+        path = tmp_path / name
+        make_form(store, dataset(), path, form)
+        assert not [p for p in check_form(path, dataset(), form).warnings if p.code == "blank-line"]
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join([*lines[:2], "\n", *lines[2:]]))
+        report = check_form(path, dataset(), form)
+        assert report.ok
+        assert [p.line for p in report.warnings if p.code == "blank-line"] == [3]

@@ -113,6 +113,10 @@ def import_(
     into: Annotated[
         Path | None, typer.Option("--into", help="COCO file whose images and annotations come first in --out.")
     ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option("--like", metavar="ORIGINAL.json", help="File that was exported: its names and ids come back."),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="Predictions: COCO file that lists the predicted images.")
     ] = None,
@@ -139,6 +143,8 @@ def import_(
 
       trashkit data import voc VOC2012 --out voc.json --names classes.txt
 
+      trashkit data import cvat annotations.xml --images images --like train.json --out edited.json
+
       trashkit data import predictions work_dir/predictions --data test.json --out stores/mmseg
     """
     if kind == "predictions":
@@ -156,8 +162,8 @@ def import_(
 
     with progress() as report:
         made = import_annotations(
-            kind, source, out, images=images, names=names, classes=classes, into=into, overwrite=overwrite,
-            progress=report,
+            kind, source, out, images=images, names=names, classes=classes, into=into, like=like,
+            overwrite=overwrite, progress=report,
         )  # fmt: skip
     for line in made.notes:
         note(f"note: {line}")
@@ -171,6 +177,8 @@ def import_(
         table(["class", "annotations"], list(made.per_class.items())),
     ]
     following = command("audit", out, *(("--images", photos) if photos else ()))
+    if like is not None:
+        following = command("edits", "diff", like, out, "--part", "--out", out.with_suffix(".edits.jsonl"))
     show(result, json=json, human=human, wrote=out, next=following)
 
 

@@ -13,6 +13,7 @@ from trashkit.cli.groups import default_group
 from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, show, table, warn
 from trashkit.cli.submit_compare import diff, trace, vote
 from trashkit.cli.submit_form import (
+    SIZE,
     Against,
     Data,
     Out,
@@ -20,13 +21,15 @@ from trashkit.cli.submit_form import (
     Sample,
     Size,
     Train,
+    any_form,
     form_of,
     paint_order,
     refuse_with_form,
+    same_form,
 )
 
 if TYPE_CHECKING:
-    from trashkit.submit import Problem, Report
+    from trashkit.submit import Made, Problem, Report
 
 SHOWN = 20
 
@@ -79,15 +82,14 @@ def make(
         checked = made.report
         if training is not None or against:
             checked = check(out, dataset, profile=profile, train=training, against=against or (), progress=report)
-    if made.resampled:
-        note(f"the store is {made.size[1]}x{made.size[0]}: probabilities were resampled to {size}x{size}")
     if made.unused:
         note(f"{made.unused} images of the store are not in {data} and were left out")
     result = {"path": out, "rows": made.rows, "sha256": made.sha256, "resampled": made.resampled}
-    human = [f"{made.rows} rows, checked: nothing fails", *_warnings(checked)]
-    following = (
-        command("submit", "diff", against[-1], out) if against else command("submit", "check", out, "--data", data)
-    )
+    human = [f"{made.rows} rows, checked: nothing fails", *_resampled(made, f"{size}x{size}"), *_warnings(checked)]
+    same = same_form(sample, size, None, classes)
+    following = command("submit", "check", out, "--data", data, *same)
+    if against:
+        following = command("submit", "diff", against[-1], out, "--data", data, *same)
     show({**result, **_plain(checked, out)}, json=json, human=human, wrote=out, next=following)
 
 
@@ -152,6 +154,7 @@ def to_coco(
     out: Out,
     sample: Sample = None,
     size: Size = 256,
+    form: ProfileName = None,
     classes: Classes = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -161,17 +164,20 @@ def to_coco(
     Examples:
 
       trashkit submit to-coco submission.csv --data test.json --out predicted.json
+
+      trashkit submit to-coco label_maps --profile png --data test.json --out predicted.json
     """
     from trashkit.submit import to_coco as export
 
-    dataset, profile = form_of(data, sample, size, classes)
+    dataset, profile, found = any_form(data, sample, size, form, classes)
     with progress() as report:
-        made = export(csv, dataset, out, profile=profile, overwrite=overwrite, progress=report)
+        made = export(csv, dataset, out, profile=profile, form=found, overwrite=overwrite, progress=report)
     if made.lossy:
-        warn(f"{len(made.lossy)} images are smaller than {size}x{size} and lose pixels, first {made.lossy[0]}")
+        warn(f"{len(made.lossy)} images are smaller than their label maps and lose pixels, first {made.lossy[0]}")
     result = {"path": out, "images": made.images, "annotations": made.annotations, "lossy": made.lossy}
     human = f"{made.annotations} annotations in {made.images} images"
-    following = command("submit", "from-coco", out, "--data", data, "--out", "back.csv")
+    same = same_form(sample, size, form, classes)
+    following = command("submit", "from-coco", out, "--data", data, "--out", f"back{csv.suffix}", *same)
     show(result, json=json, human=human, wrote=out, next=following)
 
 
@@ -182,6 +188,7 @@ def from_coco(
     out: Out,
     sample: Sample = None,
     size: Size = 256,
+    form: ProfileName = None,
     order: Annotated[str, typer.Option("--order", help="Paint order: area, class, length or file.")] = "area",
     classes: Classes = None,
     overwrite: Overwrite = False,
@@ -195,13 +202,13 @@ def from_coco(
     """
     from trashkit.submit import from_coco as convert
 
-    dataset, profile = form_of(data, sample, size, classes)
+    dataset, profile, found = any_form(data, sample, size, form, classes)
     with progress() as report:
         rows = convert(
-            annotations, dataset, out, profile=profile, order=paint_order(order), classes=classes,
+            annotations, dataset, out, profile=profile, form=found, order=paint_order(order), classes=classes,
             overwrite=overwrite, progress=report,
         )  # fmt: skip
-    following = command("submit", "check", out, "--data", data)
+    following = command("submit", "check", out, "--data", data, *same_form(sample, size, form, classes))
     show({"path": out, "rows": rows}, json=json, human=f"{rows} rows", wrote=out, next=following)
 
 
@@ -222,9 +229,24 @@ def _make_form(
         made = make_form(open_store(store), dataset, out, read_form(form), overwrite=overwrite, progress=report)
     result = {"path": out, "rows": made.rows, "sha256": made.sha256, "resampled": made.resampled}
     what = "files" if out.is_dir() else "rows"
-    following = command("submit", "check", out, "--data", data, "--profile", form)
-    human = [f"{made.rows} {what}, checked: nothing fails", *_warnings(made.report)]
+    following = command("submit", "check", out, "--data", data, *same_form(None, SIZE, form, classes))
+    human = [f"{made.rows} {what}, checked: nothing fails", *_resampled(made, _side(form)), *_warnings(made.report)]
     show({**result, **_plain(made.report, out)}, json=json, human=human, wrote=out, next=following)
+
+
+def _resampled(made: Made, to: str) -> list[str]:
+    """Said with the result, since it changes pixels: a store of another size than the submission's."""
+    if not made.resampled:
+        return []
+    height, width = made.size
+    return [f"resampled: the store is {width}x{height}, its probabilities were brought to {to} before the argmax"]
+
+
+def _side(form: str) -> str:
+    from trashkit.submit import read_form
+
+    size = read_form(form).size
+    return f"{size[1]}x{size[0]}" if size else "each image's own size"
 
 
 def _plain(report: Report, path: Path) -> dict[str, Any]:

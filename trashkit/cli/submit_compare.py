@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, show, table
-from trashkit.cli.submit_form import Data, Out, Sample, Size, form_of, numbers
+from trashkit.cli.submit_form import Data, Out, ProfileName, Sample, Size, any_form, numbers, same_form
 from trashkit.errors import TrashkitError
 
 
@@ -24,6 +24,7 @@ def diff(
         typer.Option("--html", metavar="FILE", help="Write a page with the largest changes (needs --data)."),
     ] = None,
     size: Size = 256,
+    form: ProfileName = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="How many images and class changes to show.")] = 10,
     classes: Classes = None,
     overwrite: Overwrite = False,
@@ -36,6 +37,8 @@ def diff(
       trashkit submit diff before.csv after.csv
 
       trashkit submit diff before.csv after.csv --data test.json --images photos --html changes.html
+
+      trashkit submit diff label_maps_a label_maps_b --data test.json --profile png
     """
     from trashkit.coco import OFFICIAL_NAMES
     from trashkit.files import refuse_existing, refuse_inputs, write_text
@@ -43,9 +46,11 @@ def diff(
     from trashkit.submit import diff as difference
     from trashkit.submit.page import CLASS_COLUMNS, class_rows, diff_page
 
-    names, profile, dataset = OFFICIAL_NAMES, Profile(height=size, width=size), None
+    if form is not None and data is None:
+        raise TrashkitError("a profile needs to know the images", hint="add --data test.json")
+    names, profile, dataset, kind = OFFICIAL_NAMES, Profile(height=size, width=size), None, None
     if data is not None:
-        dataset, profile = form_of(data, None, size, classes)
+        dataset, profile, kind = any_form(data, None, size, form, classes)
         names = dataset.classes.names
     if html is not None:
         if dataset is None:
@@ -53,9 +58,9 @@ def diff(
         refuse_inputs(html, [first, second, data])
         refuse_existing(html, overwrite=overwrite)
     with progress() as report:
-        found = difference(first, second, profile=profile, progress=report)
+        found = difference(first, second, profile=profile, form=kind, dataset=dataset, progress=report)
         if html is not None and dataset is not None:
-            made = diff_page(first, second, found, dataset, profile=profile, images=images, progress=report)
+            made = diff_page(first, second, found, dataset, profile=profile, form=kind, images=images, progress=report)
             write_text(html, made, overwrite=overwrite)
     moves: list[dict[str, Any]] = [
         {"from": names[before], "to": names[after], "pixels": int(count)}
@@ -64,7 +69,9 @@ def diff(
         if before != after and count
     ]
     moves.sort(key=lambda move: -int(move["pixels"]))
-    listed = [{"file_name": name, "changed": count, "share": count / found.pixels} for name, count in found.images]
+    listed = [
+        {"file_name": name, "changed": count, "share": count / found.pixels[name]} for name, count in found.images
+    ]
     rows = class_rows(found, names)
     result = {
         "images": listed,
@@ -96,6 +103,7 @@ def vote(
     weights: Annotated[str | None, typer.Option("--weights", help="One number per file, as in 2,1,1.")] = None,
     sample: Sample = None,
     size: Size = 256,
+    form: ProfileName = None,
     classes: Classes = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -112,14 +120,15 @@ def vote(
     """
     from trashkit.submit import vote as vote_among
 
-    dataset, profile = form_of(data, sample, size, classes)
+    dataset, profile, kind = any_form(data, sample, size, form, classes)
     with progress() as report:
         rows = vote_among(
-            csvs, dataset, out, weights=numbers(weights), profile=profile, overwrite=overwrite, progress=report
-        )
+            csvs, dataset, out, weights=numbers(weights), profile=profile, form=kind, overwrite=overwrite,
+            progress=report,
+        )  # fmt: skip
     if len(csvs) == 2 and len(set(numbers(weights) or [1.0])) == 1:
         note(f"note: two submissions of equal weight tie wherever they differ, so this is {csvs[0]} again")
-    following = command("submit", "diff", csvs[0], out)
+    following = command("submit", "diff", csvs[0], out, "--data", data, *same_form(None, size, form, classes))
     human = f"{rows} rows from {len(csvs)} submissions"
     show({"path": out, "rows": rows, "voters": csvs}, json=json, human=human, wrote=out, next=following)
 

@@ -12,6 +12,10 @@ from trashkit.errors import TrashkitError
 if TYPE_CHECKING:
     from trashkit.coco import Dataset
     from trashkit.submission import Profile
+    from trashkit.submit import Form
+
+SIZE = 256
+"""Side of the competition's label maps."""
 
 Data = Annotated[Path, typer.Option("--data", help="COCO file that lists the images, such as test.json.")]
 Sample = Annotated[Path | None, typer.Option("--sample", help="Sample submission whose header is taken.")]
@@ -65,5 +69,29 @@ def refuse_with_form(*given: object) -> None:
     """Refuse options of the competition's CSV beside --profile."""
     if any(given):
         raise TrashkitError(
-            "--sample, --train and --against are for the competition's CSV", hint="leave them out with --profile"
+            "--sample, --size, --train and --against are for the competition's CSV",
+            hint="leave them out with --profile",
         )
+
+
+def any_form(
+    data: Path, sample: Path | None, size: int, form: str | None, classes: str | None
+) -> tuple[Dataset, Profile, Form | None]:
+    """The images that are asked for, and the form of their submission: a profile, or the competition's CSV (None)."""
+    from trashkit.submit import read_form
+    from trashkit.submit.forms import fitting
+
+    if form is not None:
+        refuse_with_form(sample, size != SIZE)
+    dataset, profile = form_of(data, sample, size, classes)
+    if form is None:
+        return dataset, profile, None
+    found = fitting(read_form(form), dataset)
+    return dataset, found.profile(dataset) if found.kind == "csv" else profile, found
+
+
+def same_form(sample: Path | None, size: int, form: str | None, classes: str | None) -> tuple[object, ...]:
+    """The options that say a submission's form, for the next command line."""
+    options = (("--sample", sample), ("--profile", form), ("--classes", classes))
+    words: list[object] = [word for name, value in options if value is not None for word in (name, value)]
+    return (*words, "--size", size) if size != SIZE else tuple(words)

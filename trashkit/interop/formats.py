@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trashkit.coco import Coco, Dataset, merge, write
+from trashkit.coco import Coco, Dataset, merge, read_dataset, write
 from trashkit.errors import TrashkitError
 from trashkit.files import refuse_existing, replacing
 from trashkit.interop import coco_files, cvat, huggingface, label_studio, labelme, masks_png, mmsegmentation, yolo
 from trashkit.interop.draft import Imported, with_classes
 from trashkit.interop.folders import Photos, mark, parts_of, refuse_foreign
 from trashkit.interop.job import Job
+from trashkit.interop.origins import like as as_original
+from trashkit.interop.origins import restore, write_list
 from trashkit.masks import PaintOrder
 from trashkit.progress import Progress, silent
 
@@ -77,6 +79,7 @@ def import_annotations(
     names: str | None = None,
     classes: str | Path | None = None,
     into: Path | None = None,
+    like: Path | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Read:
@@ -85,13 +88,19 @@ def import_annotations(
     images: folder of the photos, looked for beside the labels otherwise. names: class names for formats without (see
     `trashkit.interop.folders.class_names`). classes: class map to apply, the file's own classes otherwise.
     into: a COCO file to whose images and annotations these are added; categories are joined by name.
+    like: the file that was exported, whose names and ids come back (see `trashkit.interop.origins.like`). What trashkit
+    exported has the names and image ids of before without it, as long as its list of images lies there.
     Raises TrashkitError, and writes nothing, for whatever cannot be read.
     """
     refuse_existing(out, overwrite=overwrite)
     if not source.exists():
         raise TrashkitError(f"there is no {source}", hint="give the file or folder that the other tool wrote")
     found = READERS[kind](source, images=images, names=names, progress=progress)
-    coco = with_classes(found.coco, classes) if classes is not None else found.coco
+    coco, notes = (found.coco, ()) if kind == "coco" else restore(found.coco, source, images or found.photos)
+    if like is not None:
+        original = read_dataset(like, labels=False)
+        coco, notes = as_original(coco, original.coco, original.images)
+    coco = with_classes(coco, classes) if classes is not None else coco
     if into is not None:
         first = coco_files.read(into).coco
         _refuse_same_photos(first, coco, into)
@@ -103,7 +112,7 @@ def import_annotations(
         name = categories.get(record.get("category_id"))
         if name is not None:
             counts[name] += 1
-    return Read(out, found.photos, coco.count("images"), coco.count("annotations"), counts, found.notes)
+    return Read(out, found.photos, coco.count("images"), coco.count("annotations"), counts, (*notes, *found.notes))
 
 
 def _refuse_same_photos(first: Coco, second: Coco, path: Path) -> None:
@@ -141,5 +150,6 @@ def export(
     with replacing(out, overwrite=overwrite) as temporary:
         temporary.mkdir()
         WRITERS[kind](job, temporary)
+        write_list(job.written, job.images, temporary)
         mark(temporary, kind, dataset)
     return Written(out, {part: len(rows) for part, rows in job.parts.items()}, job.shapes, job.notes())

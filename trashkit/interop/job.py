@@ -34,6 +34,7 @@ class Job:
     seen: list[str] = field(default_factory=list)
     turned: list[str] = field(default_factory=list)
     more: list[str] = field(default_factory=list)
+    written: dict[int, Path] = field(default_factory=dict)
 
     @property
     def images(self) -> tuple[Image, ...]:
@@ -67,7 +68,8 @@ class Job:
         return dataset_label_map(self.dataset, image.row, order=self.order)
 
     def photo(self, image: Image, target: Path) -> None:
-        """Put the image's photo where the format wants it."""
+        """Put the image's photo where the format wants it, and remember where that is."""
+        self.written[image.row] = target
         if put_photo(self.folder, image, target, self.photos):
             self.turned.append(image.file_name)
 

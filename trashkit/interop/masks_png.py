@@ -127,6 +127,7 @@ def _names(job: Job, layout: Layout) -> dict[int, str]:
 
 def _write_png_photo(job: Job, image: Image, target: Path) -> None:
     """A photo as the PNG that Cityscapes has, its pixels as they are, turned as annotated."""
+    job.written[image.row] = target
     if job.folder is None or job.photos == "none":
         return
     pixels = read_photo(photo_path(job.folder, image.file_name), (image.width, image.height))

@@ -89,6 +89,8 @@ class _Seen:
     failures: list[Problem] = field(default_factory=list)
     background: list[Problem] = field(default_factory=list)
     digests: dict[bytes, list[str]] = field(default_factory=dict)
+    blank: list[int] = field(default_factory=list)
+    last: int = 1
     pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, dtype=np.int64))
     rows: int = 0
 
@@ -105,9 +107,9 @@ def check(
     """Check a submission CSV against the images it is for.
 
     Fails: header, unknown, missing and doubled images, number of values, values that are no class, spacing. Warns: row
-    order, rows of background alone, rows that are the same, Windows line ends and byte order mark; with `train` (data
-    with labels) also a class mix unlike it, with `against` (earlier submissions) also a class mix unlike theirs, and
-    pixels that are nearly all the same as in one of them.
+    order, rows of background alone, rows that are the same, blank lines, Windows line ends and byte order mark; with
+    `train` (data with labels) also a class mix unlike it, with `against` (earlier submissions) also a class mix
+    unlike theirs, and pixels that are nearly all the same as in one of them.
     Raises TrashkitError only for files that cannot be read, and for images that share a file name.
     """
     profile = profile or profile_of(dataset)
@@ -122,7 +124,7 @@ def check(
                     other.compare(row, profile)
             progress("checking rows", min(seen.rows, len(wanted)), len(wanted))
     failures = [*_header(path, profile), *seen.failures, *_missing(wanted, seen)]
-    warnings = [*_form(path), *_order(wanted, seen), *seen.background, *_same_rows(seen)]
+    warnings = [*_form(path), *_blank(seen), *_order(wanted, seen), *seen.background, *_same_rows(seen)]
     total = seen.pixels.sum()
     shares = seen.pixels[: profile.classes] / max(total, 1)
     if train is not None and total:
@@ -191,8 +193,16 @@ def _form(path: Path) -> Iterator[Problem]:
         yield Problem("line-ends", "its lines end as on Windows (CR LF)", "write LF alone", line=1)
 
 
+def _blank(seen: _Seen) -> Iterator[Problem]:
+    if seen.blank:
+        message = f"{len(seen.blank)} lines between rows are blank"
+        yield Problem("blank-line", message, "delete them: not every reader passes over them", seen.blank[0])
+
+
 def _look(row: Row, wanted: dict[str, int], profile: Profile, seen: _Seen) -> None:
     seen.rows += 1
+    seen.blank += range(seen.last + 1, row.line)
+    seen.last = row.line
     if row.file_name not in wanted:
         cure = _suggestion(row.file_name, wanted)
         seen.failures.append(Problem("unknown-image", "no such image is asked for", cure, row.line, row.file_name))

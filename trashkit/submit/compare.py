@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,28 +10,28 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit import submission
-from trashkit.coco import Dataset
+from trashkit.coco import Dataset, Image
 from trashkit.errors import TrashkitError
-from trashkit.files import refuse_existing, sha256
 from trashkit.predictions import images_by_name
 from trashkit.progress import Progress, silent
-from trashkit.submission import Profile, Row
+from trashkit.submission import Profile
 from trashkit.submit.check import profile_of
-from trashkit.submit.notes import member, note_path, write_note
+from trashkit.submit.forms import Form, form_of_profile
+from trashkit.submit.labels import open_labels, write_labels
+from trashkit.submit.notes import member
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """What changed from submission A to B.
 
-    images: (file name, changed pixels) of the images in both, most changed first. pixels: how many pixels an image
-    has. matrix: int64 [C, C], pixels by class in A (rows) and in B (columns). only_a, only_b: images that the other
-    file lacks.
+    images: (file name, changed pixels) of the images in both, most changed first. pixels: how many pixels each of
+    them has. matrix: int64 [C, C], pixels by class in A (rows) and in B (columns).
+    only_a, only_b: images that the other file lacks.
     """
 
     images: tuple[tuple[str, int], ...]
-    pixels: int
+    pixels: Mapping[str, int]
     matrix: NDArray[np.int64]
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
@@ -44,49 +44,43 @@ class Difference:
     @property
     def share(self) -> float:
         """Share of the pixels that changed, 0 to 1."""
-        return self.changed / (len(self.images) * self.pixels) if self.images else 0.0
+        return self.changed / sum(self.pixels.values()) if self.images else 0.0
 
 
-def index(path: Path, profile: Profile) -> dict[str, Row]:
-    """Where each image's row lies in a CSV, by file name; TrashkitError for another header or an image twice."""
-    if submission.read_header(path) != profile.header:
-        raise TrashkitError(
-            f"{path}, line 1: a submission begins with {profile.header}",
-            hint="give a submission CSV; `trashkit submit check` says what is wrong with one",
-        )
-    rows: dict[str, Row] = {}
-    for row in submission.read(path, profile, values=False):
-        if row.file_name in rows:
-            raise TrashkitError(
-                f"{path}, line {row.line}: {row.file_name} has a row already, in line {rows[row.file_name].line}",
-                hint="delete one of the two",
-            )
-        rows[row.file_name] = row
-    return rows
+def diff(
+    first: Path,
+    second: Path,
+    *,
+    profile: Profile | None = None,
+    form: Form | None = None,
+    dataset: Dataset | None = None,
+    progress: Progress = silent,
+) -> Difference:
+    """What changed from one submission to another, joined by file name. TrashkitError if they share no image.
 
-
-def diff(first: Path, second: Path, *, profile: Profile | None = None, progress: Progress = silent) -> Difference:
-    """What changed from one submission to another, joined by file name. TrashkitError if they share no image."""
+    form: another one than the competition's CSV; it needs to know the images of `dataset`.
+    """
     profile = profile or Profile()
-    others = index(second, profile)
-    own = index(first, profile)
-    shared = [name for name in own if name in others]
-    if not shared:
-        raise TrashkitError(f"{first} and {second} share no image", hint="compare submissions for the same data")
-    matrix = np.zeros((profile.classes, profile.classes), dtype=np.int64)
-    images: list[tuple[str, int]] = []
-    with first.open("rb") as first_file, second.open("rb") as second_file:
+    with open_labels(first, profile, form, dataset) as one, open_labels(second, profile, form, dataset) as other:
+        theirs = set(other.names)
+        shared = [name for name in one.names if name in theirs]
+        if not shared:
+            raise TrashkitError(f"{first} and {second} share no image", hint="compare submissions for the same data")
+        matrix = np.zeros((profile.classes, profile.classes), dtype=np.int64)
+        images: list[tuple[str, int]] = []
+        pixels: dict[str, int] = {}
         for done, name in enumerate(shared):
-            before = submission.require(submission.read_at(first_file, own[name], profile), first)
-            after = submission.require(submission.read_at(second_file, others[name], profile), second)
+            before, after = one.read(name), other.read(name)
             pairs = before.astype(np.int64).ravel() * profile.classes + after.ravel()
             matrix += np.bincount(pairs, minlength=matrix.size).reshape(matrix.shape)
             images.append((name, int(np.count_nonzero(before != after))))
+            pixels[name] = before.size
             progress("comparing images", done + 1, len(shared))
-    images.sort(key=lambda image: -image[1])
-    only_a = tuple(name for name in own if name not in others)
-    only_b = tuple(name for name in others if name not in own)
-    return Difference(tuple(images), profile.count, matrix, only_a, only_b)
+        images.sort(key=lambda image: -image[1])
+        own = set(one.names)
+        only_a = tuple(name for name in one.names if name not in theirs)
+        only_b = tuple(name for name in other.names if name not in own)
+    return Difference(tuple(images), pixels, matrix, only_a, only_b)
 
 
 def majority(label_maps: Sequence[NDArray[np.uint8]], weights: Sequence[float]) -> NDArray[np.uint8]:
@@ -114,6 +108,7 @@ def vote(
     *,
     weights: Sequence[float] | None = None,
     profile: Profile | None = None,
+    form: Form | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> int:
@@ -121,7 +116,9 @@ def vote(
 
     A note of the voters is written next to it, see `trashkit.submit.trace`.
 
-    weights: one per file, equal by default. Ties: see `majority`. Row order is the data's. TrashkitError for fewer
+    weights: one per file, equal by default. form: another one than the competition's CSV, of all files and the vote;
+    its voters and the vote hold label maps, so COCO results get a score of 1. Ties: see `majority`.
+    Row order is the data's. TrashkitError for fewer
     than two files, for an image that a file lacks, and for rows whose values are wrong.
     """
     profile = profile or profile_of(dataset)
@@ -134,26 +131,21 @@ def vote(
             hint="give one weight per file, as in --weights 2,1,1",
         )
     wanted = images_by_name(dataset)
-    indexes = [index(path, profile) for path in paths]
-    for path, rows in zip(paths, indexes, strict=True):
-        lacking = next((name for name in wanted if name not in rows), None)
-        if lacking is not None:
-            raise TrashkitError(f"{path} has no row for {lacking}", hint="every file must cover the same data")
-
-    def rows_of_vote(stack: ExitStack) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        files = [stack.enter_context(path.open("rb")) for path in paths]
-        for done, name in enumerate(wanted):
-            label_maps = [
-                submission.require(submission.read_at(file, rows[name], profile), path)
-                for file, rows, path in zip(files, indexes, paths, strict=True)
-            ]
-            yield name, majority(label_maps, weights)
-            progress("voting", done + 1, len(dataset))
-
-    refuse_existing(note_path(out), overwrite=overwrite)
+    form = form or form_of_profile(profile)
     with ExitStack() as stack:
-        count = submission.write(out, rows_of_vote(stack), profile, overwrite=overwrite)
-    voters = [member(path) for path in paths]
-    size = (profile.height, profile.width)
-    write_note(out, dataset, sha256(out), size, made_by="submit vote", voters=voters, weights=weights)
-    return count
+        members = [stack.enter_context(open_labels(path, profile, form, dataset)) for path in paths]
+        for one in members:
+            present = set(one.names)
+            lacking = next((name for name in wanted if name not in present), None)
+            if lacking is not None:
+                raise TrashkitError(f"{one.path} has no row for {lacking}", hint="every file must cover the same data")
+
+        def voted() -> Iterator[tuple[Image, NDArray[np.uint8]]]:
+            for done, (name, image) in enumerate(wanted.items()):
+                yield image, majority([one.read(name) for one in members], weights)
+                progress("voting", done + 1, len(dataset))
+
+        voters = [member(path) for path in paths]
+        return write_labels(
+            voted(), dataset, out, form, overwrite=overwrite, made_by="submit vote", voters=voters, weights=weights
+        )

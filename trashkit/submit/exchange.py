@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as pycoco
 
-from trashkit import submission
-from trashkit.coco import Dataset, Segmentation, write
+from trashkit.coco import Dataset, Image, Segmentation, write
 from trashkit.errors import TrashkitError
-from trashkit.files import refuse_existing, sha256
+from trashkit.files import sha256
 from trashkit.masks import PaintOrder, pixel_area, polygons_from_label_map
-from trashkit.predictions import open_predictions
+from trashkit.predictions import at_size, images_by_name, open_predictions
 from trashkit.progress import Progress, silent
 from trashkit.submission import Profile
 from trashkit.submit.check import profile_of
-from trashkit.submit.notes import note_path, write_note
+from trashkit.submit.forms import Form, fitting, form_of_profile
+from trashkit.submit.labels import open_labels, write_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ def to_coco(
     out: Path,
     *,
     profile: Profile | None = None,
+    form: Form | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Exported:
@@ -47,22 +48,25 @@ def to_coco(
     One annotation per connected component and class: a polygon, or an RLE where it has holes, so that nothing is lost.
     `from_coco` gives back the same submission for images of at least its size (others are named in the result). The
     images and everything else stay as in the data's file; its own annotations are left out, and categories of classes
-    that it lacks are added.
+    that it lacks are added. form: another one than the competition's CSV.
     """
     profile = profile or profile_of(dataset)
-    predictions = open_predictions(path, dataset, profile=profile)
-    if predictions.kind != "csv":
-        raise TrashkitError(f"{path} is no submission CSV", hint="give the CSV that trashkit submit wrote")
-    require_all(predictions.images, dataset, path)
+    form = fitting(form or form_of_profile(profile), dataset)
+    if form.kind == "csv":
+        profile = form.profile(dataset)
     found: dict[int, list[tuple[int, Segmentation]]] = {}
-    for done, (row, label_map) in enumerate(predictions.label_maps()):
-        present = np.flatnonzero(np.bincount(label_map.ravel(), minlength=256))
-        found[row] = [
-            (int(index), segmentation)
-            for index in present[present > 0]
-            for segmentation in polygons_from_label_map(label_map, int(index))
-        ]
-        progress("tracing regions", done + 1, len(dataset))
+    with open_labels(path, profile, form, dataset) as labels:
+        by_name = {name: image for name, image in images_by_name(dataset).items() if name in set(labels.names)}
+        require_all(tuple(image.row for image in by_name.values()), dataset, path)
+        for done, (name, image) in enumerate(by_name.items()):
+            label_map = at_size(labels.read(name), (image.height, image.width))
+            present = np.flatnonzero(np.bincount(label_map.ravel(), minlength=256))
+            found[image.row] = [
+                (int(index), segmentation)
+                for index in present[present > 0]
+                for segmentation in polygons_from_label_map(label_map, int(index))
+            ]
+            progress("tracing regions", done + 1, len(dataset))
     used = {index for regions in found.values() for index, _ in regions}
     category_ids, added = _categories(dataset, used)
     annotations: list[dict[str, Any]] = []
@@ -74,9 +78,8 @@ def to_coco(
     old = dict.fromkeys(range(dataset.coco.count("annotations")))
     coco = dataset.coco.replace("annotations", old, annotations).replace("categories", append=added)
     write(coco, out, overwrite=overwrite)
-    lossy = [
-        image.file_name for image in dataset.images if image.height < profile.height or image.width < profile.width
-    ]
+    height, width = form.size or (0, 0)
+    lossy = [image.file_name for image in dataset.images if image.height < height or image.width < width]
     return Exported(out, len(dataset), len(annotations), tuple(lossy))
 
 
@@ -117,6 +120,7 @@ def from_coco(
     profile: Profile | None = None,
     order: PaintOrder = "area",
     classes: str | Path | None = None,
+    form: Form | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> int:
@@ -124,25 +128,24 @@ def from_coco(
 
     Rasterised at native size in `order`, then sampled at the submission's size (``cv2.INTER_NEAREST``). Images are
     joined by id and file name; one without annotations is background. A note of where it comes from is written next to
-    it, see `trashkit.submit.trace`. TrashkitError for images that the file lacks.
+    it, see `trashkit.submit.trace`. form: another one than the competition's CSV.
+    TrashkitError for images that the file lacks.
     """
     profile = profile or profile_of(dataset)
     predictions = open_predictions(path, dataset, profile=profile, order=order, classes=classes)
     if predictions.kind != "coco":
         raise TrashkitError(f"{path} is no COCO file", hint="give annotations or results in COCO's JSON")
     require_all(predictions.images, dataset, path)
-    names = {image.row: image.file_name for image in dataset.images}
+    form = form or form_of_profile(profile)
+    images = dataset.image_by_row
 
-    def rows() -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        for done, (row, label_map) in enumerate(predictions.label_maps((profile.height, profile.width))):
-            yield names[row], label_map
+    def rows() -> Iterator[tuple[Image, NDArray[np.uint8]]]:
+        for done, (row, label_map) in enumerate(predictions.label_maps(form.size)):
+            yield images[row], label_map
             progress("rasterising", done + 1, len(dataset))
 
-    refuse_existing(note_path(out), overwrite=overwrite)
-    count = submission.write(out, rows(), profile, overwrite=overwrite)
     origin = {"made_by": "submit from-coco", "annotations": str(path.absolute()), "annotations_sha256": sha256(path)}
-    write_note(out, dataset, sha256(out), (profile.height, profile.width), **origin, order=order)
-    return count
+    return write_labels(rows(), dataset, out, form, overwrite=overwrite, order=order, **origin)
 
 
 def require_all(images: tuple[int, ...], dataset: Dataset, path: Path) -> None:

@@ -174,3 +174,9 @@ def fitting(form: Form, dataset: Dataset) -> Form:
                 hint="correct the profile, or choose other --classes",
             )
     return replace(form, classes=count)
+
+
+def form_of_profile(profile: Profile) -> Form:
+    """The form of a CSV of this profile."""
+    columns = (profile.image_column, profile.values_column)
+    return Form("csv", (profile.height, profile.width), columns, profile.separator, profile.classes)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from trashkit import submission
 from trashkit.coco import Dataset
-from trashkit.errors import TrashkitError
 from trashkit.files import refuse_existing, replacing, sha256
 from trashkit.predictions import class_lookup, match_rows
 from trashkit.progress import Progress, silent
@@ -21,6 +20,7 @@ from trashkit.submission import Profile
 from trashkit.submit import other_forms
 from trashkit.submit.check import Report, check, profile_of
 from trashkit.submit.forms import Form, fitting
+from trashkit.submit.labels import refuse_failures, refuse_out
 from trashkit.submit.notes import digest_of, note_path, write_note
 
 
@@ -76,9 +76,7 @@ def make(
         with temporary.open("wb", buffering=1 << 20) as file:
             submission.write_to(file, label_maps(), profile)
         report = check(temporary, dataset, profile=profile, progress=progress)
-        if report.failures:
-            first = report.failures[0]
-            raise TrashkitError(f"the submission fails its check: {first.file_name}: {first.message}", hint=first.cure)
+        refuse_failures(report)
         digest = sha256(temporary)
     write_note(out, dataset, digest, size, **_origin(store))
     return Made(out, len(rows), store.size, store.size != size, len(store) - len(rows), digest, report)
@@ -100,18 +98,12 @@ def make_form(
     form = fitting(form, dataset)
     if form.kind == "csv":
         return make(store, dataset, out, profile=form.profile(dataset), overwrite=overwrite, progress=progress)
-    refuse_existing(out, overwrite=overwrite)
-    refuse_existing(note_path(out), overwrite=overwrite)
-    if overwrite and out.is_dir() and not note_path(out).exists():
-        # A mistyped --out must not cost a folder of photos.
-        raise TrashkitError(f"{out} is a folder that no submission made, so it is kept", hint="choose another --out")
+    refuse_out(out, overwrite=overwrite)
     store.require_complete()
     with replacing(out, overwrite=overwrite) as temporary:
         rows = other_forms.write(store, dataset, temporary, form, progress)
         report = other_forms.check(temporary, dataset, form, progress)
-        if report.failures:
-            first = report.failures[0]
-            raise TrashkitError(f"the submission fails its check: {first.file_name}: {first.message}", hint=first.cure)
+        refuse_failures(report)
         digest = digest_of(temporary)
     write_note(out, dataset, digest, form.size, **_origin(store))
     resampled = form.size is None or form.size != store.size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,6 +27,8 @@ from trashkit.submit.check import Problem, Report
 from trashkit.submit.forms import Form
 
 LabelMap = NDArray[np.uint8]
+Scores = Callable[[Image], Callable[[int], NDArray[np.float32]]]
+"""From an image to a function from a class index to the probabilities of that class, float32 [H, W] at native size."""
 
 
 def image_key(image: Image, form: Form) -> str:
@@ -57,28 +59,40 @@ def write(store: Probabilities, dataset: Dataset, out: Path, form: Form, progres
 
     `out` must not exist: the caller gives a temporary name.
     """
-    keys = {image.row: key for key, image in images_by_key(dataset, form).items()}
-    rows = match_rows(store, dataset)
+    rows = dict(zip((image.row for image in dataset.images), match_rows(store, dataset), strict=True))
     lookup = class_lookup(store.classes, dataset, str(store.path))
+    position = {name: n for n, name in enumerate(store.classes)}
 
-    def label_maps() -> Iterator[tuple[Image, str, LabelMap, int]]:
-        for done, (image, row) in enumerate(zip(dataset.images, rows, strict=True)):
-            size = form.size or (image.height, image.width)
-            yield image, keys[image.row], lookup[store.label_map(row, size)], row
+    def label_maps() -> Iterator[tuple[Image, LabelMap]]:
+        for done, image in enumerate(dataset.images):
+            yield image, lookup[store.label_map(rows[image.row], form.size or (image.height, image.width))]
             progress("writing images", done + 1, len(rows))
 
+    def scores(image: Image) -> Callable[[int], NDArray[np.float32]]:
+        probabilities = resample(store.read(rows[image.row]), (image.height, image.width))
+        return lambda index: probabilities[position[dataset.classes.names[index]]]
+
+    return write_maps(label_maps(), out, dataset, form, scores)
+
+
+def write_maps(
+    found: Iterable[tuple[Image, LabelMap]], out: Path, dataset: Dataset, form: Form, scores: Scores | None = None
+) -> int:
+    """Write label maps as `write` does a store. scores: of COCO results, see `Scores`; 1 for each without it."""
+    keys = {image.row: key for key, image in images_by_key(dataset, form).items()}
+    keyed = ((image, keys[image.row], labels) for image, labels in found)
     if form.kind == "png":
-        return _write_pngs(label_maps(), out, form)
+        return _write_pngs(keyed, out, form)
     if form.kind == "rle-csv":
-        return _write_runs(label_maps(), out, form, len(dataset.classes))
-    return _write_results(label_maps(), out, store, dataset)
+        return _write_runs(keyed, out, form, len(dataset.classes))
+    return _write_results(keyed, out, dataset, scores)
 
 
-def _write_pngs(found: Iterator[tuple[Image, str, LabelMap, int]], out: Path, form: Form) -> int:
+def _write_pngs(found: Iterator[tuple[Image, str, LabelMap]], out: Path, form: Form) -> int:
     table = np.arange(256, dtype=np.uint8)
     table[: len(form.values)] = form.values
     count = 0
-    for _, key, labels, _ in found:
+    for _, key, labels in found:
         path = photo_path(out, f"{key}{form.suffix}")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(cv2.imencode(".png", table[labels])[1].tobytes())
@@ -116,12 +130,12 @@ def decode_runs(text: str, height: int, width: int, *, columns: bool = True) -> 
     return covered.reshape((height, width), order="F" if columns else "C")
 
 
-def _write_runs(found: Iterator[tuple[Image, str, LabelMap, int]], out: Path, form: Form, classes: int) -> int:
+def _write_runs(found: Iterator[tuple[Image, str, LabelMap]], out: Path, form: Form, classes: int) -> int:
     count = 0
     with out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(form.columns)
-        for _, key, labels, _ in found:
+        for _, key, labels in found:
             for index in range(1, classes):
                 text = encode_runs(labels == index, columns=form.pixel_order == "columns")
                 if text or form.empty == "row":
@@ -131,21 +145,20 @@ def _write_runs(found: Iterator[tuple[Image, str, LabelMap, int]], out: Path, fo
 
 
 def _write_results(
-    found: Iterator[tuple[Image, str, LabelMap, int]], out: Path, store: Probabilities, dataset: Dataset
+    found: Iterator[tuple[Image, str, LabelMap]], out: Path, dataset: Dataset, scores: Scores | None
 ) -> int:
     """COCO results: one for each connected region, its score the mean probability of its class there."""
     categories = {index: category for category, index in reversed(list(dataset.classes.index_of.items()))}
-    position = {name: n for n, name in enumerate(store.classes)}
     results: list[str] = []
-    for image, _, labels, row in found:
-        probabilities = resample(store.read(row), (image.height, image.width))
+    for image, _, labels in found:
+        plane_of = scores(image) if scores is not None else None
         for index in np.unique(labels[labels > 0]).tolist():
             if index not in categories:
                 name = dataset.classes.names[index]
                 raise TrashkitError(f"the data has no category for {name}", hint="give --data with all categories")
-            plane = probabilities[position[dataset.classes.names[index]]]
+            plane = plane_of(index) if plane_of is not None else None
             for region in polygons_from_label_map(labels, index):
-                score = float(plane[mask(region, image.height, image.width)].mean())
+                score = 1.0 if plane is None else float(plane[mask(region, image.height, image.width)].mean())
                 record = {
                     "image_id": image.id,
                     "category_id": categories[index],
@@ -249,6 +262,9 @@ def _check_runs(path: Path, dataset: Dataset, form: Form, found: _Found, progres
                 found.failures.append(Problem("header", message, f"it must be {','.join(form.columns)}", 1))
             for fields in reader:
                 rows += bool(fields)
+                if not fields:
+                    blank = Problem("blank-line", "the line is blank", "delete it", reader.line_num)
+                    found.warnings.append(blank)
                 problem = None
                 if len(fields) not in (0, len(form.columns)):
                     cure = f"it must have {len(form.columns)}"

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit import submission
 from trashkit.coco import ClassMap, Dataset, Image
 from trashkit.photos import photo_path, read_photo
 from trashkit.predictions import images_by_name
@@ -16,7 +15,9 @@ from trashkit.progress import Progress, silent
 from trashkit.report.html import Card, Html, figure, gallery, heading, join, matrix, page, paragraph, picture, table
 from trashkit.report.overlay import overlay, side_by_side
 from trashkit.submission import Profile
-from trashkit.submit.compare import Difference, index
+from trashkit.submit.compare import Difference
+from trashkit.submit.forms import Form
+from trashkit.submit.labels import open_labels
 
 Pixels = NDArray[np.uint8]
 
@@ -44,6 +45,7 @@ def diff_page(
     dataset: Dataset,
     *,
     profile: Profile,
+    form: Form | None = None,
     images: Path | None = None,
     most: int = SHOWN,
     progress: Progress = silent,
@@ -71,18 +73,14 @@ def diff_page(
     known = images_by_name(dataset)
     chosen = [(name, changed) for name, changed in found.images[:most] if changed]
     cards: list[Card] = []
-    rows = [index(path, profile) for path in (first, second)]
-    with first.open("rb") as one, second.open("rb") as other:
+    with open_labels(first, profile, form, dataset) as one, open_labels(second, profile, form, dataset) as other:
         for done, (name, changed) in enumerate(chosen):
-            before, after = (
-                submission.require(submission.read_at(file, row[name], profile), path)
-                for file, row, path in ((one, rows[0], first), (other, rows[1], second))
-            )
-            photo = _photo(images, known.get(name), profile)
+            before, after = one.read(name), other.read(name)
+            photo = _photo(images, known.get(name), (before.shape[0], before.shape[1]))
             moves = _moves(before, after, dataset.classes)
             shown = drawn(photo, before, after, dataset.classes)
             body = [
-                figure(f"{changed / found.pixels:.1%} of its pixels differ", picture(shown, alt=name)),
+                figure(f"{changed / found.pixels[name]:.1%} of its pixels differ", picture(shown, alt=name)),
                 paragraph(moves),
             ]
             cards.append(Card(name, join(body), {"largest change": moves.split(":")[0]}))
@@ -91,11 +89,12 @@ def diff_page(
     return page("Two submissions", pieces)
 
 
-def _photo(folder: Path | None, image: Image | None, profile: Profile) -> Pixels:
+def _photo(folder: Path | None, image: Image | None, size: tuple[int, int]) -> Pixels:
+    """The photo at (height, width), grey without a folder."""
     if folder is None or image is None:
-        return np.full((profile.height, profile.width, 3), 96, np.uint8)
+        return np.full((*size, 3), 96, np.uint8)
     whole = read_photo(photo_path(folder, image.file_name), (image.width, image.height))
-    return np.asarray(cv2.resize(whole, (profile.width, profile.height), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(whole, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def drawn(photo: Pixels, before: Pixels, after: Pixels, classes: ClassMap) -> Pixels:
