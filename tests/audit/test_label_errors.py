@@ -431,6 +431,24 @@ def test_merged_objects_are_split(tmp_path: Path) -> None:
         assert (kept & whole).sum() / (kept | whole).sum() > 0.6
 
 
+def test_merged_objects_of_one_class_are_split(planted: Any) -> None:
+    right = truth()
+    first, second = next(
+        (a, b)
+        for a in right["annotations"]
+        for b in right["annotations"]
+        if a["id"] < b["id"] and (a["image_id"], a["category_id"]) == (b["image_id"], b["category_id"])
+    )
+    two = {**first, "segmentation": [*first["segmentation"], *second["segmentation"]]}
+    others = [a for a in right["annotations"] if a not in (first, second)]
+    errors = find_label_errors(Coco.of({**right, "annotations": [two, *others]}), [planted[1]])
+    _, proposal = _DESCRIBE["merged-objects"](errors, errors.rows.tolist().index(0))
+    assert proposal is not None
+    shapes = [proposal["set"]["segmentation"], *(one["segmentation"] for one in proposal["add"])]
+    assert sorted(shapes) == sorted([first["segmentation"], second["segmentation"]])
+    assert [one["category_id"] for one in proposal["add"]] == [first["category_id"]]
+
+
 def test_what_a_fix_would_draw_is_drawn(planted: Any) -> None:
     """A missing object is outlined in green on its card; a new class is named on its colour."""
     coco, store, _ = planted

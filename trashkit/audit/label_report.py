@@ -161,14 +161,13 @@ def _merged(errors: LabelErrors, n: int) -> tuple[str, Proposal | None]:
         by_class.setdefault(c, []).append(shape)
     kept = by_class.pop(annotation.class_index, [])
     groups = [(c, some) for c, some in sorted(by_class.items())]
-    if not groups:
-        # All of one class, apart from each other: the largest stays.
+    if not groups or not kept:
+        # Its class is seen in all of the parts, or in none, which says nothing: each keeps it, and the largest stays.
+        kept = [shape for shape, _ in parts]
         size = (picture.image.height, picture.image.width)
         kept = sorted(kept, key=lambda shape: -(area_of(shape, *size) or 0))
         groups = [(annotation.class_index, [shape]) for shape in kept[1:]]
         kept = kept[:1]
-    elif not kept:
-        return message, None
     added = [
         record
         for c, some in groups
