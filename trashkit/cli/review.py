@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,7 +44,8 @@ def review(
         ),
     ] = None,
     against: Annotated[
-        Path | None, typer.Option("--against", metavar="OTHER.json", help="Compare with another version of the file.")
+        list[Path] | None,
+        typer.Option("--against", metavar="OTHER.json", help="Compare with another version of the file; repeatable."),
     ] = None,
     test: Annotated[
         Path | None,
@@ -118,7 +120,7 @@ def review(
         _ready_for_app(port)
     coco = read(annotations)
     _warn_wrong_folder(coco, images, "--images")
-    besides = Besides(tuple(predictions or ()), against, test, test_images or images, label_maps, classes)
+    besides = Besides(tuple(predictions or ()), tuple(against or ()), test, test_images or images, label_maps, classes)
     parts, beside = besides.opened(coco)
     asked = Asked(
         images,
@@ -132,6 +134,8 @@ def review(
     # Without a log, nothing is decided yet.
     log = edits or annotations.with_suffix(".no-edits")
     room = Room(coco, found, fixes, log, reviewer=reviewer or _user(), images=images)
+    if room.torn():
+        warn(room.torn())
     if html is not None:
         _page(room, html, overwrite)
         return
@@ -147,9 +151,15 @@ def _page(room: Room, path: Path, overwrite: bool) -> None:
     with progress() as report:
         write_text(path, review_page(room, progress=report), overwrite=overwrite)
     decided, number = room.progress()
+    left = number - decided
     result = {"html": path, "findings": number, "decided": decided}
     next = command("fix", room.coco.path, "--edits", "review.jsonl", "--out", "reviewed.json")
-    show(result, human=[f"{number - decided} findings to decide on"], wrote=path, next=next)
+    show(result, human=[f"{count_of(left, 'finding')} to decide on"], wrote=path, next=next)
+
+
+def count_of(number: int, what: str) -> str:
+    """A number and what it counts, in the singular where it is one."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _user() -> str:
@@ -179,7 +189,8 @@ def _open_cases(room: Room, path: Path) -> None:
     from trashkit.review.cases import read_cases
 
     room.shared, missing = read_cases(path, room)
-    note(f'{len(room.shared.cases)} cases of "{room.shared.title}" are the view "shared cases"')
+    number = count_of(len(room.shared.cases), "case")
+    note(f'{number} of "{room.shared.title}" in the view "shared cases"')
     if missing:
         warn(f"{missing} of its cases are not in {room.coco.path}")
 
@@ -190,8 +201,9 @@ def _app(
     from trashkit.review.app import SHARED_VIEW, VIEW, open_review, serve
     from trashkit.review.database import fiftyone_ready
 
-    home = _home()
-    with fiftyone_ready(home, os.environ.get("FIFTYONE_DATABASE_URI", "")):
+    home, start = _home(), time.monotonic()
+    with fiftyone_ready(home, os.environ.get("FIFTYONE_DATABASE_URI", ""), port=port) as server:
+        connected = time.monotonic() - start
         test = besides.test_room()
         if test is not None and test.images is not None:
             _warn_wrong_folder(test.coco, test.images, "--test-images")
@@ -199,15 +211,19 @@ def _app(
             opened = open_review(room, home, test=test, progress=report)
             besides.add(opened, parts, beside, home, report)
         _say_opened(room, opened)
+        room.begin()
+        served = time.monotonic()
 
         def ready(address: str) -> None:
+            took = time.monotonic()
+            note(f"FiftyOne and its database took {connected:.1f} s to start, its server {took - served:.1f} s")
             note(f"review at {address} (Ctrl-C ends it); decisions go to {room.log}")
 
         view = SHARED_VIEW if room.shared is not None else VIEW
-        serve(room, opened, port=port, browser=browser, view=view, ready=ready, told=_taken_over)
+        serve(room, opened, server, port=port, browser=browser, view=view, ready=ready, told=_taken_over)
     decided, number = room.progress()
     edits = len(room.standing().edits)
-    sentence = f"{decided} of {number} findings decided, {edits} edits in {room.log}"
+    sentence = f"{decided} of {count_of(number, 'finding')} decided, {count_of(edits, 'edit')} in {room.log}"
     show({"decided": decided, "findings": number, "edits": edits}, human=[sentence], next=_next(room))
 
 
@@ -215,19 +231,21 @@ def _say_opened(room: Room, opened: Opened) -> None:
     decided, number = room.progress()
     note(
         f"{'filled' if opened.built else 'found'} the App's data set in {opened.seconds:.1f} s: "
-        f"{len(room.images_rows)} images, {room.coco.count('annotations')} annotations, "
-        f"{number} findings ({decided} decided)"
+        f"{count_of(len(room.images_rows), 'image')}, {count_of(room.coco.count('annotations'), 'annotation')}, "
+        f"{count_of(number, 'finding')} ({decided} decided)"
     )
     for sentence in opened.said:
         note(sentence)
     hidden = len(room.findings) - number
     if hidden:
-        note(f"{hidden} findings are about categories, the file or rows without image: `trashkit audit` lists them")
+        verb = "is" if hidden == 1 else "are"
+        about = "about categories, the file or rows without image: `trashkit audit` lists"
+        note(f"{count_of(hidden, 'finding')} {verb} {about} {'it' if hidden == 1 else 'them'}")
 
 
 def _taken_over(edits: Sequence[Edit], problems: Sequence[str]) -> None:
     if edits:
-        note(f"{len(edits)} edits from the Annotate tab")
+        note(f"{count_of(len(edits), 'edit')} from the Annotate tab")
     for problem in problems:
         warn(problem)
 

@@ -21,7 +21,7 @@ class Besides:
     """What was asked for. images: where the photos of the test set are."""
 
     predictions: tuple[Path, ...]
-    against: Path | None
+    against: tuple[Path, ...]
     test: Path | None
     images: Path
     label_maps: bool
@@ -30,7 +30,7 @@ class Besides:
     def opened(self, coco: Coco) -> tuple[list[Dataset], list[Beside]]:
         """The data sets that predictions may be about, and all files opened: mistakes show before the App starts."""
         from trashkit.coco import read
-        from trashkit.review.beside import drawable, open_beside
+        from trashkit.review.beside import drawable, open_beside, open_version
 
         if not (self.predictions or self.against or self.label_maps):
             return [], []
@@ -41,8 +41,7 @@ class Besides:
             if left_out:
                 warn(f"{one.path}: {left_out} annotations cannot be drawn, and are left out of comparisons")
         found = [one for path in self.predictions for one in open_beside(path, parts, classes=self.classes)]
-        if self.against is not None:
-            found += open_beside(self.against, parts[:1], classes=self.classes)
+        found += [open_version(path, parts[0], classes=self.classes) for path in self.against]
         return parts, found
 
     def test_room(self) -> Room | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
 import time
 import urllib.request
 import webbrowser
@@ -75,6 +76,7 @@ def free_port(port: int) -> None:
 def serve(
     room: Room,
     opened: Opened,
+    server: subprocess.Popen[bytes] | None,
     *,
     port: int,
     browser: bool = True,
@@ -84,45 +86,22 @@ def serve(
 ) -> None:
     """Run the App until Ctrl-C or SIGTERM, taking over what the Annotate tab saves.
 
-    view: the saved view to open, as addresses write it. ready: called with the address once the App answers. told:
-    called with edits taken over, and problems.
+    server: as `fiftyone_ready` yields it. view: the saved view to open, as addresses write it. ready: called with the
+    address once the App answers. told: called with edits taken over, and problems.
     """
-    free_port(port)
     with _ending():
-        # The server alone: a session of FiftyOne's would only be needed to talk to the App from Python.
-        service = _server(port)
-        try:
-            _answers(port, service.child)
-            address = f"http://localhost:{port}/datasets/{opened.dataset.name}?view={view}&workspace=review"
-            ready(address)
-            if browser:
-                webbrowser.open(address)
-            _wait(room, opened.dataset, told)
-        finally:
-            service.stop()
+        _answers(port, server)
+        address = f"http://localhost:{port}/datasets/{opened.dataset.name}?view={view}&workspace=review"
+        ready(address)
+        if browser:
+            webbrowser.open(address)
+        _wait(room, opened.dataset, told)
 
 
-def _server(port: int) -> Any:
-    """FiftyOne's server, started; it may not answer yet."""
-    from fiftyone.core.service import ServerService
-
-    class Server(ServerService):  # type: ignore[misc]
-        def _wait_for_child_port(self, port: int | None = None, **_: Any) -> int | None:
-            """FiftyOne gives up after a minute, which a busy machine may need: `_answers` waits instead."""
-            return port
-
-    # Ctrl-C reaches every process of the terminal: this one alone answers, and ends the server itself.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        return Server(port, address=ADDRESS, do_not_track=True)
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _answers(port: int, process: Any) -> None:
+def _answers(port: int, process: subprocess.Popen[bytes] | None) -> None:
     """Wait for the App's server to answer. Raises TrashkitError where it ends, or does not within some minutes."""
     end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and process.poll() is None:
+    while time.monotonic() < end and process is not None and process.poll() is None:
         try:
             with urllib.request.urlopen(f"http://{ADDRESS}:{port}/fiftyone", timeout=5):
                 return
@@ -137,15 +116,31 @@ def _wait(room: Room, dataset: Any, told: Callable[[list[Edit], list[str]], None
     from trashkit.review.board import take_over
 
     looked = dataset.info["looked"]
+    made: dict[tuple[Any, ...], Edit] = {}
+    wrong: dict[str, None] = {}
+
+    def look() -> bool:
+        nonlocal looked
+        edits, problems, looked = take_over(dataset, room, looked)
+        # While an outline is dragged about its one edit is written again and again, which is told of once.
+        made.update({(edit.block, edit.row, edit.id, edit.kind): edit for edit in edits})
+        wrong.update(dict.fromkeys(problems))
+        return bool(edits or problems)
+
+    def tell() -> None:
+        if made or wrong:
+            told(list(made.values()), list(wrong))
+        made.clear()
+        wrong.clear()
+
     try:
         while True:
             time.sleep(LOOKING_EVERY)
-            edits, problems, looked = take_over(dataset, room, looked)
-            if edits or problems:
-                told(edits, problems)
+            if not look():
+                tell()
     except KeyboardInterrupt:
-        edits, problems, looked = take_over(dataset, room, looked)
-        told(edits, problems)
+        look()
+        tell()
     dataset.reload()
     dataset.info["looked"] = looked
     dataset.save()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trashkit import masks
 from trashkit.coco import Annotation, Coco, Dataset, Image, read, read_dataset
 from trashkit.coco.dataset import ids_in
+from trashkit.coco.edit_match import match_images
 from trashkit.coco.segmentation import check_segmentation
 from trashkit.errors import TrashkitError
 from trashkit.label_maps import LabelMaps, is_label_maps, open_label_maps
@@ -47,6 +48,8 @@ class Beside:
     read: Callable[[], Iterator[Shown]]
     other: Dataset | None = None
     """The other version of the annotations, for kind "coco"."""
+    twins: Mapping[int, int] = field(default_factory=dict)
+    """Row of the image in the other version by row of the image."""
 
 
 def drawable(coco: Coco, *, classes: str | None = None) -> tuple[Dataset, int]:
@@ -107,6 +110,31 @@ def open_beside(path: Path, parts: Sequence[Dataset], *, classes: str | None = N
     return found
 
 
+def open_version(path: Path, dataset: Dataset, *, classes: str | None = None) -> Beside:
+    """Another version of a file's annotations, images matched by file name as `trashkit edits diff` does.
+
+    Images of another size are not compared, nor annotations that cannot be drawn. Raises TrashkitError where the file
+    has none of the images, or has classes that `dataset` lacks.
+    """
+    theirs, _ = drawable(read(path), classes=classes)
+    class_lookup(theirs.classes.names, dataset, str(path))
+    pairs = match_images(theirs.coco.records("images"), dataset.coco.records("images"))
+    rows = []
+    for image in dataset.images:
+        other = theirs.image_by_row.get(pairs.get(image.row, -1))
+        if other is not None and (other.width, other.height) == (image.width, image.height):
+            rows.append((image.row, other.row))
+    if not rows:
+        raise TrashkitError(
+            f"{path} has none of the {len(dataset)} images of {dataset.coco.path or 'the data'}, by name and size",
+            hint="give another version of the same file as --against, and predictions as --predictions",
+        )
+    images = tuple(row for row, _ in rows)
+    return of_predictions(
+        Predictions(path, "coco", dataset, None, images, len(theirs) - len(rows), (theirs, rows, "area"))
+    )
+
+
 def _predictions(path: Path, dataset: Dataset, classes: str | None) -> Predictions:
     """As `open_predictions`; another version of the annotations may be damaged too."""
     try:
@@ -147,8 +175,9 @@ def of_predictions(opened: Predictions, part: int = 0) -> Beside:
             probabilities = store.read(by_id[opened.dataset.image_by_row[row].id])
             yield row, lookup[probabilities.argmax(axis=0)], probabilities.max(axis=0)
 
-    other = opened._content[0] if opened.kind == "coco" else None
-    return Beside(opened.path, opened.kind, part, opened.dataset, opened.size, opened.images, read, other)
+    other, rows = opened._content[:2] if opened.kind == "coco" else (None, ())
+    twins = dict(rows)
+    return Beside(opened.path, opened.kind, part, opened.dataset, opened.size, opened.images, read, other, twins)
 
 
 def _rounds(path: Path) -> list[Path]:

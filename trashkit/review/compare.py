@@ -23,7 +23,7 @@ from trashkit.report.overlay import shown_color
 from trashkit.review.beside import Beside, Pixels
 from trashkit.review.board import ids_of
 from trashkit.review.findings_file import time_of
-from trashkit.review.versions import changes_of
+from trashkit.review.versions import changes_of, pairs_of
 from trashkit.scores import confusion, iou
 
 BATCH = 100
@@ -138,6 +138,7 @@ def _compared(
     beside: Beside, name: str, folder: Path, against: Path | None, seen: dict[int, int], *, progress: Progress
 ) -> Iterator[tuple[int, Fields]]:
     truth = beside.dataset
+    pairs = pairs_of(truth, beside.other, beside.twins) if beside.other is not None else {}
     for done, (row, label_map, certainty) in enumerate(beside.read()):
         progress(f"comparing {name}", done, len(beside.images))
         kept = label_map != IGNORE
@@ -156,7 +157,7 @@ def _compared(
         elif against is not None:
             fields[f"{name}_changed"] = _share_changed(against / f"{row}.png", label_map)
         if beside.other is not None:
-            fields |= changes_of(truth, beside.other, row, name)
+            fields |= changes_of(truth, beside.other, name, (row, beside.twins[row]), pairs)
         yield row, fields
 
 

@@ -6,6 +6,7 @@ has started. A mongod of its own keeps a review away from the user's other data 
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import signal
@@ -28,12 +29,19 @@ ADDRESS = "127.0.0.1"
 PLUGINS = Path(__file__).parent / "plugin"
 STARTING, ENDING = 60.0, 30.0
 """Seconds that mongod gets to answer, and to end."""
+SERVER_ENDING = 5.0
+"""Seconds that the App's server gets to end by itself: what it does is in the log and the database already."""
 _HTML = "or write a page to decide on with --html FILE"
 
 
 @contextmanager
-def fiftyone_ready(home: Path, database_uri: str = "") -> Iterator[None]:
+def fiftyone_ready(
+    home: Path, database_uri: str = "", *, port: int | None = None
+) -> Iterator[subprocess.Popen[bytes] | None]:
     """FiftyOne can be imported inside this block, and only there.
+
+    port: start the App's server there too, which is yielded and may not answer yet: it takes as long to start as this
+    process takes to import FiftyOne, so both are done at once.
 
     home: the folder for the database; reviews that run at the same time share it. database_uri: a MongoDB of one's own
     instead. Raises TrashkitError where FiftyOne or its mongod is missing or does not start.
@@ -48,7 +56,7 @@ def fiftyone_ready(home: Path, database_uri: str = "") -> Iterator[None]:
         "FIFTYONE_DATABASE_VALIDATION": "false",
     }
     with _environment(settings):
-        yield from _connected(home, database_uri, package)
+        yield from _connected(home, database_uri, package, port)
 
 
 def require_fiftyone(database_uri: str = "") -> Path:
@@ -80,31 +88,97 @@ def _environment(settings: dict[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _connected(home: Path, database_uri: str, package: Path) -> Iterator[None]:
+def _connected(
+    home: Path, database_uri: str, package: Path, port: int | None
+) -> Iterator[subprocess.Popen[bytes] | None]:
     if database_uri:
-        _import_with(database_uri)
-        yield
+        with _served(package, port, database_uri) as server:
+            _import_with(database_uri, own=True)
+            yield server
         return
     home.mkdir(parents=True, exist_ok=True)
     with (home / "in-use").open("w") as users:
         with _alone(home):
             fcntl.flock(users, fcntl.LOCK_SH)
-            port = _reached(home) or _start(_mongod(package), home)
+            uri = f"mongodb://{ADDRESS}:{_reached(home) or _start(_mongod(package), home)}"
         try:
-            _import_with(f"mongodb://{ADDRESS}:{port}")
-            yield
+            with _served(package, port, uri) as server:
+                _import_with(uri)
+                yield server
         finally:
+            _forget_cleaning()
             with _alone(home):
                 _stop_unless_used(home, users.fileno())
 
 
-def _import_with(uri: str) -> None:
+def _forget_cleaning() -> None:
+    """FiftyOne cleans its database up when Python ends, and waits half a minute for the mongod that ended before it."""
+    database = sys.modules.get("fiftyone.core.odm.database")
+    cleaning = getattr(database, "_delete_non_persistent_datasets_if_allowed", None)
+    if cleaning is not None:
+        atexit.unregister(cleaning)
+
+
+@contextmanager
+def _served(package: Path, port: int | None, uri: str) -> Iterator[subprocess.Popen[bytes] | None]:
+    """FiftyOne's server at a port, started as FiftyOne itself does but without importing it; None without a port."""
+    if port is None:
+        yield None
+        return
+    words = [sys.executable, package / "service" / "main.py", "--51-service", "server"]
+    words += [sys.executable, "main.py", "--port", port, "--address", ADDRESS]
+    # Ctrl-C reaches every process of the terminal: this one alone answers, and ends the server itself.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = subprocess.Popen(
+            [str(word) for word in words],
+            cwd=package / "server",
+            stdin=subprocess.PIPE,
+            env={**os.environ, "FIFTYONE_DATABASE_URI": uri, "FIFTYONE_DISABLE_SERVICES": "1"},
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        yield process
+    finally:
+        _end_server(process)
+
+
+def _end_server(process: subprocess.Popen[bytes]) -> None:
+    """Close the server's input, which ends it; end it and its children where a browser's connection holds it up."""
+    import psutil
+
+    try:
+        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    except psutil.Error:
+        family = []
+    if process.stdin is not None:
+        process.stdin.close()
+    _, alive = psutil.wait_procs(family, timeout=SERVER_ENDING)
+    for one in alive:
+        try:
+            one.kill()
+        except psutil.Error:
+            continue
+    process.wait()
+
+
+def _import_with(uri: str, *, own: bool = False) -> None:
+    """own: whether the address is the user's."""
     os.environ["FIFTYONE_DATABASE_URI"] = uri
     already = "fiftyone" in sys.modules
     try:
         import fiftyone as fo
+
+        fo.dataset_exists("")  # FiftyOne connects when it is first asked for something
     except Exception as error:  # FiftyOne raises errors of many kinds where its database does not answer
         told = " ".join(str(error).split()) or type(error).__name__
+        if own:  # never the whole address: it may hold a password
+            host = uri.partition("://")[2].rpartition("@")[2].partition("/")[0]
+            raise TrashkitError(
+                f"FIFTYONE_DATABASE_URI names {host}, which FiftyOne cannot use: {told.replace(uri, host)[:200]}",
+                hint=f"correct or unset FIFTYONE_DATABASE_URI, {_HTML}",
+            ) from error
         raise TrashkitError(f"FiftyOne does not start: {told}", hint=f"trashkit doctor says why, {_HTML}") from error
     if already and fo.config.database_uri != uri:
         raise TrashkitError("FiftyOne is connected to another database already", hint="start a process of its own")

@@ -19,11 +19,17 @@ from trashkit.review.room_file import load_room
 
 @dataclass
 class Desk:
-    """One data set of a review as the App's server has it. current: the finding in hand, a position in its list."""
+    """One data set of a review as the App's server has it. current: the finding in hand, a position in its list.
+
+    code, class_name, decided: what Next and Previous stop at, findings of one check or class alone, decided ones too.
+    """
 
     dataset: Any
     room: Room
     current: int | None = None
+    code: str = ""
+    class_name: str = ""
+    decided: bool = False
 
     # ------------------------------------------------------------ what is meant
     def rows(self, selected: Sequence[dict[str, Any]]) -> list[int]:
@@ -73,14 +79,51 @@ class Desk:
         return [finding.row]
 
     # ------------------------------------------------------------ going about
+    def class_of(self, n: int) -> str:
+        """The class of the annotation that a finding is about, as the file has it; empty for images."""
+        finding = self.room.findings[n]
+        if finding.block != ANNOTATIONS or finding.row is None:
+            return ""
+        return self.room.class_name(self.room.coco.record(ANNOTATIONS, finding.row))
+
+    def chosen(self) -> list[int]:
+        """Findings of the check and class that were chosen, worst first, decided or not."""
+        return [
+            n
+            for n in self.room.order
+            if self.code in ("", self.room.findings[n].code) and self.class_name in ("", self.class_of(n))
+        ]
+
+    def choose(self, code: str, class_name: str, decided: bool) -> None:
+        """Stop at these findings alone from now on; the first of them is taken in hand unless the present one fits."""
+        self.code, self.class_name, self.decided = code, class_name, decided
+        mine = self.chosen()
+        if self.current not in mine or not (decided or self.room.status(self.current or 0) == "open"):
+            self.current = None
+            self.step()
+
+    def safe_fixes(self) -> list[int]:
+        """Open findings of the check in hand, and of the class that was chosen, whose fix is a safe one."""
+        if self.current is None:
+            return []
+        code = self.room.findings[self.current].code
+        found = [n for n in self.room.order if self.room.findings[n].code == code and n in self.room.fixes]
+        found = [n for n in found if self.room.findings[n].fix == "safe" and not self.room.fixes[n].added]
+        return [n for n in found if self.class_name in ("", self.class_of(n)) and self.room.status(n) == "open"]
+
     def step(self, forward: bool = True) -> int | None:
-        """Go to the next finding that is still open, worst first, or to the one before; None where none is left."""
+        """Go to the next finding that is still open, worst first, or to the one before; None where none is left.
+
+        Only those that were chosen count, decided ones too where that was chosen.
+        """
         order, room = self.room.order, self.room
         if not order:
             return None
+        wanted = set(self.chosen())
         at = order.index(self.current) if self.current in order else (-1 if forward else len(order))
         ahead = [*order[at + 1 :], *order[: max(at, 0)]] if forward else [*order[:at][::-1], *order[at + 1 :][::-1]]
-        self.current = next((n for n in ahead if room.status(n) == "open"), self.current)
+        there = (n for n in ahead if n in wanted and (self.decided or room.status(n) == "open"))
+        self.current = next(there, self.current)
         return self.current
 
     def place(self) -> dict[str, str] | None:

@@ -17,6 +17,7 @@ from trashkit.review.desk import Desk, desk_of
 from trashkit.review.room import Place
 
 UNUSUAL = "unusual"
+FACETS = ("code", "class_name", "decided")
 
 Doing = Callable[[Any, Desk], "list[Edit] | None"]
 
@@ -37,6 +38,23 @@ def accept(ctx: Any, desk: Desk) -> list[Edit]:
     if not found:
         raise TrashkitError("nothing here has a proposed fix", hint="go to a finding with one, or change it by hand")
     return desk.decide(decisions.accept(found))
+
+
+def accept_all(_ctx: Any, desk: Desk) -> list[Edit]:
+    """Make all safe fixes of the check in hand, of the chosen class where there is one; one undo takes them back."""
+    found = desk.safe_fixes()
+    if not found:
+        raise TrashkitError("no open finding of this check has a safe fix", hint="accept fixes one by one")
+    return desk.decide(decisions.accept_all(found))
+
+
+def choose(ctx: Any, desk: Desk) -> None:
+    """Choose the check and class that Next stops at, and whether at decided findings too."""
+    asked = (
+        str(ctx.params.get(name) or "").split(" ")[0] if name == "code" else ctx.params.get(name) for name in FACETS
+    )
+    code, class_name, decided = asked
+    desk.choose(code or "", str(class_name or ""), bool(decided))
 
 
 def reject(ctx: Any, desk: Desk) -> list[Edit]:
@@ -266,8 +284,24 @@ def _operator(name: str, label: str, icon: str, doing: Doing, ask: Any = None) -
     return type("".join(part.title() for part in name.split("_")), (_Step,), body)
 
 
+def _facets(_self: Any, ctx: Any, inputs: Any) -> None:
+    desk = desk_of(ctx.dataset)
+    codes, classes = facets_of(desk) if desk else ([], [])
+    inputs.enum("code", codes, label="Check", required=False, view=types.AutocompleteView())
+    inputs.enum("class_name", classes, label="Class", required=False, view=types.AutocompleteView())
+    inputs.bool("decided", label="Decided ones too", default=False)
+
+
+def facets_of(desk: Desk) -> tuple[list[str], list[str]]:
+    """Checks, code and name, and classes that the review has findings of."""
+    codes = sorted({f"{f.code} {f.name}" for f in (desk.room.findings[n] for n in desk.room.order)})
+    return codes, sorted({desk.class_of(n) for n in desk.room.order} - {""})
+
+
 OPERATORS = (
     _operator("accept_fix", "accept the proposed fix", "check", accept),
+    _operator("accept_all", "accept all safe fixes of this check", "done_all", accept_all),
+    _operator("choose", "choose which findings Next stops at", "filter_alt", choose, _facets),
     _operator("reject_fix", "reject the finding", "block", reject, _why("why", "Reason")),
     _operator("relabel", "change the class", "label", relabel, _classes),
     _operator("delete_annotations", "delete the annotation", "delete", delete, _why("note", "Why")),

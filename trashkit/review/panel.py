@@ -38,11 +38,14 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
             rows = desk.rows(ctx.selected_labels)
         except TrashkitError:
             rows = []
+        before = desk.current
         desk.current = next(iter(desk.additions(ctx.selected_labels)), desk.current)
         finding = desk.room.findings[desk.current] if desk.current is not None else None
         if rows and (finding is None or finding.block != ANNOTATIONS or finding.row not in rows):
             mine = [n for row in rows for n in desk.room.findings_of.get((ANNOTATIONS, row), ())]
             desk.current = next((n for n in mine if desk.room.status(n) == "open"), mine[0] if mine else desk.current)
+        if desk.current != before:
+            ctx.panel.set_state("text", "")
         self._show(ctx, desk)
 
     def on_change_current_sample(self, ctx: Any) -> None:
@@ -56,6 +59,14 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
 
     def accept(self, ctx: Any) -> None:
         self._do(ctx, work.accept, onward=True)
+
+    def accept_all(self, ctx: Any) -> None:
+        self._do(ctx, work.accept_all, onward=True)
+
+    def choose(self, ctx: Any) -> None:
+        for name in work.FACETS:
+            ctx.params[name] = ctx.panel.get_state(name)
+        self._do(ctx, work.choose)
 
     def reject(self, ctx: Any) -> None:
         ctx.params["why"] = ctx.panel.get_state("text")
@@ -88,7 +99,8 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
 
     def share(self, ctx: Any) -> None:
         """Write the cases beside the log."""
-        work.share_cases(ctx)
+        if "error" not in work.share_cases(ctx):
+            ctx.panel.set_state("text", "")
 
     def undo(self, ctx: Any) -> None:
         self._do(ctx, work.undo)
@@ -108,6 +120,7 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
             still_open = desk.current is not None and desk.room.status(desk.current) == "open"
             if not still_open:
                 desk.step()
+        if "error" not in result:  # what was typed is about what was just decided, or about the finding before
             ctx.panel.set_state("text", "")
         self._show(ctx, desk)
 
@@ -124,6 +137,7 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
             panel.md("This data set was not opened by `trashkit review`.", name="none")
             return types.Property(panel)
         panel.md(summary(desk), name="summary")
+        self._filter(panel, desk)
         if desk.current is None:
             return types.Property(panel)
         if ctx.panel.get_state("picture"):
@@ -140,6 +154,11 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
             "accept", label="Accept fix", icon="check", on_click=self.accept, disabled=not fixable, variant="contained"
         )
         first.btn("reject", label="Reject", icon="block", on_click=self.reject, variant="outlined")
+        safe = len(desk.safe_fixes())
+        if safe > 1:
+            code = desk.room.findings[desk.current].code
+            label = f"Accept all {safe} safe fixes of {code}"
+            panel.btn("accept_all", label=label, icon="done_all", on_click=self.accept_all, variant="outlined")
         panel.str("text", label="Reason or note", required=False)
         names = list(desk.room.names.values())
         panel.enum("class", names, label="Class", required=False, view=types.AutocompleteView(label="Class"))
@@ -152,7 +171,28 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
         last.btn("note", label="Leave note", icon="edit_note", on_click=self.note)
         last.btn("tag", label="Unusual case", icon="sell", on_click=self.tag)
         last.btn("share", label="Share cases", icon="share", on_click=self.share)
+        if desk.room.standing().edits:
+            panel.md(history(desk), name="history")
         return types.Property(panel, view=types.GridView(orientation="vertical", gap=1, padding=2))
+
+    def _filter(self, panel: Any, desk: Desk) -> None:
+        """The checks and classes that Next stops at."""
+        codes, classes = work.facets_of(desk)
+        row = panel.h_stack("filter", gap=1, align_x="left")
+        for name, label, values in (("code", "Only check", codes), ("class_name", "Only class", classes)):
+            view = types.DropdownView(label=label)
+            row.enum(name, ["", *values], label=label, required=False, view=view, on_change=self.choose)
+        row.bool("decided", label="Decided too", default=False, on_change=self.choose)
+
+
+def history(desk: Desk, most: int = 5) -> str:
+    """The last decisions, the newest first, as Markdown."""
+    edits = desk.room.standing().edits[-most:][::-1]
+    lines = [
+        " · ".join(part for part in (f"**{edit.kind}** {edit.place}", edit.reason, edit.author, edit.note[:60]) if part)
+        for edit in edits
+    ]
+    return "\n\n".join(["last decisions", *lines]) if lines else ""
 
 
 def summary(desk: Desk) -> str:
@@ -160,7 +200,9 @@ def summary(desk: Desk) -> str:
     decided, number = desk.room.progress()
     text = f"**{decided} of {number} findings decided**"
     if desk.current is None:
-        return text + "\n\nThere is nothing to decide."
+        return (
+            text + "\n\nThere is nothing to decide" + (" of what was chosen." if desk.code or desk.class_name else ".")
+        )
     finding, status = desk.room.findings[desk.current], desk.room.status(desk.current)
     at = desk.room.order.index(desk.current) + 1 if desk.current in desk.room.order else 0
     lines = [f"{text} · finding {at}: **{status}**", f"**{finding.code} {finding.name}** ({finding.severity.value})"]

@@ -107,7 +107,8 @@ class Room:
 
     def check_log(self) -> None:
         """Refuse a log that does not fit the file."""
-        edits = self.standing().edits
+        # Before its rows are looked up: a log of another file may name rows that this one lacks.
+        edits = read_log(self.log).edits if self.log.exists() else []
         foreign = next((edit for edit in edits if edit.source not in ("", self.coco.sha256)), None)
         if foreign is not None:
             raise TrashkitError(
@@ -145,6 +146,15 @@ class Room:
             edits = tuple(read_log(self.log).edits) if seen != (0, 0) else ()
             self._standing, self._seen = _standing(self.coco, edits), seen
         return self._standing
+
+    def begin(self) -> None:
+        """Make the log where there is none yet: a review without decisions is an empty one."""
+        with self.locked():
+            self.log.touch()
+
+    def torn(self) -> str:
+        """About a last line of the log that a killed writer left unfinished; empty where all is whole."""
+        return read_log(self.log).torn if self.log.exists() else ""
 
     def write(self, edits: Sequence[Edit]) -> None:
         """Append to the log; it is flushed to disk before this returns."""

@@ -2,38 +2,58 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from fiftyone.core.fields import ObjectId
 
 from trashkit.coco import Annotation, Dataset
 from trashkit.coco.edit import same_value
+from trashkit.coco.edit_match import match_annotations
 from trashkit.review.outlines import outline
 
 
-def changes_of(now: Dataset, before: Dataset, image_row: int, name: str) -> dict[str, Any]:
+def pairs_of(now: Dataset, before: Dataset, images: Mapping[int, int]) -> dict[int, Annotation]:
+    """The annotation of `before` that an annotation of `now`, by its row, was: as `trashkit edits diff` pairs them.
+
+    images: row of an image in `before` by its row in `now`.
+    """
+    old = [one for one in before.annotations if one.image_row in set(images.values())]
+    new = [one for one in now.annotations if one.image_row in images]
+    ids = {row: before.image_by_row[other].id for row, other in images.items()}
+    named = {before.classes.names[index]: key for key, index in before.classes.index_of.items()}
+    records = [before.coco.record("annotations", one.row) for one in old]
+    renamed = [
+        {
+            **now.coco.record("annotations", one.row),
+            "image_id": ids[one.image_row],
+            "category_id": named.get(now.classes.names[one.class_index]),
+        }
+        for one in new
+    ]
+    sizes = {image.id: (image.height, image.width) for image in before.images}
+    pairs, _ = match_annotations(records, renamed, sizes)
+    return {new[at].row: old[other] for at, other in pairs.items()}
+
+
+def changes_of(
+    now: Dataset, before: Dataset, name: str, rows: tuple[int, int], pairs: Mapping[int, Annotation]
+) -> dict[str, Any]:
     """Fields of one image of `now`: how many annotations differ, and the outlines that they had before.
 
-    Annotations are matched by id where it is the only one of its kind in each file, else by their values alone.
+    rows: the image's row in `now` and in `before`. pairs: see `pairs_of`.
     """
+    image_row, other_row = rows
     image = now.image_by_row[image_row]
     mine = now.annotations_of(image_row)
-    theirs = before.annotations_of(before.image_by_id[image.id].row)
-    by_id = {one.id: one for one in mine}
-    often = [Counter(one.id for one in side) for side in (mine, theirs)]
-    met: set[Any] = set()
+    met = {pairs[one.row].row: one for one in mine if one.row in pairs}
     labels = []
-    for one in theirs:
-        twin = by_id.get(one.id)
-        if max(counts[one.id] for counts in often) > 1:
-            twin = next((other for other in mine if not _change(other, one, now, before)), None)
-        if twin is not None:
-            met.add(twin.row)
+    for one in before.annotations_of(other_row):
+        twin = met.get(one.row)
         change = "deleted" if twin is None else _change(twin, one, now, before)
         if change:
             labels.append(_label(before, one, change, (image.width, image.height)))
-    added = sum(one.row not in met for one in mine)
+    added = sum(one.row not in pairs for one in mine)
     return {
         f"{name}_outlines": {"_cls": "Polylines", "polylines": labels},
         f"{name}_edits": len(labels) + added,
