@@ -102,6 +102,18 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(int(way))
         elif way == "503 once" and first:
             self.answer(503, Retry_After="1")
+        elif way == "429 once" and first:
+            self.answer(429, Retry_After="1")
+        elif way in ("too long", "too short"):
+            self.answer(200, body, length=str(len(body) + (50 if way == "too long" else -50)))
+            self.close_connection = True
+        elif way == "trickle":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            for place in range(0, len(body), 40):
+                self.wfile.write(body[place : place + 40])
+                time.sleep(0.05)
         elif way in ("cut once", "cut always") and (first or way == "cut always"):
             self.answer(200, body[: len(body) // 2], length=str(len(body)), ETag='"v1"')
             self.close_connection = True
@@ -238,6 +250,29 @@ def test_a_killed_download_goes_on_and_ends_the_same(site: Site, tmp_path: Path)
 
     assert whole.new == 8
     assert state(tmp_path / "t") == state(tmp_path / "whole")
+
+
+def test_a_server_that_asks_to_wait_is_given_the_time(site: Site, tmp_path: Path) -> None:
+    site.ways = {"/photo/0.jpg": "429 once"}
+    manners = Manners(rate=500, timeout=2, tries=3, wait=0.01, longest=60)
+    made = get(site, tmp_path / "t", limit=1, manners=manners)
+    assert (made.new, made.failed) == (1, ())
+    times = sorted(site.times)
+    assert site.asked["/photo/0.jpg"] == 2
+    assert times[-1] - times[-2] >= 0.95
+
+
+def test_answers_of_a_wrong_length_or_without_end_are_no_photos_and_come_on_resume(site: Site, tmp_path: Path) -> None:
+    site.ways = {"/photo/0.jpg": "too long", "/photo/1.jpg": "too short", "/photo/2.jpg": "trickle"}
+    manners = Manners(rate=500, timeout=0.5, deadline=0.6, tries=2, wait=0.01, longest=0.05)
+    made = get(site, tmp_path / "t", limit=4, manners=manners)
+    assert {name for name, _ in made.failed} == {"batch_0/0000.jpg", "batch_1/0001.jpg", "batch_0/0002.jpg"}
+    assert [path.name for path in (tmp_path / "t/images").rglob("*.jpg")] == ["0003.jpg"]
+    assert not list((tmp_path / "t").rglob("*.part"))
+    site.ways = {}
+    again = get(site, tmp_path / "t", limit=4, resume=True)
+    assert (again.new, again.present, again.failed) == (3, 1, ())
+    assert (tmp_path / "t/images/batch_0/0002.jpg").read_bytes() == jpeg(2)
 
 
 def test_requests_keep_their_pace(site: Site, tmp_path: Path) -> None:

@@ -195,8 +195,8 @@ def _form(path: Path) -> Iterator[Problem]:
 
 def _blank(seen: _Seen) -> Iterator[Problem]:
     if seen.blank:
-        message = f"{len(seen.blank)} lines between rows are blank"
-        yield Problem("blank-line", message, "delete them: not every reader passes over them", seen.blank[0])
+        message = f"blank lines between rows: {len(seen.blank)}"
+        yield Problem("blank-line", message, "delete them, not every reader passes over them", seen.blank[0])
 
 
 def _look(row: Row, wanted: dict[str, int], profile: Profile, seen: _Seen) -> None:
