@@ -137,7 +137,7 @@ def _labels(found: Round, group: Group, *, main: bool, progress: Progress) -> tu
             asked.selection,
             found.dataset,
             home / ANNOTATIONS,
-            teachers=[str(path.resolve()) for path in ([run.path for run in group.teachers] or asked.teachers)],
+            teachers=[str(path) for path in ([run.path for run in group.teachers] or asked.teachers)],
             seen=group.seen,
             progress=progress,
         )
