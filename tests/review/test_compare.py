@@ -10,6 +10,7 @@ import pytest
 
 from trashkit.coco import read_dataset, write
 from trashkit.coco.dataset import Coco
+from trashkit.errors import TrashkitError
 from trashkit.masks import dataset_label_map
 from trashkit.predictions import open_predictions
 from trashkit.review.beside import of_predictions
@@ -98,6 +99,29 @@ def test_a_store_worst_first_in_all_and_by_class(opened: Any, tmp_path: Path) ->
         0.9, abs=0.01
     )
     assert dataset.mask_targets["store"] == {1: "Glass", 2: "Plastic bag", 255: "left out"}
+
+
+def test_versions_with_other_ids_are_matched_by_file_name(tmp_path: Path) -> None:
+    from trashkit.coco import read
+    from trashkit.review.beside import open_version
+    from trashkit.review.versions import changes_of, pairs_of
+
+    now = read_dataset(version(tmp_path / "new.json", {}), classes="own")
+    old = read(version(tmp_path / "old.json", {2: 15.0}))
+    images = {row: {**one, "id": 100 - row} for row, one in enumerate(old.records("images"))}
+    rows = {row: {**one, "id": 50 - row, "image_id": 100 - row} for row, one in enumerate(old.records("annotations"))}
+    write(old.replace("images", images).replace("annotations", rows), tmp_path / "renumbered.json")
+    beside = open_version(tmp_path / "renumbered.json", now, classes="own")
+    assert beside.twins == {0: 0, 1: 1, 2: 2, 3: 3}
+    assert beside.other is not None
+    pairs = pairs_of(now, beside.other, beside.twins)
+    edits = [changes_of(now, beside.other, "old", pair, pairs)["old_edits"] for pair in beside.twins.items()]
+    assert edits[0] == edits[1] == edits[3] == 0
+    assert edits[2] > 0
+    strange = [{**one, "file_name": f"other/{row}-x.jpg", "id": 900 + row} for row, one in images.items()]
+    write(old.replace("images", dict(enumerate(strange))), tmp_path / "foreign.json")
+    with pytest.raises(TrashkitError, match="by name and size"):
+        open_version(tmp_path / "foreign.json", now, classes="own")
 
 
 def test_fields_never_take_a_name_twice() -> None:

@@ -71,3 +71,20 @@ def test_what_is_chosen_on_the_page_is_exported_as_a_log(room: Room, tmp_path: P
     assert fixed.record("annotations", relabel.row or 0)["category_id"] == battery or taken is not None
     again = Room(room.coco, room.findings, room.fixes, tmp_path / "log.jsonl", reviewer="ann", images=room.images)
     assert again.status(order[fixable]) == "fixed"
+
+
+@pytest.mark.browser
+def test_filters_show_what_they_name_and_nothing_else(room: Room, tmp_path: Path, browser: Any) -> None:
+    (tmp_path / "review.html").write_text(review_page(room), encoding="utf-8")
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((tmp_path / "review.html").as_uri())
+    page.locator(".choice select").first.select_option("reject")  # what is decided is no filter
+    assert page.locator("article.card:visible").count() == len(room.order)
+    titles = [f"{room.findings[n].code} {room.findings[n].name}" for n in room.order]
+    for title in ("G011 ring-outside", "I001 missing-photo"):
+        page.locator('select[data-facet="code"]').select_option(title)
+        assert page.locator("article.card:visible h3").all_text_contents() == [title] * titles.count(title)
+    page.close()
+    assert not errors

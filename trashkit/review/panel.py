@@ -137,9 +137,8 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
             panel.md("This data set was not opened by `trashkit review`.", name="none")
             return types.Property(panel)
         panel.md(summary(desk), name="summary")
-        self._filter(panel, desk)
         if desk.current is None:
-            return types.Property(panel)
+            return self._filter(panel, desk)
         if ctx.panel.get_state("picture"):
             panel.img("picture", height="320px", alt_text="before in red, after in green")
         panel.md("before **red**, after **green**, related **blue**", name="legend")
@@ -173,16 +172,16 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
         last.btn("share", label="Share cases", icon="share", on_click=self.share)
         if desk.room.standing().edits:
             panel.md(history(desk), name="history")
-        return types.Property(panel, view=types.GridView(orientation="vertical", gap=1, padding=2))
+        return self._filter(panel, desk)
 
-    def _filter(self, panel: Any, desk: Desk) -> None:
-        """The checks and classes that Next stops at."""
+    def _filter(self, panel: Any, desk: Desk) -> Any:
+        """The checks and classes that Next stops at; the panel is complete then."""
         codes, classes = work.facets_of(desk)
-        row = panel.h_stack("filter", gap=1, align_x="left")
-        for name, label, values in (("code", "Only check", codes), ("class_name", "Only class", classes)):
-            view = types.DropdownView(label=label)
-            row.enum(name, ["", *values], label=label, required=False, view=view, on_change=self.choose)
-        row.bool("decided", label="Decided too", default=False, on_change=self.choose)
+        for name, label, values in (("code", "Only this check", codes), ("class_name", "Only this class", classes)):
+            view = types.AutocompleteView(label=label)
+            panel.enum(name, values, label=label, required=False, view=view, on_change=self.choose)
+        panel.bool("decided", label="Decided ones too", default=False, on_change=self.choose)
+        return types.Property(panel, view=types.GridView(orientation="vertical", gap=1, padding=2))
 
 
 def history(desk: Desk, most: int = 5) -> str:

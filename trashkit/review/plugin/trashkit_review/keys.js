@@ -8,7 +8,7 @@
     const name = buttons[event.key];
     if (!name || !event.shiftKey || event.ctrlKey || event.altKey || event.metaKey || typing(event.target)) return;
     const found = [...document.querySelectorAll('button')]
-      .filter(one => one.textContent.trim() === name && !one.disabled && one.offsetParent);
+      .filter(one => one.innerText.split('\n').pop().trim() === name && !one.disabled && one.offsetParent);
     if (!found.length) return;
     event.preventDefault();
     event.stopPropagation();
