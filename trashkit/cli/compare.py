@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ from trashkit.cli.submit_form import paint_order
 
 if TYPE_CHECKING:
     from trashkit.evaluate import Evaluation
-    from trashkit.leaderboard.compare import Comparison
+    from trashkit.leaderboard.compare import ClassChange, Comparison
 
 
 def compare(
@@ -104,16 +105,23 @@ def _plain(found: Comparison, first: Path, second: Path) -> dict[str, Any]:
     }
 
 
+def _moved(change: ClassChange) -> tuple[str, ...]:
+    """Difference, interval, part of mIoU and evidence of a class; dashes for what there is none of."""
+    part, evidence = f"{change.contribution:+.4f}", "yes" if change.evidence else "no"
+    if math.isnan(change.first) and math.isnan(change.second):
+        return ("–",) * 4
+    if math.isnan(change.difference):
+        return "–", "–", part, evidence
+    return f"{change.difference:+.4f}", f"{change.low:+.4f} to {change.high:+.4f}", part, evidence
+
+
 def _human(found: Comparison, first: Path, second: Path) -> list[Any]:
     rows = [
         (
             change.name,
             change.first,
             change.second,
-            f"{change.difference:+.4f}",
-            f"{change.low:+.4f} to {change.high:+.4f}",
-            f"{change.contribution:+.4f}",
-            "yes" if change.evidence else "no",
+            *_moved(change),
         )
         for change in found.classes
     ]
