@@ -277,3 +277,27 @@ def _decide_on_twenty(review: Review) -> set[int]:
         review.desk.current = left
         review.do("reject_fix", why="no")
     return set(decided)
+
+
+def test_next_stops_at_what_was_chosen_and_all_safe_fixes_go_in_one_step(enter: Any, room: Room) -> None:
+    review = enter(room)
+    desk = review.desk
+    safe = [n for n in room.order if room.findings[n].fix == "safe" and n in room.fixes and not room.fixes[n].added]
+    code = max({room.findings[n].code for n in safe}, key=[room.findings[n].code for n in safe].count)
+    mine = [n for n in room.order if room.findings[n].code == code]
+    review.do("choose", code=f"{code} {room.findings[mine[0]].name}")
+    seen = [desk.current]
+    for _ in mine[1:]:
+        review.do("next_finding")
+        seen.append(desk.current)
+    assert seen == mine
+    wanted = {n for n in safe if room.findings[n].code == code}
+    assert review.do("accept_all")["edits"] > 0
+    assert all(desk.room.status(n) == "fixed" for n in wanted)
+    assert {edit.row for edit in desk.room.standing().edits} == {room.findings[n].row for n in wanted}
+    review.do("choose", code="", class_name="Glass")
+    assert desk.current is not None
+    assert desk.class_of(desk.current) == "Glass"
+    desk.choose("", "", False)
+    review.do("undo_decision")
+    assert desk.room.standing().edits == ()

@@ -27,6 +27,11 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
         desk = desk_of(ctx.dataset)
         if desk is not None and desk.current is None:
             desk.step()
+        if desk is not None:  # a page that is loaded again shows what was chosen before
+            names = {name.split(" ")[0]: name for name in work.facets_of(desk)[0]}
+            ctx.panel.set_state("code", names.get(desk.code))
+            ctx.panel.set_state("class_name", desk.class_name or None)
+            ctx.panel.set_state("decided", desk.decided)
         self._show(ctx, desk)
 
     def on_change_selected_labels(self, ctx: Any) -> None:
