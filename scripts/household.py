@@ -22,8 +22,6 @@ MEMBERS = {
     "fpn-lite0": ["--recipe", "cpu-small", "--set", "epochs=40", "--seed", "1"],
 }
 """What is trained, by name. Both see 192 px: see `trashkit recipes show cpu-small`."""
-PASTE = ["--set", "data.copy_paste.p=0.5", "--set", "data.copy_paste.balance=uniform"]
-"""Rare classes are pasted into other photos as often as common ones."""
 
 
 class Kitchen:
@@ -70,7 +68,7 @@ def main() -> None:
     stores = []
     for name, settings in MEMBERS.items():
         run = out / ("folds" if arguments.study else "runs") / name
-        words = ["--data", fixed, "--images", data, *how, *settings, *PASTE, *short, *extra, "--out", run, "--resume"]
+        words = ["--data", fixed, "--images", data, *how, *settings, *short, *extra, "--out", run, "--resume"]
         kitchen.step(f"train {name}", None, "train", *words)
         if arguments.study:
             stores.append(run / "cpu-small" / "oof")
