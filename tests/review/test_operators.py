@@ -295,7 +295,7 @@ def test_next_stops_at_what_was_chosen_and_all_safe_fixes_go_in_one_step(enter: 
     assert review.do("accept_all")["edits"] > 0
     assert all(desk.room.status(n) == "fixed" for n in wanted)
     assert {edit.row for edit in desk.room.standing().edits} == {room.findings[n].row for n in wanted}
-    review.do("choose", code="", class_name="Glass")
+    review.do("choose", class_name="Glass")
     assert desk.current is not None
     assert desk.class_of(desk.current) == "Glass"
     desk.choose("", "", False)

@@ -151,13 +151,13 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
         rows.btn("previous", label="Previous", icon="arrow_back", on_click=self.previous)
         rows.btn("next", label="Next", icon="arrow_forward", on_click=self.next)
         rows.btn("open", label="Open", icon="open_in_full", on_click=self.open)
-        rows.btn("undo", label="Undo", icon="undo", on_click=self.undo)
         fixable = desk.current in desk.room.fixes and desk.room.status(desk.current) == "open"
         first = panel.h_stack("fixing", gap=1, align_x="left")
         first.btn(
             "accept", label="Accept fix", icon="check", on_click=self.accept, disabled=not fixable, variant="contained"
         )
         first.btn("reject", label="Reject", icon="block", on_click=self.reject, variant="outlined")
+        first.btn("undo", label="Undo", icon="undo", on_click=self.undo)
         safe = len(desk.safe_fixes())
         if safe > 1:
             code = desk.room.findings[desk.current].code
@@ -173,6 +173,7 @@ class ReviewPanel(foo.Panel):  # type: ignore[misc]
         last = panel.h_stack("noting", gap=1, align_x="left")
         last.btn("unusable", label="Image unusable", icon="hide_image", on_click=self.unusable)
         last.btn("note", label="Leave note", icon="edit_note", on_click=self.note)
+        last = panel.h_stack("sharing", gap=1, align_x="left")  # a row of its own: four would not fit a small screen
         last.btn("tag", label="Unusual case", icon="sell", on_click=self.tag)
         last.btn("share", label="Share cases", icon="share", on_click=self.share)
         if desk.room.standing().edits:
