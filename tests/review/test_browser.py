@@ -83,7 +83,7 @@ def test_a_fix_accepted_and_a_class_changed_by_clicking(tmp_path: Path, browser:
         accept.click()
         accepted = wait_for(log, 1)
         page.get_by_text(re.compile("^[1-9] of")).first.wait_for(timeout=120_000)
-        choice = page.get_by_placeholder("Type or select a value")
+        choice = page.get_by_placeholder("Type or select a value").first
         choice.click()
         choice.fill("Glass")
         page.get_by_role("option", name="Glass").click()
