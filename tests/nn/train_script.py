@@ -34,6 +34,8 @@ def main() -> None:
         return learners[-1]
 
     def progress(what: str, done: int, total: int) -> None:
+        if what == "training":
+            (out.parent / "at-work").touch()
         if what == "training" and done == kill:
             os.kill(os.getpid(), signal.SIGKILL)
 
