@@ -203,12 +203,7 @@ def open_run(
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         if resume:
             run = read_run(path)
-            changed = differences(run.manifest.get("identity", {}), identity)
-            if changed:
-                raise TrashkitError(
-                    f"{path} cannot be continued: {'; '.join(changed)}",
-                    hint="repeat the first command line, or choose another --out",
-                )
+            require_same(path, run.manifest.get("identity", {}), identity)
             return run
         if not overwrite:
             raise TrashkitError(
@@ -218,9 +213,24 @@ def open_run(
             raise TrashkitError(f"{path} is not a run, and is not removed", hint="choose another --out")
         shutil.rmtree(path)
     (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-    manifest = {
-        "format": FORMAT,
-        "version": VERSION,
+    return write_manifest(path, beginning(FORMAT, VERSION, identity, content))
+
+
+def require_same(path: Path, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raise TrashkitError, naming what differs, unless what `path` was begun with is what is wanted now."""
+    changed = differences(recorded, wanted)
+    if changed:
+        raise TrashkitError(
+            f"{path} cannot be continued: {'; '.join(changed)}",
+            hint="repeat the first command line, or choose another --out",
+        )
+
+
+def beginning(form: str, version: int, identity: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of work that begins now: what it is, on which versions, and what decides its result."""
+    return {
+        "format": form,
+        "version": version,
         "status": "running",
         "started": now(),
         "versions": versions(),
@@ -228,7 +238,6 @@ def open_run(
         "identity": identity,
         **content,
     }
-    return write_manifest(path, manifest)
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> Run:

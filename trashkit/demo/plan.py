@@ -8,18 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-CLASS_NAMES = (
-    "General trash",
-    "Paper",
-    "Paper pack",
-    "Metal",
-    "Glass",
-    "Plastic",
-    "Styrofoam",
-    "Plastic bag",
-    "Battery",
-    "Clothing",
-)
+from trashkit.coco.classes import OFFICIAL_NAMES
+
+CLASS_NAMES = OFFICIAL_NAMES[1:]
 # Annotations per class in the competition's 3,272 training images: a long tail.
 CLASS_MIX = (2782, 9311, 659, 562, 610, 3090, 1343, 7643, 63, 177)
 # Direction in which the test part's mix differs (log weights per unit of shift).

@@ -10,7 +10,7 @@ from typing import Any
 
 from trashkit.errors import TrashkitError
 from trashkit.files import refuse_existing, write_text
-from trashkit.run import differences, git_state, now, versions
+from trashkit.run import beginning, require_same
 
 ROUND = "pseudo.json"
 LABELS = "labels"
@@ -51,12 +51,7 @@ def open_round(
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         if resume:
             record = read_round(folder)
-            changed = differences(record["identity"], wanted)
-            if changed:
-                raise TrashkitError(
-                    f"{folder} cannot be continued: {'; '.join(changed)}",
-                    hint="repeat the first command line, or choose another --out",
-                )
+            require_same(folder, record["identity"], wanted)
             return record
         if not overwrite:
             raise TrashkitError(
@@ -66,15 +61,6 @@ def open_round(
         shutil.rmtree(folder)
     refuse_existing(folder, overwrite=True)
     folder.mkdir(parents=True, exist_ok=True)
-    record = {
-        "format": FORMAT,
-        "version": VERSION,
-        "status": "running",
-        "started": now(),
-        "versions": versions(),
-        "git": git_state(),
-        "identity": wanted,
-        **content,
-    }
+    record = beginning(FORMAT, VERSION, wanted, content)
     write_round(folder, record)
     return record
