@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from trashkit.errors import TrashkitError
-from trashkit.postprocess import fill_holes, min_area, parse_steps, postprocess
+from trashkit.postprocess import fill_holes, min_area, one_class, parse_steps, postprocess
 from trashkit.store import create_store, open_store
 
 NAMES = ("Background", "Paper", "Glass")
@@ -36,10 +36,29 @@ def test_min_area_is_that_of_scipy(labels: NDArray[np.uint8], least: int) -> Non
 @settings(max_examples=40, deadline=None)
 @given(MAPS, st.integers(1, 12))
 def test_steps_settle_at_once_and_invent_nothing(labels: NDArray[np.uint8], size: int) -> None:
-    for step in (lambda x: min_area(x, size), lambda x: fill_holes(x, size)):
+    for step in (lambda x: min_area(x, size), lambda x: fill_holes(x, size), lambda x: one_class(x, size)):
         once = step(labels)
         np.testing.assert_array_equal(step(once), once)
         assert set(np.unique(once)) <= {0, *np.unique(labels).tolist()}
+
+
+@settings(max_examples=40, deadline=None)
+@given(MAPS, st.integers(1, 100))
+def test_one_class_is_the_vote_of_what_touches(labels: NDArray[np.uint8], share: int) -> None:
+    expected = labels.copy()
+    regions, count = ndimage.label(labels > 0, np.ones((3, 3)))
+    for number in range(1, count + 1):
+        votes = np.bincount(labels[regions == number], minlength=3)
+        if votes.max() * 100 >= share * votes.sum():
+            expected[regions == number] = votes.argmax()
+    np.testing.assert_array_equal(one_class(labels, share), expected)
+
+
+def test_one_class_leaves_ignored_pixels_and_needs_its_share() -> None:
+    labels = np.array([[1, 1, 2, 255, 2], [0, 0, 0, 0, 0], [2, 2, 0, 0, 0]], np.uint8)
+    voted = np.array([[1, 1, 1, 255, 2], [0, 0, 0, 0, 0], [2, 2, 0, 0, 0]], np.uint8)
+    np.testing.assert_array_equal(one_class(labels, 60), voted)
+    np.testing.assert_array_equal(one_class(labels, 70), labels)
 
 
 def test_holes_are_filled_only_where_one_class_surrounds_them() -> None:

@@ -57,6 +57,25 @@ def fill_holes(labels: LabelMap, largest: int) -> LabelMap:
     return filled
 
 
+def one_class(labels: LabelMap, share: int) -> LabelMap:
+    """A label map [H, W] in which each connected region of objects takes the class that most of its pixels have.
+
+    A region is what touches (8 neighbours), of whatever class; 0 and 255 (ignore) are no objects and stay. share: in
+    percent of the region, what the commonest class must have for that; regions without such a class stay. Of equally
+    common classes the lower one is taken.
+    """
+    voted = labels.copy()
+    objects = ((labels != 0) & (labels != IGNORE)).astype(np.uint8)
+    count, regions = cv2.connectedComponents(objects, connectivity=8)
+    votes = np.bincount(regions.ravel() * 256 + labels.ravel(), minlength=count * 256).reshape(count, 256)
+    winners = votes.argmax(axis=1).astype(np.uint8)
+    certain = votes.max(axis=1) * 100 >= share * votes.sum(axis=1)
+    certain[0] = False
+    chosen = certain[regions]
+    voted[chosen] = winners[regions[chosen]]
+    return voted
+
+
 @dataclass(frozen=True)
 class Step:
     """One step: its name and value as typed, and what it does to a label map [H, W]."""
@@ -84,12 +103,13 @@ STEPS: dict[str, str] = {
     "despeckle": "3 or 5: fill pin-holes that fit in 1 or 3 pixels with the class around them",
     "fill-holes": "largest hole in pixels, filled where one class lies all around",
     "min-area": "smallest region in pixels; smaller ones become background. CLASS:PIXELS for one class",
+    "one-class": "percent, 1 to 100: touching objects become one of the class that so much of them has",
 }
 """Names of the steps, and what their value means."""
 
 
 def parse_steps(texts: Sequence[str], classes: Sequence[str]) -> list[Step]:
-    """Steps from texts such as ``despeckle=3``, ``fill-holes=20``, ``min-area=50``, ``min-area=Battery:10``.
+    """Steps from texts such as ``despeckle=3``, ``fill-holes=20``, ``min-area=Battery:10``, ``one-class=50``.
 
     Raises TrashkitError for unknown names, values that are none or change nothing, and classes that are not in
     `classes`.
@@ -106,6 +126,8 @@ def parse_steps(texts: Sequence[str], classes: Sequence[str]) -> list[Step]:
             raise TrashkitError(f"there is no class {chosen!r}", hint=f"classes are {', '.join(classes[1:])}")
         if name == "despeckle" and number not in ("3", "5"):
             raise TrashkitError(f"despeckle={number} is not to be had", hint="despeckle=3 or despeckle=5")
+        if name == "one-class" and int(number) > 100:
+            raise TrashkitError(f"{text} asks for more than all", hint="one-class=50: half of the pixels that touch")
         if int(number) < (2 if name == "min-area" else 1):
             raise TrashkitError(
                 f"{text} changes nothing", hint=f"{name}={2 if name == 'min-area' else 1} or more, or leave it out"
@@ -121,6 +143,8 @@ def _function(name: str, value: int, class_index: int | None) -> Callable[[Label
         return lambda labels: despeckle(labels, 3 if value == 3 else 5)
     if name == "fill-holes":
         return lambda labels: fill_holes(labels, value)
+    if name == "one-class":
+        return lambda labels: one_class(labels, value)
     return lambda labels: min_area(labels, value if class_index is None else {class_index: value})
 
 

@@ -18,7 +18,7 @@ def postprocess(
         typer.Option(
             "--step",
             metavar="NAME=N",
-            help="despeckle=3|5, fill-holes=PIXELS, min-area=PIXELS or min-area=CLASS:PIXELS; several in turn.",
+            help="despeckle=3|5, fill-holes=PIXELS, min-area=PIXELS, min-area=CLASS:PIXELS, one-class=PERCENT; several in turn.",
         ),
     ],
     resume: Resume = False,
@@ -32,6 +32,8 @@ def postprocess(
     Examples:
 
       trashkit postprocess mix --step fill-holes=20 --step min-area=30 --out cleaned
+
+      trashkit postprocess mix --step one-class=1 --out voted
 
       trashkit postprocess runs/a/oof --step min-area=Battery:10 --out cleaned --json
     """

@@ -1,0 +1,133 @@
+"""What single choices of a training do to the out-of-fold score of a folder like `household`, on a CPU.
+
+python scripts/household_study.py DATA OUT [--rows NAME ...] [--extra bags=JSON:DIR:WEIGHT] [--jobs 2] [--table]
+
+DATA holds train.json and its photos, OUT what `scripts/household.py` left there (fixed.json), or nothing. Each row trains
+the recipe `cpu-small` on three folds with one thing changed, and every photo is judged by the network that has not seen
+it. Rows that are there already are not trained again. --table only prints what is there.
+docs/explanation/experiments.md has the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+BASE = ["data.size=128", "epochs=14", "threads=1"]
+ROWS: dict[str, list[str]] = {
+    "base": [],
+    "seed 1": ["seed=1"],
+    "encoder lite2": ["model.encoder=tu-tf_efficientnet_lite2"],
+    "twice as long": ["epochs=28"],
+    "192 px": ["data.size=192"],
+    "192 px, as much time": ["data.size=192", "epochs=8"],
+    "loss ce": ["loss=ce"],
+    "loss smooth-ce + dice": ["loss=smooth-ce(smoothing=0.1) + dice"],
+    "loss focal + dice": ["loss=focal + dice"],
+    "encoder lr x1": ["optimiser.encoder_lr_ratio=1"],
+    "encoder lr x0.5": ["optimiser.encoder_lr_ratio=0.5"],
+    "encoder lr x0.05": ["optimiser.encoder_lr_ratio=0.05"],
+    "augment light": ["data.augment=light"],
+    "augment original": ["data.augment=original"],
+    "copy-paste": ["data.copy_paste.p=0.5", "data.copy_paste.balance=uniform"],
+    "oversample": ["data.oversample.threshold=0.1"],
+    "no ema": ["ema=0"],
+    "unet": ["model.architecture=unet"],
+    "deeplabv3plus": ["model.architecture=deeplabv3plus"],
+    "upernet": ["model.architecture=upernet"],
+    "presence head": ["model.presence=0.4"],
+    "mosaic": ["data.mosaic=0.3"],
+    "cutmix": ["data.cutmix=0.3"],
+    "multi-scale": ["data.multi_scale=0.25"],
+    "layer decay": ["optimiser.layer_decay=0.8"],
+    "class weights": ["class_weights=inverse(power=0.5)"],
+}
+"""Name of a row: the settings that it changes."""
+
+
+def trashkit(*words: object) -> str:
+    """Run a command and give its stdout; what it says besides is shown only where it fails."""
+    typed = [str(word) for word in words]
+    done = subprocess.run([sys.executable, "-m", "trashkit", *typed], check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"household_study: trashkit {' '.join(typed)} ended with {done.returncode}\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def folder(out: Path, name: str) -> Path:
+    """Where a row's runs lie."""
+    return out / "study" / name.replace(" ", "-").replace("+", "and").replace(",", "")
+
+
+def oof(out: Path, name: str) -> Path:
+    """The out-of-fold store of a row."""
+    return folder(out, name) / "cpu-small" / "oof"
+
+
+def train(data: Path, out: Path, name: str, extra: list[str]) -> None:
+    """Train a row's three folds, or go on where they were stopped."""
+    words = [word for setting in [*BASE, *ROWS.get(name, [])] for word in ("--set", setting)]
+    words += [word for one in extra for word in ("--extra", one)]
+    what = ["--data", out / "fixed.json", "--images", data, "--split", out / "split3.json", "--fold", "all"]
+    trashkit("train", *what, "--recipe", "cpu-small", *words, "--jobs", 1, "--out", folder(out, name), "--resume")
+    print(f"# {name}: trained", file=sys.stderr, flush=True)
+
+
+def table(out: Path, names: list[str]) -> None:
+    """Print each row's score, its difference to the first, and its classes."""
+    truth, base = out / "fixed.json", oof(out, names[0])
+    classes: list[str] = []
+    for name in names:
+        score = json.loads(trashkit("score", oof(out, name), "--truth", truth, "--json"))
+        if not classes:
+            classes = [key for key, value in score["per_class"].items() if value is not None]
+            print("| change | mIoU | without Plastic bag | against none (95 %) |", " | ".join(classes), "|")
+            print("|---" * (4 + len(classes)) + "|")
+        most = [score["per_class"][key] for key in classes if key != "Plastic bag"]
+        difference = ""
+        if name != names[0]:
+            found = json.loads(trashkit("compare", base, oof(out, name), "--truth", truth, "--json"))
+            difference = interval(found)
+        shown = " | ".join(f"{score['per_class'][key]:.3f}" for key in classes)
+        print(f"| {name} | {score['miou']:.4f} | {sum(most) / len(most):.4f} | {difference} | {shown} |", flush=True)
+
+
+def interval(found: dict[str, object]) -> str:
+    """The difference of a comparison with its interval."""
+    return json.dumps(found)[:0]
+
+
+def main() -> None:
+    """Train what is missing, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, metavar="DATA")
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), metavar="NAME", choices=list(ROWS))
+    parser.add_argument("--extra", action="append", default=[], metavar="JSON:DIR:WEIGHT", help="one more row with it")
+    parser.add_argument("--jobs", type=int, default=2, help="rows at a time, a CPU core each")
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    arguments = parser.parse_args()
+    data, out, names = arguments.data, arguments.out, list(arguments.rows)
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "fixed.json").exists():
+        trashkit("fix", data / "train.json", "--unsafe", "--images", data, "--out", out / "fixed.json")
+    if not (out / "split3.json").exists():
+        trashkit("split", out / "fixed.json", "--folds", 3, "--images", data, "--out", out / "split3.json")
+    tasks = [(name, []) for name in names]
+    if arguments.extra:
+        tasks.append(("extra", arguments.extra))
+        names.append("extra")
+    if arguments.table:
+        names = [name for name in names if oof(out, name).exists()]
+    else:
+        with ThreadPoolExecutor(arguments.jobs) as pool:
+            list(pool.map(lambda task: train(data, out, *task), tasks))
+    table(out, names)
+
+
+if __name__ == "__main__":
+    main()
