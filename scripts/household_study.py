@@ -1,10 +1,10 @@
 """What single choices of a training do to the out-of-fold score of a folder like `household`, on a CPU.
 
-python scripts/household_study.py DATA OUT [--rows NAME ...] [--extra bags=JSON:DIR:WEIGHT] [--jobs 2] [--table]
+python scripts/household_study.py DATA OUT [--rows NAME ...] [--extra JSON:DIR:WEIGHT] [--jobs 2] [--table]
 
-DATA holds train.json and its photos, OUT what `scripts/household.py` left there (fixed.json), or nothing. Each row trains
-the recipe `cpu-small` on three folds with one thing changed, and every photo is judged by the network that has not seen
-it. Rows that are there already are not trained again. --table only prints what is there.
+DATA holds train.json and its photos, OUT what `scripts/household.py` left there (fixed.json), or nothing. Each row
+trains the recipe `cpu-small` on three folds with one thing changed, and every photo is judged by the network that has
+not seen it. Rows that are there already are not trained again. --table only prints what is there.
 docs/explanation/experiments.md has the results.
 """
 
@@ -16,6 +16,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 BASE = ["data.size=128", "epochs=14", "threads=1"]
 ROWS: dict[str, list[str]] = {
@@ -96,9 +97,10 @@ def table(out: Path, names: list[str]) -> None:
         print(f"| {name} | {score['miou']:.4f} | {sum(most) / len(most):.4f} | {difference} | {shown} |", flush=True)
 
 
-def interval(found: dict[str, object]) -> str:
+def interval(found: dict[str, Any]) -> str:
     """The difference of a comparison with its interval."""
-    return json.dumps(found)[:0]
+    low, high = found["interval"]
+    return f"{found['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ LEVELS: tuple[str, ...] = (
     "masks photos finding sampling",
     "scores near_duplicates data_settings",
     "config recipes",
-    "run store store_header store_values label_maps submission predictions evaluate",
+    "run store store_header store_values label_maps presence submission predictions evaluate",
     "report",
     SIBLINGS,
     "demo doctor",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 
 from trashkit.errors import TrashkitError
 from trashkit.masks import IGNORE, despeckle
+from trashkit.presence import Presence, weigh
 from trashkit.progress import Progress, silent
 from trashkit.store import Probabilities, create_store
+from trashkit.store_values import argmax
 
 LabelMap = NDArray[np.uint8]
 
@@ -133,8 +136,6 @@ def parse_steps(texts: Sequence[str], classes: Sequence[str]) -> list[Step]:
                 f"{text} changes nothing", hint=f"{name}={2 if name == 'min-area' else 1} or more, or leave it out"
             )
         steps.append(Step(text, _function(name, int(number), classes.index(chosen) if chosen else None)))
-    if not steps:
-        raise TrashkitError("no step is named", hint="--step min-area=50, say")
     return steps
 
 
@@ -152,16 +153,22 @@ def clean(labels: LabelMap, steps: Sequence[Step], reports: Sequence[Report], cl
     """A label map after all steps, in their order; each adds what it did to its report."""
     for step, report in zip(steps, reports, strict=True):
         after = step.run(labels)
-        changed = after != labels
-        if changed.any():
-            report.images += 1
-            before, now = (np.bincount(one[changed], minlength=256) for one in (labels, after))
-            for index, name in enumerate(classes):
-                report.erased[name] = report.erased.get(name, 0) + int(before[index])
-                report.added[name] = report.added.get(name, 0) + int(now[index])
-            report.regions += _regions(labels) - _regions(after)
+        _tell(report, labels, after, classes)
         labels = after
     return labels
+
+
+def _tell(report: Report, labels: LabelMap, after: LabelMap, classes: Sequence[str]) -> None:
+    """Add to a report what became of a label map."""
+    changed = after != labels
+    if not changed.any():
+        return
+    report.images += 1
+    before, now = (np.bincount(one[changed], minlength=256) for one in (labels, after))
+    for index, name in enumerate(classes):
+        report.erased[name] = report.erased.get(name, 0) + int(before[index])
+        report.added[name] = report.added.get(name, 0) + int(now[index])
+    report.regions += _regions(labels) - _regions(after)
 
 
 def _regions(labels: LabelMap) -> int:
@@ -174,19 +181,28 @@ def postprocess(
     out: Path,
     steps: Sequence[Step],
     *,
+    presence: Presence | None = None,
+    power: float = 1.0,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> list[Report]:
     """Write a store whose label maps are those of `store` after the steps; says what each step did.
 
-    Where a pixel's class changes, the probabilities of the old and the new class change places; all others stay. With
-    `resume` the reports count the images that this run makes. One image is in memory at a time.
+    presence: which classes each photo shows; the store is weighed by it first, to that `power` (see
+    `trashkit.presence.weigh`), and the first report is its. Where a step changes a pixel's class, the probabilities of
+    the old and the new class change places; all others stay. With `resume` the reports count the images that this run
+    makes. One image is in memory at a time.
+    Raises TrashkitError where nothing would change anything, and for a presence of other images or classes.
     """
     store.require_complete()
+    if not steps and presence is None:
+        raise TrashkitError("no step is named", hint="--step min-area=50, say")
     if out.resolve() == store.path.resolve():
         raise TrashkitError(f"{out} is the store to clean", hint="choose another --out")
     reports = [Report(step.name, {}, {}) for step in steps]
+    weighed = Report(f"presence, to the power of {power:g}", {}, {})
+    shares = None if presence is None else presence.of(store.image_ids, store.file_names, store.classes[1:])
     with create_store(
         out,
         image_ids=store.image_ids,
@@ -198,6 +214,7 @@ def postprocess(
         manifest={
             "made_by": "postprocess",
             "steps": [step.name for step in steps],
+            **({} if shares is None else {"presence": sha256(shares.tobytes()).hexdigest(), "power": power}),
             "members": [{"path": str(store.path), "fingerprint": store.fingerprint}],
             "sources": [store.manifest],
         },
@@ -205,11 +222,15 @@ def postprocess(
         overwrite=overwrite,
     ) as writer:
         for row in np.flatnonzero(~writer.done).tolist():
-            before = store.label_map(row)
+            values, before = store.read(row), store.label_map(row)
+            if shares is not None:
+                values = weigh(values, shares[row], power)
+                _tell(weighed, before, argmax(values), store.classes)
+                before = argmax(values)
             after = clean(before, steps, reports, store.classes)
-            writer.write(row, _swapped(store.read(row), before, after))
+            writer.write(row, _swapped(values, before, after))
             progress("cleaning", row + 1, len(store))
-    return reports
+    return reports if shares is None else [weighed, *reports]
 
 
 def _swapped(values: NDArray[np.float32], before: LabelMap, after: LabelMap) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ from trashkit.cli import (
     leaderboard,
     postprocess,
     predict,
+    presence,
     pseudo,
     recipes,
     report,
@@ -77,6 +78,7 @@ app.command("score", rich_help_panel=MODEL)(score.score)
 app.command("sheets", rich_help_panel=MODEL)(sheets.sheets)
 app.command("compare", rich_help_panel=MODEL)(compare.compare)
 app.command("ensemble", rich_help_panel=MODEL)(ensemble.ensemble)
+app.command("presence", rich_help_panel=MODEL)(presence.presence)
 app.command("postprocess", rich_help_panel=MODEL)(postprocess.postprocess)
 app.command("export", rich_help_panel=MODEL)(export.export)
 app.command("pseudo", rich_help_panel=MODEL)(pseudo.pseudo)

@@ -14,18 +14,27 @@ def postprocess(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Store of probabilities. It is not changed.")],
     out: Annotated[Path, typer.Option("--out", help="Store to write.")],
     step: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--step",
             metavar="NAME=N",
-            help="despeckle=3|5, fill-holes=PIXELS, min-area=PIXELS, min-area=CLASS:PIXELS, one-class=PERCENT; several in turn.",
+            help="despeckle=3|5, fill-holes=N, min-area=N or CLASS:N (pixels), one-class=PERCENT; one after another.",
         ),
-    ],
+    ] = None,
+    presence: Annotated[
+        Path | None,
+        typer.Option(
+            "--presence", metavar="FILE.json", help="Weigh classes by what each photo shows, as `presence` wrote it."
+        ),
+    ] = None,
+    power: Annotated[
+        float, typer.Option("--power", min=0.05, max=4, help="How much that counts, with --presence.")
+    ] = 1.0,
     resume: Resume = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Clean predicted label maps, and say what each step erased.
+    """Clean predicted label maps, and say what each step erased and what it gave to others.
 
     Writes another store, so that `trashkit compare` can tell whether it helps. Pixels are the store's.
 
@@ -33,19 +42,23 @@ def postprocess(
 
       trashkit postprocess mix --step fill-holes=20 --step min-area=30 --out cleaned
 
-      trashkit postprocess mix --step one-class=1 --out voted
+      trashkit postprocess mix --presence test-presence.json --step one-class=1 --out voted
 
       trashkit postprocess runs/a/oof --step min-area=Battery:10 --out cleaned --json
     """
     from trashkit.postprocess import parse_steps
     from trashkit.postprocess import postprocess as run
+    from trashkit.presence import read_presence
     from trashkit.store import open_store, refuse_existing_store
 
     opened = open_store(store)
-    steps = parse_steps(step, opened.classes)
+    steps = parse_steps(step or [], opened.classes)
+    shown = read_presence(presence) if presence is not None else None
     refuse_existing_store(out, overwrite=overwrite or resume)
     with progress() as report:
-        reports = run(opened, out, steps, resume=resume, overwrite=overwrite, progress=report)
+        reports = run(
+            opened, out, steps, presence=shown, power=power, resume=resume, overwrite=overwrite, progress=report
+        )
     result = {
         "store": out,
         "steps": [

@@ -6,10 +6,12 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from trashkit.coco import Dataset, Image
 from trashkit.errors import TrashkitError
@@ -58,11 +60,20 @@ def photo_encoder(name: str) -> tuple[Segmenter, str]:
     return model.eval().to(device()).to(memory_format=torch.channels_last), f"{name}: {why}"
 
 
+class Encoder(Protocol):
+    """What turns photos RGB [B, 3, H, W] of `size` (height, width) into features [B, F, h, w]."""
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    def features(self, photos: Tensor) -> Tensor: ...
+
+
 @torch.inference_mode()
 def embed(
-    model: Segmenter, dataset: Dataset, folder: Path, *, batch: int = 16, progress: Progress = silent
+    model: Encoder, dataset: Dataset, folder: Path, *, batch: int = 16, progress: Progress = silent
 ) -> NDArray[np.float64]:
-    """The encoder's deepest features of every photo, averaged over its area: [N, F] in the data set's order.
+    """An encoder's features of every photo (a `Segmenter`'s deepest), averaged over its area: [N, F] in data set order.
 
     Photos are scaled to the model's size, whatever their aspect. In memory are two batches of photos and the result;
     the same photos give the same numbers. TrashkitError naming a photo that cannot be read.
