@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from typer.testing import CliRunner, Result
 
+from trashkit.cli.app import app
 from trashkit.coco import read_dataset
 from trashkit.errors import TrashkitError
 from trashkit.nn.photo_classes import fit, fit_with, object_shares, photo_encoder, try_ridges
+from trashkit.presence import read_presence
 
 
 def rows(count: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -89,3 +92,39 @@ def test_an_encoder_sees_a_photo_and_its_mirror_image_alike() -> None:
     assert seen.shape == (2, 1280, 1, 1)
     torch.testing.assert_close(seen, mirrored, atol=1e-4, rtol=1e-3)
     assert photo_encoder("tu-tf_efficientnet_lite2").size == (260, 260)
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_the_command_judges_its_own_photos_and_others(drawn: Path, tmp_path: Path) -> None:
+    own, other = tmp_path / "own.json", tmp_path / "other.json"
+    given = ["--images", drawn.parent, "--encoder", "tu-tf_efficientnet_lite0", "--size", 64]
+    done = run("presence", drawn, *given, "--out", own, "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert said["out_of_fold"] and said["encoders"] == {"tu-tf_efficientnet_lite0": 64}
+    assert run("presence", drawn, *given, "--test", drawn, "--out", other).exit_code == 0
+    first, second = read_presence(own), read_presence(other)
+    images = json.loads(drawn.read_text())["images"]
+    assert first.image_ids == second.image_ids == tuple(image["id"] for image in images)
+    np.testing.assert_allclose(first.shares.sum(axis=1), 1, atol=1e-4)
+    # what has seen a photo knows it better
+    truth = object_shares(read_dataset(drawn))
+    assert (second.shares * truth).sum() > (first.shares * truth).sum()
+    assert run("presence", drawn, *given, "--out", own).exit_code == 2  # it exists
+
+
+def test_the_command_refuses_in_one_line(drawn: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    given = ["presence", drawn, "--images", drawn.parent, "--out"]
+    for words, text in (
+        ([out, "--encoder", "resnet18"], "no pretrained classifier"),
+        ([out, "--split", tmp_path / "no.json"], "no split"),
+        ([out, "--extra", "x"], "no data set with its photos"),
+        ([drawn, "--overwrite"], "input"),
+    ):
+        done = run(*given, *words)
+        assert done.exit_code == 2 and text in done.output, done.output
+        assert not out.exists()
