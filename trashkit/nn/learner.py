@@ -31,9 +31,10 @@ def start_accelerator(device: str, amp: str) -> Accelerator:
     shared = AcceleratorState._shared_state
     if shared and shared.get("_mixed_precision") != precision:
         AcceleratorState._reset_state()  # it is one per process, and the next run may want another precision
-    # Some encoders have heads that segmentation does not use.
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    engine = Accelerator(cpu=on_cpu(device), mixed_precision=precision, kwargs_handlers=[unused])
+    # Some encoders have heads that segmentation does not use. Each process gathers statistics of its own images, see
+    # share_statistics, and does not overwrite them by those of the first one.
+    how = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+    engine = Accelerator(cpu=on_cpu(device), mixed_precision=precision, kwargs_handlers=[how])
     if engine.distributed_type not in (DistributedType.NO, *_WHOLE):
         # The moving average and the checkpoints are of whole networks.
         raise TrashkitError(
