@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +85,19 @@ def draw_photos() -> Any:
 def quick() -> list[str]:
     """Assignments that make training a matter of a second."""
     return list(QUICK)
+
+
+@pytest.fixture(scope="session")
+def two_processes() -> Any:
+    """Runs ``train_script.py`` with these arguments in two processes of a CPU that share the work."""
+
+    def start(annotations: Path, out: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+        command = [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0",
+            "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0",
+            str(Path(__file__).with_name("train_script.py")), str(annotations), str(out), *words,
+        ]  # fmt: skip
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        return subprocess.run(command, timeout=280, env=environment, capture_output=True, check=False)
+
+    return start

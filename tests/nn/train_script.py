@@ -1,7 +1,12 @@
-"""Trains in a process of its own: ``train_script.py ANN.json OUT [kill=STEP]``; torchrun starts it too."""
+"""Trains in a process of its own: ``train_script.py ANN.json OUT [kill=STEP] [shard] [online] [SETTING=VALUE ...]``.
+
+torchrun starts it too. online: the photos are learned once more, with labels by the moving average. Beside OUT each
+process leaves its weights, and how many bytes it held of what.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -10,27 +15,32 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from trashkit.coco import read_dataset
+from trashkit.coco import Dataset, read_dataset
 from trashkit.config import resolve
 from trashkit.nn import train as training
 from trashkit.nn.cache import content_hash
-from trashkit.nn.record import TrainData
+from trashkit.nn.extra import read_extra
+from trashkit.nn.record import MapData, TrainData
+from trashkit.nn.shard import gathered, piece
+from trashkit.nn.teaching import Teaching
 
 
 def main() -> None:
     torch.set_num_threads(1)
     annotations, out, assignments = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     kill = next((int(word[5:]) for word in assignments if word.startswith("kill=")), -1)
-    config = resolve(None, [word for word in assignments if not word.startswith("kill=")])
+    own = [word for word in assignments if word in ("shard", "online") or word.startswith("kill=")]
+    config = resolve(None, [word for word in assignments if word not in own])
     dataset = read_dataset(annotations)
     images = dataset.images
     content = content_hash(dataset, images, annotations.parent)
-    data = TrainData(dataset, annotations.parent, images[:9], images[9:], content)
+    more = [learned_again(annotations, dataset)] if "online" in own else []
+    data = TrainData(dataset, annotations.parent, images[:9], images[9:], content, tuple(more))
     learners = []
     make_learner = training.make_learner
 
-    def remember(*arguments):
-        learners.append(make_learner(*arguments))
+    def remember(*arguments, **options):
+        learners.append(make_learner(*arguments, **options))
         return learners[-1]
 
     def progress(what: str, done: int, total: int) -> None:
@@ -41,13 +51,34 @@ def main() -> None:
 
     training.make_learner = remember
     training.train(
-        config, data, out, about={}, cache=out.parent / "cache", device="auto", resume=True, progress=progress
-    )
+        config, data, out, about={}, cache=out.parent / "cache", device="auto", shard="shard" in own, resume=True,
+        progress=progress,
+    )  # fmt: skip
     if learners:
         rank = os.environ.get("RANK", "0")
         for name, model in (("model", learners[0].model), ("average", learners[0].average.model)):
-            tensors = {key: value.contiguous().clone() for key, value in model.network.state_dict().items()}
+            weights = gathered(model.network.state_dict())
+            tensors = {key: value.contiguous().clone() for key, value in weights.items()}
             save_file(tensors, out.parent / f"{name}-{rank}.safetensors")
+        (out.parent / f"bytes-{rank}.json").write_text(json.dumps(held(learners[0])))
+
+
+def learned_again(annotations: Path, dataset: Dataset) -> MapData:
+    """The photos as a source whose labels are the average's; none is certain enough, so that rounding decides none."""
+    source = read_extra(f"{annotations}:{annotations.parent}", dataset.classes)
+    teaching = Teaching("online", certain=(1.1,) * len(dataset.classes.names))
+    return MapData(source, source.folder, source.fingerprint, teaching=teaching)
+
+
+def held(learner) -> dict[str, int]:
+    """Bytes that this process holds of what can be cut into pieces."""
+    kept = [value for values in learner.optimiser.state.values() for value in values.values()]
+    parts = {
+        "weights": list(learner.model.parameters()),
+        "average": list(learner.average.model.parameters()),
+        "optimiser": [value for value in kept if isinstance(value, torch.Tensor)],
+    }
+    return {name: sum(piece(tensor.detach()).nbytes for tensor in tensors) for name, tensors in parts.items()}
 
 
 if __name__ == "__main__":

@@ -49,6 +49,14 @@ def train(
     all_data: Annotated[bool, typer.Option("--all-data", help="Train on all images, without validation.")] = False,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="The same as --set seed=N.")] = None,
     device: Annotated[str, typer.Option("--device", metavar="auto|cpu", help="cpu leaves a GPU alone.")] = "auto",
+    shard: Annotated[
+        bool,
+        typer.Option(
+            "--shard",
+            envvar="ACCELERATE_USE_FSDP",  # what accelerate launch --use_fsdp sets
+            help="Spread one network over all processes of torchrun or accelerate (FSDP).",
+        ),
+    ] = False,
     jobs_at_once: Annotated[
         str, typer.Option("--jobs", metavar="auto|N", help="Runs to train at a time; auto: one on each GPU.")
     ] = "auto",
@@ -136,7 +144,7 @@ def train(
     if profile is not None:
         from trashkit.cli.train_profile import show_profile
 
-        show_profile(jobs[0], dataset, images, beside, profile, device=device, json=json)
+        show_profile(jobs[0], dataset, images, beside, profile, device=device, shard=shard, json=json)
         return
     assert out is not None  # asked for above
     if dry_run:
@@ -147,8 +155,8 @@ def train(
     about = {"kind": "train", "command": shlex.join(["trashkit", *sys.argv[1:]])}
     with progress() as report:
         runs = train_jobs(
-            jobs, dataset, images, out, about=about, device=device, resume=resume, overwrite=overwrite,
-            at_once=_at_once(jobs_at_once), trackers=track or ["auto"], extra=beside, kept=cache,
+            jobs, dataset, images, out, about=about, device=device, shard=shard, resume=resume,
+            overwrite=overwrite, at_once=_at_once(jobs_at_once), trackers=track or ["auto"], extra=beside, kept=cache,
             say=note, progress=report,
         )  # fmt: skip
     if is_main_process(device):

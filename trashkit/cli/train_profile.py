@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 
 def show_profile(
-    job: Job, dataset: Dataset, images: Path, extra: Sequence[ExtraSet], steps: int, *, device: str, json: bool
+    job: Job,
+    dataset: Dataset,
+    images: Path,
+    extra: Sequence[ExtraSet],
+    steps: int,
+    *,
+    device: str,
+    shard: bool,
+    json: bool,
 ) -> None:
     """Time so many steps of a job and show the shares."""
     from trashkit.nn.cache import content_hash
@@ -28,7 +36,9 @@ def show_profile(
     with progress() as report, TemporaryDirectory(prefix="trashkit-profile-") as cache:
         content = content_hash(dataset, job.train, images, report)
         data = TrainData(dataset, images, job.train, (), content, beside(extra, job, images))
-        found = profile(job.config, data, steps=steps, cache=Path(cache), device=device, say=note, progress=report)
+        found = profile(
+            job.config, data, steps=steps, cache=Path(cache), device=device, shard=shard, say=note, progress=report
+        )
     rate = found.images / found.total
     result = {
         "steps": found.steps,

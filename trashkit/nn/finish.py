@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -20,9 +19,10 @@ from trashkit.nn.checkpoint import read_weights, remove_state, save_weights
 from trashkit.nn.choose import STANDING, choice_line, compare
 from trashkit.nn.feed import Feed
 from trashkit.nn.learner import Learner
-from trashkit.nn.models import Segmenter, load_run_model
+from trashkit.nn.models import Segmenter, build, load_run_model
 from trashkit.nn.predict import predict_dataset
 from trashkit.nn.record import TrainData, scores_of
+from trashkit.nn.shard import gathered
 from trashkit.nn.validate import validate_each
 from trashkit.progress import Progress
 from trashkit.scores import Matrix
@@ -54,7 +54,7 @@ def choose_weights(
     candidates = _candidates(run, config, learner, state)
     if val is None and config.checkpoint not in candidates:
         candidates = {STANDING: candidates[STANDING]}
-    scratch = copy.deepcopy(learner.model)
+    scratch = build(learner.model.spec).to(engine.device).to(memory_format=torch.channels_last)
     matrices: dict[str, Matrix] = {}
     for name, weights in candidates.items():
         scratch.network.load_state_dict(weights)
@@ -83,9 +83,9 @@ def choose_weights(
 
 def _candidates(run: runs.Run, config: TrainConfig, learner: Learner, state: Mapping[str, Any]) -> dict[str, State]:
     """Weights by name of the candidate, the standing one first."""
-    found: dict[str, State] = {STANDING: learner.average.model.network.state_dict()}
+    found: dict[str, State] = {STANDING: gathered(learner.average.model.network.state_dict())}
     if config.ema:
-        found["raw"] = learner.model.network.state_dict()
+        found["raw"] = gathered(learner.model.network.state_dict())
     if state["best_epoch"] not in (0, state["epoch"]):
         best = _best(run, learner.accelerator, state["best_sha256"])
         if best is not None:

@@ -159,6 +159,7 @@ def train_jobs(
     *,
     about: Mapping[str, Any],
     device: str = "auto",
+    shard: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     at_once: int | Literal["auto"] = 1,
@@ -172,10 +173,10 @@ def train_jobs(
     """Train all jobs, and join the out-of-fold stores of each recipe with several folds.
 
     at_once: how many jobs train at a time, each in a process of its own; ``auto``: one on each GPU, where there are
-    several of both. trackers: see `trashkit.nn.follow`. after_epoch: as in `train`, only with one at a time. Finished
-    runs are passed over with `resume`. Decoded photos lie beside `out` while training lasts, and stay there after
-    Ctrl-C or a kill for the resumed run; `kept` is a folder for them that stays, for later commands. extra: data sets
-    to train on beside, without photos that a job validates on.
+    several of both. shard: as in `train`. trackers: see `trashkit.nn.follow`. after_epoch: as in `train`, only with one
+    at a time. Finished runs are passed over with `resume`. Decoded photos lie beside `out` while training lasts, and
+    stay there after Ctrl-C or a kill for the resumed run; `kept` is a folder for them that stays, for later commands.
+    extra: data sets to train on beside, without photos that a job validates on.
     """
     engine = start_accelerator(device, "off")
     main = engine.is_main_process
@@ -201,6 +202,7 @@ def train_jobs(
                 cache,
                 device,
                 job.name,
+                shard,
                 tuple(trackers),
                 after_epoch,
             )

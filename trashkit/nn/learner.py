@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from trashkit.files import sha256
 from trashkit.nn.checkpoint import save_state, save_weights
 from trashkit.nn.devices import on_cpu
 from trashkit.nn.models import PresenceHead, Segmenter
-from trashkit.nn.optimise import MovingAverage, encoder_layers, make_optimiser, parameter_groups
+from trashkit.nn.optimise import MovingAverage, encoder_blocks, encoder_layers, make_optimiser, parameter_groups
 from trashkit.nn.schedule import encoder_factor, factor, reductions
+from trashkit.nn.shard import by_torch, cut, gathered, scattered, together
 from trashkit.run import CHECKPOINTS, write_metrics
 
 
@@ -34,18 +36,19 @@ def start_accelerator(device: str, amp: str) -> Accelerator:
     # Some encoders have heads that segmentation does not use. Each process gathers statistics of its own images, see
     # share_statistics, and does not overwrite them by those of the first one.
     how = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
-    engine = Accelerator(cpu=on_cpu(device), mixed_precision=precision, kwargs_handlers=[how])
-    if engine.distributed_type not in (DistributedType.NO, *_WHOLE):
-        # The moving average and the checkpoints are of whole networks.
+    with by_torch():
+        engine = Accelerator(cpu=on_cpu(device), mixed_precision=precision, kwargs_handlers=[how])
+    if engine.distributed_type not in _WAYS:
         raise TrashkitError(
             f"training in the way of {engine.distributed_type.value} is not supported",
-            hint="accelerate launch --multi_gpu: each GPU holds the whole network, which fits",
+            hint="accelerate launch --multi_gpu, or --use_fsdp for a network that is too large for one GPU",
         )
     return engine
 
 
-_WHOLE = (
-    DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.MULTI_XPU, DistributedType.MULTI_NPU,
+_WAYS = (
+    DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.MULTI_XPU,
+    DistributedType.MULTI_NPU,
 )  # fmt: skip
 
 
@@ -82,7 +85,7 @@ def step_parts(sizes: Sequence[int], accumulate: int) -> list[tuple[float, bool]
 class Learner:
     """model: the network. presence: its auxiliary head. average: of its weights, what is validated and saved. forward,
     stepper: the `Pupil` and the optimiser as accelerate wraps them, for many processes and half precision. parameters:
-    those that learn.
+    those that learn. Model, presence, average and optimiser may be in pieces, see `trashkit.nn.shard`.
     """
 
     model: Segmenter
@@ -122,7 +125,10 @@ class Learner:
         return share * config.optimiser.lr
 
     def backward(self, loss: torch.Tensor, *, ends_step: bool) -> None:
-        """Add to the gradients; several processes share them once, with the last batch of a step."""
+        """Add to the gradients; several processes share them once, with the last batch of a step.
+
+        Those of a network in pieces are shared with every batch: to wait, each process would have to keep them whole.
+        """
         if ends_step:
             self.accelerator.backward(loss)
         else:
@@ -146,51 +152,83 @@ class Learner:
                 if buffer.is_floating_point():
                     buffer.copy_(self.accelerator.reduce(buffer.contiguous(), "mean"))
 
+    @contextmanager
+    def whole_average(self) -> Iterator[Segmenter]:
+        """The average, whole on every process however the network is cut; all enter and leave together."""
+        with together(self.forward if self.average.model is self.model else self.average.model):
+            yield self.average.model
+
+    def state(self) -> dict[str, Any]:
+        """What a training goes on from, all of it whole; all processes call this together."""
+        scaler = self.accelerator.scaler
+        found: dict[str, Any] = gathered(
+            {
+                "network": self.model.network.state_dict(),
+                "presence": self.presence.state_dict() if self.presence is not None else None,
+                "average": self.average.model.network.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "scaler": scaler.state_dict() if scaler is not None else None,
+            }
+        )
+        return found
+
 
 def make_learner(
-    config: TrainConfig, model: Segmenter, accelerator: Accelerator, state: Mapping[str, Any] | None
+    config: TrainConfig,
+    model: Segmenter,
+    accelerator: Accelerator,
+    state: Mapping[str, Any] | None,
+    *,
+    shard: bool = False,
 ) -> Learner:
-    """Put everything on its device, and back to how it was in a saved `state`."""
+    """Put everything on its device, and back to how it was in a saved `state`. shard: in pieces."""
     presence = PresenceHead(model) if config.model.presence else None
     pupil = Pupil(model, presence)
-    groups = parameter_groups(pupil.named_parameters(), encoder_layers(model.encoder), config.optimiser)
-    pupil.to(accelerator.device).to(memory_format=torch.channels_last)
     average = MovingAverage(model, config.ema)
+    if state is not None:
+        model.network.load_state_dict(state["network"])
+        average.model.network.load_state_dict(state["average"])
+        if presence is not None:
+            presence.load_state_dict(state["presence"])
+    _place(pupil, model, accelerator, shard=shard)
+    if config.ema:
+        _place(average.model, average.model, accelerator, shard=shard)
+    groups = parameter_groups(pupil.named_parameters(), encoder_layers(model.encoder), config.optimiser)
     if config.compile:
         pupil.compile()  # in place: names of weights stay, and the average is computed as it is
     optimiser = make_optimiser(groups, config.optimiser)
     if state is not None:
-        model.network.load_state_dict(state["network"])
-        average.model.network.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        if presence is not None:
-            presence.load_state_dict(state["presence"])
-    forward, stepper = accelerator.prepare(pupil, optimiser)
+        optimiser.load_state_dict(scattered(state["optimiser"], optimiser))
+    forward, stepper = (pupil, accelerator.prepare(optimiser)) if shard else accelerator.prepare(pupil, optimiser)
     if state is not None and state["scaler"] and accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     parameters = tuple(parameter for group in groups for parameter in group["params"])
     return Learner(model, presence, average, optimiser, forward, stepper, parameters, accelerator)
 
 
+def _place(module: nn.Module, model: Segmenter, accelerator: Accelerator, *, shard: bool) -> None:
+    """Put a module on its device. model: the network in it."""
+    if not shard:
+        module.to(accelerator.device).to(memory_format=torch.channels_last)
+        return
+    blocks = encoder_blocks(model.encoder)
+    innermost = [block for name, block in blocks.items() if not any(other.startswith(f"{name}.") for other in blocks)]
+    cut(module, innermost, accelerator)  # torch cuts only what lies in memory row by row, so no channels_last
+
+
 def save_epoch(run: Path, learner: Learner, rows: Sequence[Mapping[str, Any]], counts: dict[str, Any]) -> None:
     """Write checkpoints, metrics and training state after an epoch; `counts` learns the hash of the best weights.
 
-    The state comes last: a kill in between makes the epoch be trained again, to the same files.
+    The state comes last: a kill in between makes the epoch be trained again, to the same files. All processes call
+    this together, the main one writes.
     """
-    weights = learner.average.model.network.state_dict()
+    state = learner.state()
+    if not learner.accelerator.is_main_process:
+        return
+    weights = state["average"]
     save_weights(run / CHECKPOINTS / "last.safetensors", weights)
     if counts["best_epoch"] == counts["epoch"]:
         save_weights(run / CHECKPOINTS / "best.safetensors", weights)
         counts["best_sha256"] = sha256(run / CHECKPOINTS / "best.safetensors")
     write_metrics(run, rows)
-    scaler = learner.accelerator.scaler
-    state = {
-        **counts,
-        "rows": list(rows),
-        "network": learner.model.network.state_dict(),
-        "presence": learner.presence.state_dict() if learner.presence is not None else None,
-        "average": weights,
-        "optimiser": learner.optimiser.state_dict(),
-        "scaler": scaler.state_dict() if scaler is not None else None,
-    }
-    save_state(run, state)
+    save_state(run, {**counts, "rows": list(rows), **state})

@@ -8,13 +8,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from timm.optim import _optim_factory as timm_table
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 from torch.optim import Optimizer
 
 from trashkit.config import OptimiserSettings, unknown
 from trashkit.errors import TrashkitError
 from trashkit.nn.models import Segmenter
+from trashkit.nn.shard import gathered, piece
 
 Groups = list[dict[str, Any]]
 Make = Callable[..., Optimizer]
@@ -42,24 +46,28 @@ _NEVER_DECAYED = ("pos_embed", "relative_position_bias_table", "cls_token", "reg
 """Learned positions and tokens, which are no weights of anything: decay would only wear them off."""
 
 
-def encoder_layers(encoder: nn.Module) -> dict[int, int]:
-    """Depth of each of an encoder's parameters, by `id`: 0 is its stem, 1 the first block, and so on.
-
-    A block is the innermost member of a sequence of modules that has at least two weight matrices; what lies between
-    blocks counts with the next one, what lies after them with the last.
-    """
+def encoder_blocks(encoder: nn.Module) -> dict[str, nn.Module]:
+    """An encoder's blocks by name: members of a sequence of modules that have at least two weight matrices."""
     inside = {
         prefix
         for prefix, module in encoder.named_modules()
         if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
     }
-    blocks = {
-        prefix
+    return {
+        prefix: module
         for prefix, module in encoder.named_modules()
         if prefix.rpartition(".")[0] in inside
         and prefix not in inside
         and sum(parameter.ndim > 1 for parameter in module.parameters()) >= 2
     }
+
+
+def encoder_layers(encoder: nn.Module) -> dict[int, int]:
+    """Depth of each of an encoder's parameters, by `id`: 0 is its stem, 1 the first block, and so on.
+
+    What lies between `encoder_blocks` counts with the next one, what lies after them with the last.
+    """
+    blocks = encoder_blocks(encoder)
     named = list(encoder.named_parameters())
     if type(encoder).__name__.startswith("MixVisionTransformer"):  # it registers its patch embeddings before all blocks
         named.sort(key=lambda pair: next((int(letter) for letter in pair[0] if letter.isdecimal()), 0))
@@ -122,6 +130,8 @@ def make_optimiser(groups: Groups, settings: OptimiserSettings) -> Optimizer:
     try:
         if settings.name in TORCH_OPTIMISERS:
             make, fixed = TORCH_OPTIMISERS[settings.name]
+            if settings.name == "sgd" and any(isinstance(one, DTensor) for group in groups for one in group["params"]):
+                fixed = {**fixed, "fused": False}  # torch has none for pieces
             return make(groups, **{**fixed, **common, **settings.options})
         # foreach where it has it: timm's own default
         return timm_table.create_optimizer_v2(groups, opt=settings.name, **{**common, **settings.options})
@@ -133,6 +143,40 @@ def make_optimiser(groups: Groups, settings: OptimiserSettings) -> Optimizer:
             f"the optimiser {settings.name} refuses its settings: {text}",
             hint="for example --set optimiser.options.momentum=0.95",
         ) from error
+
+
+def check_pieces(settings: OptimiserSettings, engine: Accelerator) -> None:
+    """Raises TrashkitError for an optimiser that does not do to pieces of weights what it does to whole ones.
+
+    Some lack what torch needs for it; a few steps with random gradients tell. All processes call this together.
+    """
+    mesh = init_device_mesh(engine.device.type, (engine.num_processes,))
+    try:
+        whole, cut = (_after_steps(settings, engine, mesh) for mesh in (None, mesh))
+        same = all(torch.allclose(one, other, atol=0.01 * settings.lr) for one, other in zip(whole, cut, strict=True))
+    except (AssertionError, NotImplementedError, RuntimeError):
+        same = False
+    if not same:
+        raise TrashkitError(
+            f"the optimiser {settings.name} cannot work on a sharded network", hint="--set optimiser.name=adamw"
+        )
+
+
+def _after_steps(settings: OptimiserSettings, engine: Accelerator, mesh: DeviceMesh | None) -> list[Tensor]:
+    """Random weights after some steps, in pieces on a mesh."""
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(shape: tuple[int, ...]) -> Tensor:
+        numbers = torch.randn(shape, generator=generator).to(engine.device)
+        return numbers if mesh is None else distribute_tensor(numbers, mesh, [Shard(0)])
+
+    parameters = [nn.Parameter(drawn(shape)) for shape in ((8, 3, 3, 3), (6, 5), (7,))]
+    optimiser = make_optimiser([{"params": parameters}], settings)
+    for _ in range(3):
+        for parameter in parameters:
+            parameter.grad = drawn(parameter.shape)
+        optimiser.step()
+    return [gathered(parameter.detach()).cpu() for parameter in parameters]
 
 
 def optimiser_options(name: str) -> list[str]:
@@ -169,4 +213,4 @@ class MovingAverage:
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:
-    return [tensor.detach() for tensor in (*model.parameters(), *model.buffers())]
+    return [piece(tensor.detach()) for tensor in (*model.parameters(), *model.buffers())]

@@ -17,6 +17,7 @@ from trashkit.nn.learner import make_learner, start_accelerator
 from trashkit.nn.losses import weighted_sum
 from trashkit.nn.models import build
 from trashkit.nn.record import TrainData, run_spec
+from trashkit.nn.shard import check_cut
 from trashkit.progress import Progress, silent
 
 PHASES = ("loader", "transfer", "forward", "loss", "backward", "step")
@@ -46,6 +47,7 @@ def profile(
     steps: int,
     cache: Path,
     device: str = "auto",
+    shard: bool = False,
     say: Callable[[str], None] = lambda _: None,
     progress: Progress = silent,
 ) -> Profile:
@@ -60,8 +62,10 @@ def profile(
     engine = start_accelerator(device, chosen.amp)
     torch.manual_seed(chosen.seed)
     model = build(run_spec(chosen, data.dataset), chosen.model.weights)
+    if shard:
+        check_cut(model, engine)
     caches = open_caches(chosen, data, cache, engine, progress)
-    learner = make_learner(chosen, model, engine, None)
+    learner = make_learner(chosen, model, engine, None, shard=shard)
     feed = make_feed(chosen, data, caches[0], engine)
     loss_of = weighted_sum(parse_loss(chosen.loss))
     learner.begin_epoch(chosen, chosen.optimiser.freeze_epochs)

@@ -34,6 +34,7 @@ class Task:
     cache: Path
     device: str
     what: str
+    shard: bool = False
     trackers: tuple[str, ...] = ()
     after_epoch: AfterEpoch | None = None
 
@@ -49,6 +50,7 @@ class Task:
             resume=resume,
             overwrite=overwrite,
             what=self.what,
+            shard=self.shard,
             trackers=self.trackers,
             after_epoch=self.after_epoch or (lambda _: None),
             say=say,

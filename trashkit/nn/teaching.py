@@ -14,7 +14,8 @@ drawn from (seed, epoch, step, process). So a run that was stopped goes on to th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -60,13 +61,19 @@ class Lesson:
 class Tutor:
     """Makes lessons from batches.
 
-    ways: how each source of pictures is taught, by its number from 0 (the annotated ones, None always). average: the
-    moving average of the student's weights, which changes under way.
+    ways: how each source of pictures is taught, by its number from 0 (the annotated ones, None always). average: lends
+    the moving average of the student's weights, which changes under way, for a moment.
     """
 
-    def __init__(self, ways: Sequence[Teaching | None], average: Segmenter, device: torch.device) -> None:
+    def __init__(
+        self,
+        ways: Sequence[Teaching | None],
+        average: Callable[[], AbstractContextManager[Segmenter]],
+        device: torch.device,
+    ) -> None:
         self.ways = tuple(ways)
         self.average = average
+        self.asks = any(way is not None and way.kind == "online" for way in ways)
         paths = dict.fromkeys(path for way in ways if way is not None for path in way.teachers)
         self.models = {path: load_run_model(path, device) for path in paths}
         self.certain = {n: torch.tensor(way.certain, device=device) for n, way in enumerate(ways) if way is not None}
@@ -82,12 +89,14 @@ class Tutor:
         ways = [self.ways[part] for part in parts]
         softly = tuple(n for n, way in enumerate(ways) if way is not None and way.kind == "soft")
         online = [n for n, way in enumerate(ways) if way is not None and way.kind == "online"]
-        if online:
-            certain = torch.stack([self.certain[parts[n]] for n in online])
-            found = certain_labels(_probabilities(self.average, photos[online]), certain)
-            labels, photos = labels.clone(), photos.clone()
-            labels[online] = found.to(labels.dtype)
-            photos[online] = disturbed(photos[online], key)
+        # Processes lend it together, also where a batch of one has nothing to ask.
+        with self.average() if self.asks else nullcontext() as average:
+            if average is not None and online:
+                certain = torch.stack([self.certain[parts[n]] for n in online])
+                found = certain_labels(_probabilities(average, photos[online]), certain)
+                labels, photos = labels.clone(), photos.clone()
+                labels[online] = found.to(labels.dtype)
+                photos[online] = disturbed(photos[online], key)
         soft = self._soft(photos, softly, ways) if softly else None
         return Lesson(photos, labels, soft, softly)
 

@@ -41,7 +41,9 @@ from trashkit.nn.follow import AfterEpoch, follower, tracker_names
 from trashkit.nn.learner import Learner, make_learner, save_epoch, start_accelerator, step_parts
 from trashkit.nn.losses import by_weight, presence, weighted_sum
 from trashkit.nn.models import Segmenter, build
+from trashkit.nn.optimise import check_pieces
 from trashkit.nn.record import MapData, TrainData, epoch_line, epoch_row, identity, manifest, run_spec, scores_of
+from trashkit.nn.shard import check_cut, gathered
 from trashkit.nn.smooth import smoothed
 from trashkit.nn.teaching import Lesson, Tutor, lesson_loss
 from trashkit.nn.validate import validate_each
@@ -62,6 +64,7 @@ def train(
     overwrite: bool = False,
     what: str = "training",
     oof: bool = True,
+    shard: bool = False,
     trackers: Sequence[str] = (),
     after_epoch: AfterEpoch = lambda _: None,
     say: Say = lambda _: None,
@@ -70,7 +73,8 @@ def train(
     """Train one network into the run folder `out`, and predict its validation images into ``out/oof`` (unless not).
 
     about: entries for the manifest (command line, recipe, fold). cache: folder for decoded photos; the caller removes
-    it. device: ``auto`` or ``cpu``. what: name of the run in `progress`. trackers: see `trashkit.nn.follow`.
+    it. device: ``auto`` or ``cpu``. what: name of the run in `progress`. shard: the network over all
+    processes, see `trashkit.nn.shard`; no part of a run, which may go on without. trackers: see `trashkit.nn.follow`.
     after_epoch: called with the rows of metrics.jsonl after each epoch is saved; an exception from it ends the
     training, which can be continued. say: told each automatic choice and each epoch in a line. Everything that can be
     wrong with settings, photos and weights is found before `out` exists.
@@ -80,6 +84,10 @@ def train(
     begun = runs.read_run(out) if resume and runs.is_run(out) else None
     chosen, model, engine = _decide(config, data, begun, device=device, say=say)
     speak: Say = say if engine.is_main_process else lambda _: None
+    if shard:
+        check_cut(model, engine)
+        check_pieces(chosen.optimiser, engine)
+        speak(f"the network is sharded over {engine.num_processes} processes")
     caches = open_caches(chosen, data, cache, engine, progress)
     if engine.is_main_process:
         made = manifest(chosen, data, model.spec, device=engine.device, processes=engine.num_processes, about=about)
@@ -96,7 +104,7 @@ def train(
         speak(f"{path} is damaged, and passed over")
     if state is not None:
         speak(f"going on after epoch {state['epoch']} of {chosen.epochs}")
-    learner = make_learner(chosen, model, engine, state)
+    learner = make_learner(chosen, model, engine, state, shard=shard)
     feed = make_feed(chosen, data, caches[0], engine)
     after, at_end = after_epoch, _nothing
     if engine.is_main_process:
@@ -159,7 +167,7 @@ def _epochs(
     loader, batches = feed.loader, feed.batches
     loss_of = weighted_sum(parse_loss(config.loss), _class_weights(config, learner, photos.parts[0], say))
     pull = sum(term.weight for term in parse_loss(config.loss))
-    tutor = Tutor([None, *(source.teaching for source in data.more)], learner.average.model, engine.device)
+    tutor = Tutor([None, *(source.teaching for source in data.more)], learner.whole_average, engine.device)
     steps = -(-len(batches) // config.optimiser.accumulate)
     total = steps * config.epochs
     counts: dict[str, Any] = {key: (state or BEGINNING)[key] for key in BEGINNING}
@@ -193,8 +201,8 @@ def _epochs(
         _measure(config, learner, caches[1], rows, counts, out=out)
         counts["seconds"] += time.monotonic() - started
         rows[-1] |= {"images_per_second": round(rate, 2), "seconds": round(counts["seconds"], 2)}
+        save_epoch(out, learner, rows, counts)
         if engine.is_main_process:
-            save_epoch(out, learner, rows, counts)
             after(rows)
         say(epoch_line(what, rows[-1], config.epochs))
     return {**counts, "rows": rows}
@@ -246,10 +254,11 @@ def _measure(
 ) -> None:  # fmt: skip
     """After an epoch: add the validation of the moving average to the last row, note whether it is the best until now,
     and near the end add the weights to their mean."""
-    average, engine, names = learner.average.model, learner.accelerator, learner.model.class_names
+    engine, names = learner.accelerator, learner.model.class_names
     if val:
         batch_size, workers = int(config.data.batch_size), min(2, int(config.data.workers))
-        matrices = validate_each(average, val, engine, batch_size=batch_size, workers=workers)
+        with learner.whole_average() as average:
+            matrices = validate_each(average, val, engine, batch_size=batch_size, workers=workers)
         rows[-1] |= scores_of(matrices, names)
         rows[-1]["smoothed"] = smoothed(rows)[-1]
         if engine.is_main_process:
@@ -258,7 +267,8 @@ def _measure(
         if rows[-1]["smoothed"] > counts["best"]:
             counts |= {"best": rows[-1]["smoothed"], "best_epoch": counts["epoch"]}
     if counts["epoch"] > config.epochs - last_epochs(config):
-        counts["mean"] = add_to_mean(counts["mean"], counts["mean_count"], learner.model.network.state_dict())
+        weights = gathered(learner.model.network.state_dict())
+        counts["mean"] = add_to_mean(counts["mean"], counts["mean_count"], weights)
         counts["mean_count"] += 1
 
 
