@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,16 +124,17 @@ class Learner:
             group["lr"] = group["peak"] * share * (encoder if group["encoder"] else 1.0)
         return share * config.optimiser.lr
 
-    def backward(self, loss: torch.Tensor, *, ends_step: bool) -> None:
-        """Add to the gradients; several processes share them once, with the last batch of a step.
+    def sharing(self, *, ends_step: bool) -> AbstractContextManager[Any]:
+        """Around a batch's forward and backward pass: processes share gradients once, with the last batch of a step.
 
-        Those of a network in pieces are shared with every batch: to wait, each process would have to keep them whole.
+        The forward pass is in it because DDP decides there. Gradients of a network in pieces are shared with every
+        batch: to wait, each process would have to keep them whole.
         """
-        if ends_step:
-            self.accelerator.backward(loss)
-        else:
-            with self.accelerator.no_sync(self.forward):
-                self.accelerator.backward(loss)
+        return nullcontext() if ends_step else self.accelerator.no_sync(self.forward)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add to the gradients."""
+        self.accelerator.backward(loss)
 
     def step(self, step: int, clip: float) -> None:
         """Clip gradients to that norm (0: not at all), optimiser step, moving average."""

@@ -92,7 +92,7 @@ def profile(
         ended("forward", counts=counts)
         loss = loss_of(logits, truth)
         ended("loss", counts=counts)
-        learner.backward(loss, ends_step=True)
+        learner.backward(loss)
         ended("backward", counts=counts)
         learner.step(n, chosen.optimiser.clip)
         ended("step", counts=counts)

@@ -186,9 +186,10 @@ def _epochs(
             key = (config.seed, epoch, draws[0].position, draws[0].repeat, engine.process_index)
             lesson = tutor.lesson(pixels.to(engine.device, non_blocking=True), labels, sources, key)
             weights = [_weight(data.more, source, counts["step"] / total) for source in sources]
-            loss, told = _loss(config, learner, lesson, partial(lesson_loss, loss_of, pull), weights)
+            with learner.sharing(ends_step=ends_step):
+                loss, told = _loss(config, learner, lesson, partial(lesson_loss, loss_of, pull), weights)
+                learner.backward(loss * share)
             sums += told
-            learner.backward(loss * share, ends_step=ends_step)
             if ends_step:
                 learner.step(counts["step"], config.optimiser.clip)
                 counts["step"] += 1
