@@ -27,8 +27,12 @@ FOLDS, EPOCHS, SIZE = 4, 30, 192
 RECIPE = "cpu-small"
 SETTINGS = [f"data.size={SIZE}", "model.encoder=tu-tf_efficientnet_lite2", "threads=1"]
 BAG = "Plastic bag"
-BAGS_A_PHOTO, BAG_WEIGHT = 2, 0.5
-"""Photos of at most so many bags are taken, which are nearest to those of single objects; and what each weighs."""
+BAGS_A_PHOTO = 2
+"""Photos of at most so many bags are taken, which are nearest to those of single objects."""
+BAG_WEIGHT, BAG_PRESENCE = 0.5, 1.0
+"""What each of them weighs for the networks, and for the classifier of whole photos."""
+POWER = 3
+"""How much predictions are weighed by what the whole photo shows."""
 
 
 class Kitchen:
@@ -114,11 +118,13 @@ def main() -> None:
     kitchen.step("split", split, "split", fixed, "--folds", FOLDS, "--images", data, "--out", split)
 
     extra: list[object] = []
+    shown: list[object] = []
     photos = len(json.loads(fixed.read_text(encoding="utf-8"))["images"]) * (FOLDS - 1) // FOLDS
     if arguments.bags is not None:
         count = single_bags(arguments.bags / "annotations.json", out / "bags.json")
         print(f"# {count} photos of {arguments.bags} show at most {BAGS_A_PHOTO} bags each", flush=True)
         extra = ["--extra", f"{out / 'bags.json'}:{arguments.bags}:{BAG_WEIGHT}"]
+        shown = ["--extra", f"{out / 'bags.json'}:{arguments.bags}:{BAG_PRESENCE}"]
         photos += count
     settings = [word for one in SETTINGS for word in ("--set", one)]
     words = ["--data", fixed, "--images", data, "--split", split, "--recipe", RECIPE, *settings, *extra]
@@ -127,7 +133,7 @@ def main() -> None:
     how = ["--fold", "all", "--jobs", 2, "--set", f"epochs={epochs}", "--out", out / "runs", "--resume"]
     kitchen.step("train", None, "train", *words, *how)
 
-    presence = ["presence", fixed, "--images", data, "--split", split, "--size", SIZE, *extra]
+    presence = ["presence", fixed, "--images", data, "--split", split, "--size", SIZE, *shown]
     kitchen.step("presence", out / "oof.json", *presence, "--out", out / "oof.json")
     kitchen.step("presence, test", out / "test.json", *presence, "--test", test, "--out", out / "test.json")
     predict = ["predict", *runs, "--data", test, "--images", data, "--tta", "flip", "--out", out / "test"]
@@ -135,7 +141,7 @@ def main() -> None:
     ours = runs[0].parent / "oof"
     for name, store in (("oof", ours), ("test", out / "test")):
         made = out / f"{name}-weighed"
-        words = [store, "--presence", out / f"{name}.json", "--step", "one-class=1", "--out", made]
+        words = [store, "--presence", out / f"{name}.json", "--power", POWER, "--out", made]
         kitchen.step(f"postprocess, {name}", made, "postprocess", *words)
     kitchen.step("score", None, "score", out / "oof-weighed", "--truth", fixed)
     kitchen.step("compare", None, "compare", ours, out / "oof-weighed", "--truth", fixed)
