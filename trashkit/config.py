@@ -50,7 +50,7 @@ class OptimiserSettings(_Section):
     """
 
     name: str = "adamw"
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     encoder_lr_ratio: Annotated[float, Field(ge=0)] = 0.2
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     freeze_epochs: Annotated[int, Field(ge=0)] = 0
@@ -58,7 +58,7 @@ class OptimiserSettings(_Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     clip: Annotated[float, Field(ge=0)] = 1.0
     accumulate: Annotated[int, Field(ge=1)] = 1
-    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    options: dict[str, bool | int | float | str | tuple[float, ...]] = Field(default_factory=dict)
 
 
 class ScheduleSettings(_Section):
@@ -75,8 +75,8 @@ class ScheduleSettings(_Section):
     floor: Annotated[float, Field(ge=0, le=1)] = 0.0
     encoder_warmup: Annotated[float, Field(ge=0, le=0.9)] = 0.0
     power: Annotated[float, Field(gt=0)] = 0.9
-    cycles: Annotated[int, Field(ge=1)] = 3
-    growth: Annotated[float, Field(ge=1)] = 1.0
+    cycles: Annotated[int, Field(ge=1, le=100)] = 3
+    growth: Annotated[float, Field(ge=1, le=10)] = 1.0
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.6, 0.85)
     gamma: Annotated[float, Field(gt=0, lt=1)] = 0.1
     patience: Annotated[int, Field(ge=1)] = 3
@@ -216,9 +216,10 @@ def read_recipe(name: str | Path) -> Recipe:
     if path.suffix == ".toml":
         try:
             text = path.read_text(encoding="utf-8")
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
             raise TrashkitError(
-                f"the recipe {path} cannot be read: {error.strerror}", hint="`trashkit recipes list` names the built-in"
+                f"the recipe {path} cannot be read: {why}", hint="`trashkit recipes list` names the built-in"
             ) from error
     elif str(name) in recipe_names():
         text = resources.files("trashkit.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8")
@@ -229,7 +230,9 @@ def read_recipe(name: str | Path) -> Recipe:
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise TrashkitError(f"the recipe {name} is not TOML: {error}", hint="see `trashkit recipes show`") from error
+        raise TrashkitError(
+            f"the recipe {name} is not TOML: {error}", hint="see `trashkit recipes show cpu-small`"
+        ) from error
     about = content.pop("recipe", {})
     keys = ("title", "reason", "place")
     if not isinstance(about, dict) or not set(about) <= set(keys):
@@ -264,14 +267,14 @@ def resolve(
     try:
         config = TrainConfig.model_validate(values)
     except ValidationError as error:
-        mistakes += [_mistake(dict(one)) for one in error.errors()]
+        mistakes += _mistakes([dict(one) for one in error.errors()])
         config = None
     mistakes += _unknown_names(values, config, choices or {})
     if mistakes or config is None:
         mistakes = list(dict.fromkeys(mistakes))
         count = f"{len(mistakes)} settings are wrong: " if len(mistakes) > 1 else ""
         raise TrashkitError(
-            count + "; ".join(mistakes), hint="`trashkit recipes show` prints a recipe with its settings"
+            count + "; ".join(mistakes), hint="`trashkit recipes show cpu-small` prints a recipe with all settings"
         )
     return config
 
@@ -297,6 +300,22 @@ def _assign(values: dict[str, Any], assignment: str, mistakes: list[str]) -> Non
         place[names[-1]] = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         place[names[-1]] = text.strip()
+
+
+def _mistakes(errors: Sequence[dict[str, Any]]) -> list[str]:
+    """A clause for each setting: what each of several types that it may have asks for is one mistake."""
+    found: dict[str, list[str]] = {}
+    for error in errors:
+        text = _mistake(error)
+        setting, _, rest = text.partition(": ")
+        found.setdefault(setting if rest else text, []).append(rest)
+    clauses = []
+    for setting, texts in found.items():
+        wanted = list(dict.fromkeys(text.rpartition(", not ")[0] or text for text in texts))
+        ending = texts[0].rpartition(", not ")
+        given = f", not {ending[2]}" if ending[1] else ""
+        clauses.append(f"{setting}: {' or '.join(wanted)}{given}" if any(texts) else setting)
+    return clauses
 
 
 def _mistake(error: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,7 @@ VALIDATION = "validation.npz"
 REPORT = "report.html"
 CHECKPOINTS = "checkpoints"
 STATE = "state.pt"
+LOCK = ".training"
 OOF = "oof"
 FORMAT = "trashkit run"
 VERSION = 1
@@ -200,7 +201,10 @@ def open_run(
     identity must be equal, and the differing entries are named) or `overwrite` (then a run is removed first, and
     anything that is not a run is refused still). content: further entries of the manifest of a new run.
     """
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+    made = beginning(FORMAT, VERSION, identity, content)
+    if path.exists() and not _is_bare(path):
+        if is_run(path):
+            unlock(path, lock(path))
         if resume:
             run = read_run(path)
             require_same(path, run.manifest.get("identity", {}), identity)
@@ -213,7 +217,41 @@ def open_run(
             raise TrashkitError(f"{path} is not a run, and is not removed", hint="choose another --out")
         shutil.rmtree(path)
     (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-    return write_manifest(path, beginning(FORMAT, VERSION, identity, content))
+    return write_manifest(path, made)
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether a folder holds nothing, or only what is made before the manifest: a run may have been killed there."""
+    return path.is_dir() and all(
+        entry.name.startswith(".") or (entry.name == CHECKPOINTS and entry.is_dir() and not any(entry.iterdir()))
+        for entry in path.iterdir()
+    )
+
+
+def lock(path: Path) -> IO[bytes]:
+    """Say that this process trains the run in `path`, until what is returned is closed or the process ends.
+
+    Raises TrashkitError where another process does. Systems without such locks know of no other.
+    """
+    file = (path / LOCK).open("ab")
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise TrashkitError(
+            f"{path} is being trained by another process", hint="wait for it, or choose another --out"
+        ) from None
+    except (ImportError, OSError):
+        pass
+    return file
+
+
+def unlock(path: Path, held: IO[bytes]) -> None:
+    """End what `lock` began."""
+    (path / LOCK).unlink(missing_ok=True)
+    held.close()
 
 
 def require_same(path: Path, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

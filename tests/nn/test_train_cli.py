@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from trashkit.cli.app import app
+from trashkit.errors import TrashkitError
+from trashkit.nn.models import bare_network, build, load_run_model
+from trashkit.nn.weights import load_file_into
 from trashkit.run import read_run
 from trashkit.store import open_store
 
@@ -122,3 +126,73 @@ def test_recipes_are_listed_and_shown():
     assert shown.exit_code == 0
     assert "encoder_lr_ratio = 0.2" in shown.stdout
     assert run("recipes", "show", "nonsense").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ("loss=top-k(share=2)", "share of top-k is from 0.0001 to 1, not 2"),
+        ("loss=smooth-ce(smoothing=1.5)", "smoothing of smooth-ce is from 0 to 0.99"),
+        ("loss=0*ce", "no part of it weighs anything"),
+        ("loss=boundary(width=2.5)", "width of boundary is a whole number"),
+        ("class_weights=inverse(limit=0)", "limit of inverse is from 1"),
+        ("class_weights=effective(beta=1)", "beta of effective"),
+        ("optimiser.lr=inf", "optimiser.lr: input should be a finite number"),
+        ("optimiser.options.momentum=0.9", 'optimiser.options "momentum" is unknown'),
+        ("schedule.growth=1e200", "schedule.growth: input should be less than or equal to 10"),
+        ("model.options={decoder_shape = 3}", 'model.options "decoder_shape" is unknown'),
+        ("data.batch_size=abc", "data.batch_size: input should be a valid integer"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(drawn, quick, tmp_path, setting, text):
+    words = ["train", "--data", drawn, "--images", drawn.parent, "--out", tmp_path / "run", "--device", "cpu"]
+    done = run(*words, *quick_options(quick), "--set", setting)
+    assert done.exit_code == 2 or isinstance(done.exception, TrashkitError)
+    assert text in str(done.exception) + done.output
+    assert "settings are wrong" not in str(done.exception)  # one mistake is one
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_of_the_optimiser_may_be_pairs(drawn, quick, tmp_path):
+    words = ["train", "--data", drawn, "--images", drawn.parent, "--out", tmp_path / "run", "--device", "cpu"]
+    assert run(*words, *quick_options(quick), "--set", "optimiser.options.betas=[0.8, 0.9]").exit_code == 0
+    done = run(*words, *quick_options(quick), "--set", "optimiser.options.betas=[0.8, 0.9]", "--resume")
+    assert done.exit_code == 0 and "complete already" in done.output
+
+
+def test_weights_of_all_recipes_are_there_before_the_first_trains(drawn, quick, tmp_path, monkeypatch):
+    def missing(spec, source="none"):
+        if source == "hub":
+            raise TrashkitError("weights cannot be fetched", hint="")
+        return build(spec, source)
+
+    monkeypatch.setattr("trashkit.nn.folds.build", missing)
+    other = tmp_path / "other.toml"
+    other.write_text('model.encoder = "resnet18"\nmodel.weights = "hub"\n')
+    first = tmp_path / "first.toml"
+    first.write_text('model.encoder = "tu-test_efficientnet"\nmodel.weights = "none"\n')
+    done = run(
+        "train", "--data", drawn, "--images", drawn.parent, "--out", tmp_path / "run", "--device", "cpu",
+        "--recipe", first, "--recipe", other, "--set", "data.size=64", "--set", "epochs=1",
+    )  # fmt: skip
+    assert "cannot be fetched" in str(done.exception) + done.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_other_classes_gives_all_but_its_last_layer(drawn, quick, tmp_path):
+    words = ["train", "--data", drawn, "--images", drawn.parent, "--out", tmp_path / "run", "--device", "cpu"]
+    assert run(*words, *quick_options(quick)).exit_code == 0
+    model = load_run_model(tmp_path / "run")
+    others = ("Background", *reversed(model.class_names[1:]))
+    _, same = weights_of_run(model, tmp_path / "run", model.class_names)
+    changed, other = weights_of_run(model, tmp_path / "run", others)
+    assert same.startswith("all weights from") and other.startswith("all weights but the last layer")
+    assert not torch.equal(
+        changed["segmentation_head.0.weight"], model.network.state_dict()["segmentation_head.0.weight"]
+    )
+
+
+def weights_of_run(model, source, names):
+    network = bare_network(model.spec)
+    said = load_file_into(network, network.encoder, source, names)
+    return network.state_dict(), said

@@ -24,8 +24,8 @@ def list_(json: Json = False) -> None:
 
     found = [read_recipe(name) for name in recipe_names()]
     result = [{"name": r.name, "title": r.title, "reason": r.reason, "place": r.place} for r in found]
-    rows = [[r.name, r.title, r.place] for r in found]
-    human = table(["recipe", "what", "place in an ensemble"], rows)
+    rows = [[r.name, r.title, r.reason, r.place] for r in found]
+    human = table(["recipe", "what", "why", "place in an ensemble"], rows)
     show({"recipes": result}, json=json, human=human, next=command("recipes", "show", found[0].name))
 
 
@@ -45,5 +45,11 @@ def show_(
     recipe = read_recipe(name)
     config = resolve(recipe)
     about = "\n".join(text for text in (recipe.title, recipe.reason, recipe.place) if text)
-    result = {"name": recipe.name, "title": recipe.title, "reason": recipe.reason, "settings": config.model_dump()}
+    result = {
+        "name": recipe.name,
+        "title": recipe.title,
+        "reason": recipe.reason,
+        "place": recipe.place,
+        "settings": config.model_dump(),
+    }
     show(result, json=json, human=to_toml(config, about).rstrip())

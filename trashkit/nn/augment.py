@@ -162,7 +162,7 @@ def make_augment(name: str, size: int, *, focus: float = 0.0, rarity: NDArray[np
 
     Raises TrashkitError for a file that cannot be used.
     """
-    preset = read_augment_file(Path(name)) if is_file(name) else PRESETS[name]
+    preset = read_augment_file(Path(name), size) if is_file(name) else PRESETS[name]
     return Augment(preset, size, focus=focus, rarity=rarity)
 
 

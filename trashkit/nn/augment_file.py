@@ -159,18 +159,23 @@ def is_file(name: str) -> bool:
     return Path(name).suffix.lower() in SUFFIXES
 
 
-def read_augment_file(path: Path) -> AugmentFile:
-    """Read and try a file of augmentations. Raises TrashkitError naming the file and what is wrong in it."""
+def read_augment_file(path: Path, side: int = 64) -> AugmentFile:
+    """Read a file of augmentations, and try it on a picture as they come to a network of `side` pixels.
+
+    Raises TrashkitError naming the file and what is wrong in it.
+    """
     try:
         transforms = tuple(_normal(one) for one in _listed(_parsed(path)))
         crops = any(_names(one) & CROPS for one in transforms)
         made = AugmentFile(path, transforms, crops)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # albumentations only warns about arguments that it does not know
-            compose = A.Compose(made.build((64, 64)))
+            compose = A.Compose(made.build((side, side)))
         for seed in range(3):
             compose.set_random_seed(seed)
-            result = compose(image=np.full((96, 128, 3), 90, np.uint8), mask=np.full((96, 128), 3, np.uint8))
+            # training keeps photos at twice its size
+            shape = (2 * side, 2 * side + side // 2)
+            result = compose(image=np.full((*shape, 3), 90, np.uint8), mask=np.full(shape, 3, np.uint8))
             if result["image"].dtype != np.uint8 or result["image"].shape[2:] != (3,):
                 raise ValueError("the photo must stay uint8 with three channels")
             if set(np.unique(result["mask"]).tolist()) - {0, 3, IGNORE}:
@@ -195,6 +200,8 @@ def _parsed(path: Path) -> Any:
         return json.loads(text)
     import yaml  # type: ignore[import-untyped]  # comes with what training needs, and is used for this alone
 
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+        raise ValueError("references (*name) are not taken, a few lines of which can stand for millions")
     return yaml.safe_load(text)
 
 

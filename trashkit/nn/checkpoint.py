@@ -6,10 +6,13 @@ one with changed bytes.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +28,24 @@ PREVIOUS = "state.previous.pt"
 _SEAL = b"sha256:"
 
 
+@contextmanager
+def _told_of_full_disk(path: Path) -> Iterator[None]:
+    """Turns what torch and safetensors raise where the disk is full, each something else, into the system's own error."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        # what was written is still there: there is next to no room beside it
+        if "No space left" in str(error) or shutil.disk_usage(path.parent).free < 1 << 20:
+            raise OSError(
+                errno.ENOSPC, "the disk is full; trained epochs are safe, --resume goes on", str(path)
+            ) from error
+        raise
+
+
 def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
     """Write a state as safetensors: on the CPU, contiguous, no storage shared."""
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
-    with replacing(path, overwrite=True) as temporary:
+    with replacing(path, overwrite=True) as temporary, _told_of_full_disk(path):
         save_file(tensors, temporary)
         temporary.chmod(0o644)  # safetensors makes files that nobody else may read
         _to_disk(temporary)
@@ -49,7 +66,8 @@ def read_weights(path: Path, digest: str = "") -> dict[str, Tensor] | None:
 def save_state(run: Path, state: Mapping[str, Any]) -> None:
     """Write the training state; the one before it stays as ``state.previous.pt``."""
     folder = run / CHECKPOINTS
-    with replacing(folder / f"new-{STATE}", overwrite=True) as temporary:
+    path = folder / f"new-{STATE}"
+    with replacing(path, overwrite=True) as temporary, _told_of_full_disk(path):
         torch.save(dict(state), temporary)
         with temporary.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
-from trashkit.config import TrainConfig
+from trashkit.config import LossTerm, TrainConfig, class_rule, parse_loss
 from trashkit.nn.augment import PRESETS
-from trashkit.nn.class_weights import RULES, rule_options
-from trashkit.nn.losses import LOSSES, options
+from trashkit.nn.class_weights import RULES, check_names, rule_options
+from trashkit.nn.data import check_data
+from trashkit.nn.losses import LOSSES, check_ranges, options
 from trashkit.nn.models import ARCHITECTURES, encoder_names
-from trashkit.nn.optimise import OPTIMISERS
+from trashkit.nn.optimise import OPTIMISERS, make_optimiser
 from trashkit.nn.schedule import SHAPES
 from trashkit.nn.weights import choose
 
@@ -43,6 +44,22 @@ def names() -> dict[str, Sequence[str]]:
         "class_weights": ["none", *RULES],
         **{f"class_weights.{name}": rule_options(name) for name in RULES},
     }
+
+
+def check_settings(config: TrainConfig, names: Sequence[str]) -> None:
+    """Refuse what cannot work, before anything is decoded or written. names: of the classes, background first.
+
+    Raises TrashkitError for arguments out of range, options that the optimiser lacks, classes that the data lacks, and
+    what `check_data` finds.
+    """
+    check_ranges(parse_loss(config.loss), "loss")
+    if isinstance(config.class_weights, str):
+        rule = class_rule(config.class_weights)
+        check_ranges([rule] if rule else [LossTerm("none")], "class_weights")
+    else:
+        check_names(config.class_weights, names)
+    make_optimiser([{"params": [torch.nn.Parameter(torch.zeros(2, 2))]}], config.optimiser)
+    check_data(config, names)
 
 
 def automatic(

@@ -16,14 +16,12 @@ from trashkit.coco import Dataset, Image
 from trashkit.config import TrainConfig
 from trashkit.errors import TrashkitError
 from trashkit.nn.cache import content_hash
-from trashkit.nn.choices import Choice, automatic
-from trashkit.nn.class_weights import check_names
-from trashkit.nn.data import check_data
+from trashkit.nn.choices import Choice, automatic, check_settings
 from trashkit.nn.devices import on_cpu
 from trashkit.nn.extra import ExtraSet, hashes_of
 from trashkit.nn.follow import AfterEpoch
 from trashkit.nn.learner import start_accelerator
-from trashkit.nn.models import Fit, check_fit
+from trashkit.nn.models import Fit, build, check_fit
 from trashkit.nn.predict import check_photos
 from trashkit.nn.record import MapData, TrainData, run_spec
 from trashkit.nn.spread import Task, train_tasks
@@ -115,9 +113,7 @@ def look_ahead(jobs: Sequence[Job], dataset: Dataset, folder: Path, *, device: s
 
 
 def _fit(config: TrainConfig, dataset: Dataset) -> Fit:
-    if not isinstance(config.class_weights, str):
-        check_names(config.class_weights, dataset.classes.names)
-    check_data(config, dataset.classes.names)
+    check_settings(config, dataset.classes.names)
     return check_fit(run_spec(config, dataset), int(config.data.batch_size))
 
 
@@ -127,9 +123,12 @@ def _memory(fit: Fit, config: TrainConfig) -> int:
 
 def _check_networks(jobs: Sequence[Job], dataset: Dataset, engine: Accelerator, say: Callable[[str], None]) -> None:
     """Refuse a network that cannot be trained before any other is, and say what each needs."""
-    for job in {job.recipe: job for job in jobs}.values():
+    of_recipe = {job.recipe: job for job in jobs}
+    for job in of_recipe.values():
         config, _ = automatic(job.config, device=engine.device, processes=engine.num_processes, images=len(job.train))
         fit = _fit(config, dataset)
+        if len(of_recipe) > 1 and config.model.weights not in ("none", "offline"):
+            build(run_spec(config, dataset), config.model.weights)  # they are fetched, or found missing, now
         say(
             f"{job.recipe}: {config.model.architecture} over {config.model.encoder}, "
             f"{fit.parameters / 1e6:.1f} million parameters, "
@@ -190,6 +189,7 @@ def train_jobs(
     _check_networks(jobs, dataset, engine, say if main else lambda _: None)
     content = content_hash(dataset, images, folder, progress)
     cache = kept or out.parent / f".{out.name}.cache"
+    was_there = cache.exists()  # another command may be using it
     gpus = 0 if device == "cpu" else torch.cuda.device_count()
     several = (min(gpus, len(jobs)) if at_once == "auto" else at_once) if engine.num_processes == 1 else 1
     try:
@@ -214,7 +214,7 @@ def train_jobs(
         if main:
             _join_recipes(jobs, dataset, out, resume=resume, overwrite=overwrite)
     except TrashkitError:
-        if main and kept is None:
+        if main and kept is None and not was_there:
             shutil.rmtree(cache, ignore_errors=True)
         raise
     engine.wait_for_everyone()

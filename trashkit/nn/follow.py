@@ -69,7 +69,14 @@ def start_trackers(names: Sequence[str], run: Run, epochs_done: int) -> list[Gen
             tracker = kind(run.path.name, str(run.path / name))
         else:
             tracker = kind(run.path.name)
-        tracker.start()
+        try:
+            tracker.start()
+        except Exception as error:  # each tracker raises its own kind
+            text = " ".join(str(error).split())[:160]
+            raise TrashkitError(
+                f"the tracker {name} cannot start: {text}",
+                hint="log in to it or set it to work offline, or leave out --track, and go on with --resume",
+            ) from error
         if name != LOCAL:  # TensorBoard makes a table of its own of them, in a folder with the time as its name
             tracker.store_init_configuration(dict(run.manifest.get("settings") or {}))
         trackers.append(tracker)

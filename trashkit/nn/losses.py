@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trashkit.config import LossTerm
+from trashkit.errors import TrashkitError
 
 IGNORE = 255
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -220,6 +221,39 @@ def options(name: str) -> list[str]:
     return [
         key for key in inspect.signature(LOSSES[name]).parameters if key not in ("logits", "target", "class_weights")
     ]
+
+
+RANGES: dict[str, tuple[float, float]] = {
+    "smoothing": (0, 0.99),
+    "gamma": (0.01, 20),
+    "share": (0.0001, 1),
+    "threshold": (0, 1),
+    "weight": (0, 1000),
+    "width": (1, 100),
+    "false_positive": (0, 10),
+    "false_negative": (0, 10),
+    "power": (0, 4),
+    "limit": (1, 1e6),
+    "beta": (0, 0.999999),
+}
+"""What arguments of losses and of rules of class weights may be, ends included."""
+
+
+def check_ranges(terms: Sequence[LossTerm], setting: str) -> None:
+    """Raise TrashkitError for arguments outside `RANGES`, and where no term weighs anything."""
+    for term in terms:
+        for name, value in term.options.items():
+            low, high = RANGES[name]
+            if not low <= value <= high or (name == "width" and value != int(value)):
+                whole = "a whole number " if name == "width" else ""
+                raise TrashkitError(
+                    f"{setting}: {name} of {term.name} is {whole}from {low:g} to {high:g}, not {value:g}",
+                    hint=f'--set "{setting}={term.name}({name}={min(max(round(value, 2), low), high):g})"'
+                    if name != "width"
+                    else f'--set "{setting}={term.name}(width={min(max(round(value), 1), 100)})"',
+                )
+    if not sum(term.weight for term in terms) > 0:
+        raise TrashkitError(f"{setting}: no part of it weighs anything", hint='--set "loss=ce + 0.5 * dice"')
 
 
 def by_weight(loss: Loss, logits: Tensor, target: Tensor, weights: Sequence[float]) -> Tensor:

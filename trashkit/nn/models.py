@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from huggingface_hub.utils import logging as hub_logging
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trashkit.config import unknown
 from trashkit.errors import TrashkitError
 from trashkit.nn import weights as weight_sources
 from trashkit.nn.checkpoint import read_weights
@@ -208,6 +210,9 @@ def _side(spec: RunSpec) -> int:
     return -(-spec.size[0] // STRIDE) * STRIDE
 
 
+_GIVEN = ("encoder_name", "encoder_weights", "in_channels", "classes", "kwargs")
+"""What is not for `model.options` to say."""
+
 _OTHER_PAIR = "choose another pair, or other model.options"
 
 
@@ -231,6 +236,14 @@ def _create(spec: RunSpec, pretrained: str | None, file: Path | None = None) -> 
         if pretrained is not None:
             raise
         text = " ".join(str(error).split())[:200]
+        takes = set(inspect.signature(ARCHITECTURES[spec.architecture]).parameters) - set(_GIVEN)
+        strange = [name for name in spec.options if name not in takes]
+        if strange:
+            raise TrashkitError(
+                f"{unknown('model.options', strange[0], sorted(takes))} of {spec.architecture}, "
+                f"and {spec.encoder} does not know it either",
+                hint="--set 'model.options={}' leaves out those of the recipe",
+            ) from error
         if "output_stride" in text:
             text = f"its last stages would have to keep their resolution, which {spec.encoder} cannot do"
         raise TrashkitError(
@@ -262,7 +275,7 @@ def build(spec: RunSpec, source: str = "none") -> Segmenter:
 def _from_file(network: nn.Module, encoder: nn.Module, spec: RunSpec, source: Path) -> tuple[nn.Module, str]:
     """A network with a file's or a run's weights, and which those are."""
     try:
-        return network, weight_sources.load_file_into(network, encoder, source)
+        return network, weight_sources.load_file_into(network, encoder, source, spec.class_names)
     except TrashkitError:
         if source.is_dir() or not weight_sources.is_timm_s(source, spec.encoder):
             raise

@@ -141,7 +141,7 @@ def make_optimiser(groups: Groups, settings: OptimiserSettings) -> Optimizer:
         text = unknown("optimiser.options", wrong[0], known) if wrong else " ".join(str(error).split())[:200]
         raise TrashkitError(
             f"the optimiser {settings.name} refuses its settings: {text}",
-            hint="for example --set optimiser.options.momentum=0.95",
+            hint=f"{settings.name} takes {', '.join(known) or 'no options'}" if wrong else "leave the option out",
         ) from error
 
 

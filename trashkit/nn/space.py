@@ -62,7 +62,9 @@ def read_space(file: Path | None, tries: Sequence[str]) -> Space:
         except ValueError as error:
             mistakes.append(f"{key}: {error}")
     if mistakes:
-        raise TrashkitError("; ".join(mistakes), hint="`trashkit recipes show` prints a recipe with its settings")
+        raise TrashkitError(
+            "; ".join(mistakes), hint="`trashkit recipes show cpu-small` prints a recipe with all settings"
+        )
     if not space:
         raise TrashkitError("there is nothing to try", hint=f"add --try KEY=WHAT, {_EXAMPLE}, or --space FILE.toml")
     return space

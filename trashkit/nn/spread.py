@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
+import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,10 +128,18 @@ def _listen(messages: Any, running: dict[int, Any], say: Say, progress: Progress
         raise TrashkitError(message, hint=hint)
 
 
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it is gone, however it ended: nobody else would stop the training."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
 def _work(
     task: Task, place: int, *, gpu: int | None, threads: int, resume: bool, overwrite: bool, messages: Any
 ) -> None:
     """What a process of its own does: train one task, and say how it goes."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     if gpu is not None:
         torch.cuda.set_device(gpu)  # what "cuda" without a number means here
     torch.set_num_threads(threads)

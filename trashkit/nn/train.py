@@ -31,10 +31,9 @@ from trashkit.errors import TrashkitError
 from trashkit.files import write_text
 from trashkit.nn.batch_fit import fitted
 from trashkit.nn.cache import PhotoCache
-from trashkit.nn.checkpoint import load_state
-from trashkit.nn.choices import automatic
-from trashkit.nn.class_weights import check_names, given_weights, weights_of
-from trashkit.nn.data import check_data
+from trashkit.nn.checkpoint import load_state, read_weights
+from trashkit.nn.choices import automatic, check_settings
+from trashkit.nn.class_weights import given_weights, weights_of
 from trashkit.nn.feed import Caches, Feed, make_feed, open_caches
 from trashkit.nn.finish import add_to_mean, choose_weights, finish
 from trashkit.nn.follow import AfterEpoch, follower, tracker_names
@@ -97,8 +96,12 @@ def train(
     engine.wait_for_everyone()
     run = runs.read_run(out)
     if run.status == "complete":
+        if read_weights(run.checkpoint, str(run.manifest.get("checkpoint_sha256") or "")) is None:
+            problem = f"{out} is complete, but its {run.checkpoint.name} is damaged"
+            raise TrashkitError(problem, hint="copy it anew, or train it again with --overwrite")
         speak(f"{out} is complete already")
         return run
+    held = runs.lock(out) if engine.is_main_process else None
     state, damaged = load_state(out)
     for path in damaged:
         speak(f"{path} is damaged, and passed over")
@@ -119,6 +122,8 @@ def train(
         rows=end["rows"], predict=oof,
     )  # fmt: skip
     at_end()
+    if held is not None:
+        runs.unlock(out, held)
     return run
 
 
@@ -141,9 +146,7 @@ def _decide(
     if engine.device.type == "cpu":
         torch.set_num_threads(int(chosen.threads))
     spec = run_spec(chosen, data.dataset)
-    if not isinstance(chosen.class_weights, str):
-        check_names(chosen.class_weights, spec.class_names)
-    check_data(chosen, spec.class_names)
+    check_settings(chosen, spec.class_names)
     torch.manual_seed(chosen.seed)
     model = build(spec, chosen.model.weights)
     if model.came_from:

@@ -153,18 +153,21 @@ _PREFIXES = ("", "module.", "model.", "network.", "model.network.", "module.mode
 """What trainers put before the names of a network's weights."""
 
 
-def load_file_into(network: nn.Module, encoder: nn.Module, source: Path) -> str:
+def load_file_into(network: nn.Module, encoder: nn.Module, source: Path, class_names: Sequence[str]) -> str:
     """Load a run or a file into the whole network, or all but what other classes change, or the encoder alone.
 
     Returns what was loaded. Nothing is loaded in part without being said: a tensor of the file that has a place but
-    another shape, or an encoder that lacks a tensor, is refused but for the last layer of other classes.
+    another shape, or an encoder that lacks a tensor, is refused but for the last layer of other classes. class_names:
+    of the network; a run says its own, and of a file the shapes alone can tell.
     Raises TrashkitError, counting what does not fit.
     """
-    path = read_run(source).checkpoint if is_run(source) else source
+    run = read_run(source) if is_run(source) else None
+    path = run.checkpoint if run else source
+    same = run is None or tuple(run.spec.class_names) == tuple(class_names)
     state = read_state(path)
     for prefix in _PREFIXES:
         named = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-        said = _load(network, encoder, named)
+        said = _load(network, encoder, named, same_classes=same)
         if said:
             return f"{said} from {source}"
     wanted = network.state_dict()
@@ -175,10 +178,12 @@ def load_file_into(network: nn.Module, encoder: nn.Module, source: Path) -> str:
     )
 
 
-def _load(network: nn.Module, encoder: nn.Module, state: Mapping[str, Tensor]) -> str:
+def _load(network: nn.Module, encoder: nn.Module, state: Mapping[str, Tensor], *, same_classes: bool) -> str:
     """What of `network` the state was loaded into; empty where nothing fits."""
     wanted = network.state_dict()
     fitting = {key for key in wanted if key in state and state[key].shape == wanted[key].shape}
+    if not same_classes:
+        fitting = {key for key in fitting if _LAST not in key}
     if fitting == wanted.keys() and state.keys() == wanted.keys():
         network.load_state_dict(state, strict=True)
         return "all weights"
