@@ -12,9 +12,11 @@ from trashkit.run import (
     as_json,
     differences,
     find_runs,
+    lock,
     open_run,
     read_metrics,
     read_run,
+    unlock,
     update,
     write_metrics,
 )
@@ -133,19 +135,19 @@ def test_a_line_cut_off_by_a_kill_is_left_out(tmp_path):
     assert read_metrics(tmp_path / "run") == [{"epoch": 1, "miou": None}]
 
 
-def test_a_run_that_is_being_trained_is_left_alone(tmp_path: Path) -> None:
-    open_run(tmp_path / "run", {"a": 1}, {}, resume=False, overwrite=False)
+def test_a_run_that_is_being_trained_is_left_alone(tmp_path):
+    begin(tmp_path / "run", resume=False, overwrite=False)
     held = lock(tmp_path / "run")
     for how in ({"resume": True, "overwrite": False}, {"resume": False, "overwrite": True}):
         with pytest.raises(TrashkitError, match="is being trained by another process"):
-            open_run(tmp_path / "run", {"a": 1}, {}, **how)
+            begin(tmp_path / "run", **how)
     unlock(tmp_path / "run", held)
-    open_run(tmp_path / "run", {"a": 1}, {}, resume=True, overwrite=False)
+    begin(tmp_path / "run", resume=True, overwrite=False)
     assert not (tmp_path / "run" / ".training").exists()
 
 
 @pytest.mark.parametrize("how", ["resume", "overwrite", "neither"])
-def test_a_run_killed_before_its_manifest_begins_again(tmp_path: Path, how: str) -> None:
+def test_a_run_killed_before_its_manifest_begins_again(tmp_path, how):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    made = open_run(tmp_path / "run", {"a": 1}, {}, resume=how == "resume", overwrite=how == "overwrite")
+    made = begin(tmp_path / "run", resume=how == "resume", overwrite=how == "overwrite")
     assert made.status == "running"

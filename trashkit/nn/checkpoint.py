@@ -30,7 +30,7 @@ _SEAL = b"sha256:"
 
 @contextmanager
 def _told_of_full_disk(path: Path) -> Iterator[None]:
-    """Turns what torch and safetensors raise where the disk is full, each something else, into the system's own error."""
+    """Turns what torch and safetensors raise where the disk is full into the system's own error."""
     try:
         yield
     except (RuntimeError, SafetensorError) as error:
