@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 import time
 import traceback
@@ -132,7 +133,7 @@ def _end_with(parent: int) -> None:
     """End this process when the one that started it is gone, however it ended: nobody else would stop the training."""
     while os.getppid() == parent:
         time.sleep(0.5)
-    os._exit(1)
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _work(
