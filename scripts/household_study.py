@@ -125,7 +125,8 @@ def main() -> None:
     data, out, names = arguments.data, arguments.out, list(arguments.rows)
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "fixed.json").exists():
-        trashkit("fix", data / "train.json", "--unsafe", "--images", data, "--out", out / "fixed.json")
+        words = ["--unsafe", "--images", data, "--against", data / "test.json", "--out", out / "fixed.json"]
+        trashkit("fix", data / "train.json", *words)
     if not (out / "split3.json").exists():
         trashkit("split", out / "fixed.json", "--folds", 3, "--images", data, "--out", out / "split3.json")
     if not (out / "presence3.json").exists():
