@@ -31,6 +31,9 @@ def main() -> None:
     except KeyboardInterrupt:  # outside the command itself: while its words are read, or while it ends
         os.write(2, b"stopped\n  run the same command again\n")
         sys.exit(130)
+    finally:
+        if before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _leave)  # while Python ends
 
 
 if __name__ == "__main__":

@@ -62,11 +62,15 @@ class Root(TyperGroup):
         """Run a command; 2 for what the user can mend and for crashes, 130 for Ctrl-C."""
         words = [*getattr(ctx, "_protected_args", ()), *ctx.args]
         try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as stopped:
+            return self._invoke_explained(ctx, words)
+        except KeyboardInterrupt as stopped:  # also while another error was being told
             again = ", with --resume to go on where it stopped" if _resumes(self, words) else ""
             say("stopped", "", f"run the same command again{again}")
             raise typer.Exit(130) from stopped
+
+    def _invoke_explained(self, ctx: Any, words: Sequence[str]) -> Any:
+        try:
+            return super().invoke(ctx)
         except TrashkitError as error:
             say("error", error.message, error.hint)
             raise typer.Exit(2) from error
