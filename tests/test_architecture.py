@@ -17,7 +17,7 @@ PACKAGE = ROOT / "trashkit"
 
 SIBLINGS = "audit review split leaderboard nn onnx ensemble postprocess pseudo submit interop"
 LEVELS: tuple[str, ...] = (
-    "errors progress",
+    "errors progress loss_text provenance",
     "files",
     "coco rasterise",
     "masks photos finding sampling",

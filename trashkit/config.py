@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from trashkit.data_settings import DataSettings
 from trashkit.data_settings import Section as _Section
 from trashkit.errors import TrashkitError
+from trashkit.loss_text import LossTerm, class_rule, parse_loss
 
 Auto = Literal["auto"]
 DEFAULT_RECIPE = "cpu-small"
@@ -136,52 +135,9 @@ class Recipe:
     text: str
 
 
-class LossTerm(NamedTuple):
-    """One named loss, or rule, with its weight in a sum and its arguments."""
-
-    name: str
-    weight: float = 1.0
-    options: Mapping[str, float] = MappingProxyType({})
-
-
-_NUMBER = r"[0-9.]+(?:[eE][+-]?[0-9]+)?"
-_TERM = re.compile(rf"(?:({_NUMBER})\s*\*)?\s*([A-Za-z_][\w-]*)\s*(?:\((.*)\))?")
-_ARGUMENT = re.compile(rf"\s*([A-Za-z_]\w*)\s*=\s*({_NUMBER})\s*")
-
-
-def parse_loss(text: str) -> tuple[LossTerm, ...]:
-    """``"ce + 0.5 * focal(gamma=3)"`` as its terms. Raises ValueError for what is no weighted sum."""
-    # a sign inside an exponent (1e-3) is no plus
-    return tuple(_term(term, text) for term in re.split(r"(?<![\d.][eE])\+", text))
-
-
-def _term(term: str, text: str) -> LossTerm:
-    match = _TERM.fullmatch(term.strip())
-    arguments = match[3].split(",") if match and match[3] is not None else []
-    pairs = [_ARGUMENT.fullmatch(argument) for argument in arguments]
-    if not match or None in pairs:
-        raise ValueError(f'"{text}" is no weighted sum of losses such as "ce + 0.5 * dice" or "focal(gamma=3)"')
-    options = {pair[1]: float(pair[2]) for pair in pairs if pair}
-    return LossTerm(match[2], float(match[1]) if match[1] else 1.0, options)
-
-
-def class_rule(text: str) -> LossTerm | None:
-    """The rule that ``class_weights`` names, such as ``"inverse(power=0.5)"``; None for ``none``.
-
-    Raises ValueError for anything that is no name with arguments.
-    """
-    try:
-        terms = parse_loss(text)
-    except ValueError:
-        terms = ()
-    if len(terms) != 1 or terms[0].weight != 1:
-        raise ValueError(f'"{text}" is no rule such as "inverse(power=0.5)", and no weights such as {{Battery = 4}}')
-    return None if terms[0].name == "none" else terms[0]
-
-
 def closest(name: str, choices: Iterable[str]) -> list[str]:
     """The choices, most similar to `name` first."""
-    matcher = difflib.SequenceMatcher(b=name)
+    matcher = difflib.SequenceMatcher(b=name.lower())
 
     def likeness(choice: str) -> float:
         ratios = []
@@ -264,6 +220,7 @@ def resolve(
     values = _copy(recipe.settings) if recipe else {}
     for assignment in assignments:
         _assign(values, assignment, mistakes)
+    _spell(values, choices or {})
     try:
         config = TrainConfig.model_validate(values)
     except ValidationError as error:
@@ -300,6 +257,19 @@ def _assign(values: dict[str, Any], assignment: str, mistakes: list[str]) -> Non
         place[names[-1]] = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         place[names[-1]] = text.strip()
+
+
+def _spell(values: dict[str, Any], choices: Mapping[str, Sequence[str]]) -> None:
+    """Write names as they are known: AdamW is adamw, DeepLabV3+ is deeplabv3plus."""
+    for dotted, known in choices.items():
+        *groups, last = dotted.split(".")
+        place: Any = values
+        for group in groups:
+            place = place.get(group) if isinstance(place, dict) else None
+        given = place.get(last) if isinstance(place, dict) else None
+        if isinstance(given, str) and given not in known:
+            plain = given.lower().replace("+", "plus")
+            place[last] = plain if plain in known else given
 
 
 def _mistakes(errors: Sequence[dict[str, Any]]) -> list[str]:

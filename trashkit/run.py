@@ -21,25 +21,20 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
-import platform
 import shutil
-import subprocess
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit import __version__
 from trashkit.errors import TrashkitError
 from trashkit.files import write_bytes
+from trashkit.provenance import git_state, now, versions
 
 MANIFEST = "manifest.json"
 SETTINGS = "settings.toml"
@@ -52,10 +47,6 @@ LOCK = ".training"
 OOF = "oof"
 FORMAT = "trashkit run"
 VERSION = 1
-PACKAGES = (
-    "torch", "torchvision", "timm", "segmentation-models-pytorch", "albumentations", "accelerate", "numpy",
-    "opencv-python-headless", "pycocotools",
-)  # fmt: skip
 
 Status = Literal["running", "complete"]
 
@@ -171,7 +162,7 @@ def read_run(path: Path) -> Run:
         hint = f"did you mean {inner[0]}?" if inner else "give a folder that `trashkit train --out` wrote"
         raise TrashkitError(f"{path} is no run: it has no {MANIFEST}", hint=hint) from error
     except (OSError, ValueError) as error:
-        raise TrashkitError(f"{file} cannot be read: {error}", hint="train the run again") from error
+        raise TrashkitError(f"{file} cannot be read: {error}", hint="train the run again, with --overwrite") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise TrashkitError(f"{file} is no manifest of a run", hint="give a folder that `trashkit train --out` wrote")
     if manifest.get("version", 0) > VERSION:
@@ -203,7 +194,8 @@ def open_run(
     """
     made = beginning(FORMAT, VERSION, identity, content)
     if path.exists() and not _is_bare(path):
-        if is_run(path):
+        known = is_run(path) or _is_damaged(path)
+        if known:
             unlock(path, lock(path))
         if resume:
             run = read_run(path)
@@ -213,7 +205,7 @@ def open_run(
             raise TrashkitError(
                 f"{path} exists already", hint="choose another --out, or add --resume to go on or --overwrite"
             )
-        if not is_run(path):
+        if not known:
             raise TrashkitError(f"{path} is not a run, and is not removed", hint="choose another --out")
         shutil.rmtree(path)
     (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
@@ -226,6 +218,17 @@ def _is_bare(path: Path) -> bool:
         entry.name.startswith(".") or (entry.name == CHECKPOINTS and entry.is_dir() and not any(entry.iterdir()))
         for entry in path.iterdir()
     )
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether a folder is a run but for its manifest, which is no JSON."""
+    try:
+        json.loads((path / MANIFEST).read_bytes())
+    except OSError:
+        return False
+    except ValueError:
+        return (path / CHECKPOINTS).is_dir()
+    return False
 
 
 def lock(path: Path) -> IO[bytes]:
@@ -367,46 +370,6 @@ def read_validation(path: Path) -> Validation | None:
         return Validation(matrices, tuple(about["names"]), tuple(about["files"]), int(about["epoch"]))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
-
-
-# --- where a run was made --------------------------------------------------------------------------------------------
-
-
-def now() -> str:
-    """The time in UTC, to the second, as ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def versions() -> dict[str, str]:
-    """Versions of trashkit, Python and the packages that training uses, where installed."""
-    found = {"trashkit": __version__, "python": platform.python_version(), "platform": platform.platform()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def git_state() -> dict[str, Any] | None:
-    """Commit of trashkit's own checkout and whether it has changes; None for an installed package or without git."""
-    folder = Path(__file__).resolve().parent.parent
-    if not (folder / ".git").exists():
-        return None
-    try:
-        commit = _git(folder, "rev-parse", "HEAD")
-        dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return {"commit": commit, "dirty": dirty}
-
-
-def _git(folder: Path, *words: str) -> str:
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    done = subprocess.run(
-        ["git", *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=10, check=True
-    )
-    return done.stdout.strip()
 
 
 def as_json(spec: RunSpec) -> dict[str, Any]:

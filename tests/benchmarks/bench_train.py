@@ -24,7 +24,8 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
-from trashkit.config import parse_loss, resolve
+from trashkit.config import resolve
+from trashkit.loss_text import parse_loss
 from trashkit.nn.learner import make_learner, start_accelerator
 from trashkit.nn.losses import weighted_sum
 from trashkit.nn.models import build

@@ -18,7 +18,8 @@ import torch
 from torch.nn import functional
 
 from trashkit.coco import OFFICIAL_NAMES
-from trashkit.config import parse_loss, resolve
+from trashkit.config import resolve
+from trashkit.loss_text import parse_loss
 from trashkit.nn.choices import automatic
 from trashkit.nn.learner import make_learner, start_accelerator
 from trashkit.nn.losses import weighted_sum

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from trashkit.config import parse_loss
+from trashkit.loss_text import parse_loss
 from trashkit.nn.losses import IGNORE, LOSSES, by_weight, near_boundary, options, presence, weighted_sum
 
 

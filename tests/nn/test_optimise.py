@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from trashkit.config import LossTerm, OptimiserSettings, ScheduleSettings
+from trashkit.config import OptimiserSettings, ScheduleSettings
 from trashkit.errors import TrashkitError
+from trashkit.loss_text import LossTerm
 from trashkit.nn.class_weights import check_names, given_weights, weights_of
 from trashkit.nn.learner import step_parts
 from trashkit.nn.models import build

@@ -25,13 +25,14 @@ from trashkit.nn.teaching import Teaching
 from trashkit.nn.train import train
 from trashkit.nn.tta import views
 from trashkit.progress import Progress
+from trashkit.provenance import now
 from trashkit.pseudo.annotations import ANNOTATIONS, write_annotations
 from trashkit.pseudo.labels import Count, Members, change, make_labels, training_mix
 from trashkit.pseudo.page import SHOWN, cards, round_page
 from trashkit.pseudo.plan import Group, Step
 from trashkit.pseudo.record import COUNT, LABELS, PAGE, PROBABILITIES, open_round, read_round, write_round
 from trashkit.pseudo.selection import STEPS
-from trashkit.run import Run, is_run, now
+from trashkit.run import Run, is_run
 from trashkit.store import Probabilities, open_store
 
 

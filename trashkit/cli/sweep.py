@@ -64,10 +64,15 @@ def sweep(
         raise TrashkitError(f'there is no device "{device}"', hint="choose auto or cpu")
     if fold == "all":
         raise TrashkitError("a sweep compares on one fold", hint="give --fold K")
+    if fold is not None and split is None:
+        raise TrashkitError("--fold needs --split", hint=f"trashkit split {data} --out split.json makes one")
+    if resume and overwrite:
+        raise TrashkitError("--resume keeps what --overwrite removes", hint="give one of them")
     if not images.is_dir():
         raise TrashkitError(f"the photo folder {images} does not exist", hint="check --images")
     dataset = read_dataset(data, classes=classes)
 
+    from trashkit.nn.choices import check_settings
     from trashkit.nn.folds import plan_jobs, train_jobs
     from trashkit.nn.space import read_space
     from trashkit.nn.sweep import sweep as search
@@ -79,7 +84,9 @@ def sweep(
     folds = read_folds(dataset, split, fold, all_data=False, seed=base.seed, say=note)
 
     def resolve(assignments: Sequence[str]) -> TrainConfig:
-        return next(iter(read_recipes(chosen, [*fixed, *assignments], device, say_nothing).values()))
+        config = next(iter(read_recipes(chosen, [*fixed, *assignments], device, say_nothing).values()))
+        check_settings(config, dataset.classes.names)
+        return config
 
     def train_one(
         config: TrainConfig, place: Path, name: str, after: Callable[[Sequence[Mapping[str, Any]]], None]

@@ -115,6 +115,11 @@ def train(
     from trashkit.coco import read_dataset
 
     _refuse_contradictions(data, split, fold, all_data=all_data, device=device)
+    if resume and overwrite:
+        raise TrashkitError("--resume keeps what --overwrite removes", hint="give one of them")
+    at_once = _at_once(jobs_at_once)
+    if cache is not None and cache.exists() and not cache.is_dir():
+        raise TrashkitError(f"{cache} is a file", hint="--cache takes the name of a folder")
     assignments = _assignments(set_, init=init, seed=seed, batch_size=batch_size)
     # Cheap mistakes are found before anything heavy is loaded.
     dataset = read_dataset(data, classes=classes)
@@ -127,7 +132,9 @@ def train(
     images = _needed(images, out, elsewhere=preview is not None or profile is not None)
 
     from trashkit.nn.folds import is_main_process, look_ahead, plan_jobs, train_jobs
+    from trashkit.nn.follow import tracker_names
 
+    trackers = tracker_names(track or ["auto"])
     say = note if is_main_process(device) else say_nothing
     recipes = read_recipes(recipe, assignments, device, say)
     seed_of_all = next(iter(recipes.values())).seed
@@ -156,8 +163,8 @@ def train(
     with progress() as report:
         runs = train_jobs(
             jobs, dataset, images, out, about=about, device=device, shard=shard, resume=resume,
-            overwrite=overwrite, at_once=_at_once(jobs_at_once), trackers=track or ["auto"], extra=beside, kept=cache,
-            say=note, progress=report,
+            overwrite=overwrite, at_once=at_once, trackers=trackers, extra=beside, kept=cache, say=note,
+            progress=report,
         )  # fmt: skip
     if is_main_process(device):
         _show_runs(jobs, runs, dataset, images, out, json=json)
@@ -235,6 +242,7 @@ def _show_plans(plans: list[Plan], *, json: bool) -> None:
             "memory": plan.memory,
             "settings": plan.config.model_dump(),
             "choices": [str(choice) for choice in plan.choices],
+            "remarks": list(plan.remarks),
         }
         for plan in plans
     ]
@@ -256,11 +264,17 @@ def _show_plans(plans: list[Plan], *, json: bool) -> None:
         )
     ]
     for plan in {plan.job.recipe: plan for plan in plans}.values():
-        human += [f"{plan.job.recipe}:", to_toml(plan.config), *(f"  {choice}" for choice in plan.choices)]
+        human += [
+            f"{plan.job.recipe}:",
+            to_toml(plan.config),
+            *(f"  {line}" for line in (*plan.choices, *plan.remarks)),
+        ]
     show({"runs": result}, json=json, human=[*human, "nothing was trained or written (--dry-run)"])
 
 
 def _show_runs(jobs: list[Job], runs: list[Run], dataset: Dataset, images: Path, out: Path, *, json: bool) -> None:
+    from trashkit.run import read_validation
+
     result = [
         {
             "path": run.path,
@@ -282,8 +296,11 @@ def _show_runs(jobs: list[Job], runs: list[Run], dataset: Dataset, images: Path,
     columns = ["run", "recipe", "fold", "validation mIoU", "checkpoint used", "epochs", "time"]
     human: list[Any] = [table(columns, rows)]
     if len(runs) == 1 and runs[0].scores:
-        iou = runs[0].scores["iou"]
-        human.append(table(["class", "IoU"], [[name, value] for name, value in iou.items()]))
+        seen = read_validation(runs[0].path)
+        counts = (seen.per_image.sum(axis=2) > 0).sum(axis=0).tolist() if seen else []
+        scored = list(runs[0].scores["iou"].items())
+        body = [[name, value, counts[n] if n < len(counts) else None] for n, (name, value) in enumerate(scored)]
+        human.append(table(["class", "IoU", "validation images"], body))
     joined = [out / job.recipe / "oof" for job in jobs if len(jobs) > 1 and (out / job.recipe / "oof").exists()]
     if joined:
         next_ = command("score", joined[0], "--truth", dataset.coco.path)

@@ -45,6 +45,14 @@ def fitted(config: TrainConfig, model: Segmenter, engine: Accelerator) -> tuple[
     return config.model_copy(update={"data": config.data.model_copy(update={"batch_size": batch})}), found
 
 
+def beyond(needed: int, device: torch.device) -> str:
+    """What to say of so many bytes, where the device has fewer that are free; empty where it has."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    if needed <= free:
+        return ""
+    return f"about {needed / 1e9:.1f} GB of memory needed, {free / 1e9:.1f} GB free: a smaller batch or size takes less"
+
+
 def _tried(model: Segmenter, engine: Accelerator, batch: int) -> bool:
     trial = copy.deepcopy(model).to(engine.device).to(memory_format=torch.channels_last).train()
     # The optimiser's two averages and the moving average of weights come later, and stay.

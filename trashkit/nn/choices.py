@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
-from trashkit.config import LossTerm, TrainConfig, class_rule, parse_loss
+from trashkit.config import TrainConfig
+from trashkit.loss_text import LossTerm, class_rule, parse_loss
 from trashkit.nn.augment import PRESETS
 from trashkit.nn.class_weights import RULES, check_names, rule_options
 from trashkit.nn.data import check_data
-from trashkit.nn.losses import LOSSES, check_ranges, options
+from trashkit.nn.losses import LOSSES, PIXEL_LOSSES, check_ranges, options
 from trashkit.nn.models import ARCHITECTURES, encoder_names
 from trashkit.nn.optimise import OPTIMISERS, make_optimiser
 from trashkit.nn.schedule import SHAPES
@@ -60,6 +61,25 @@ def check_settings(config: TrainConfig, names: Sequence[str]) -> None:
         check_names(config.class_weights, names)
     make_optimiser([{"params": [torch.nn.Parameter(torch.zeros(2, 2))]}], config.optimiser)
     check_data(config, names)
+
+
+def without_effect(config: TrainConfig, *, validated: bool) -> list[str]:
+    """A line for each setting that changes nothing beside the others. validated: whether there are images for it."""
+    optimiser, found = config.optimiser, []
+    if optimiser.freeze_epochs >= config.epochs:
+        found.append(f"the encoder never learns: it is frozen for {optimiser.freeze_epochs} of {config.epochs} epochs")
+    frozen = optimiser.freeze_epochs >= config.epochs or optimiser.encoder_lr_ratio == 0
+    if frozen and optimiser.layer_decay != 1:
+        found.append("optimiser.layer_decay changes nothing: the encoder is frozen")
+    if frozen and config.schedule.encoder_warmup:
+        found.append("schedule.encoder_warmup changes nothing: the encoder is frozen")
+    if config.class_weights != "none" and not any(term.name in PIXEL_LOSSES for term in parse_loss(config.loss)):
+        found.append(f'class_weights change nothing: "{config.loss}" has no loss that is a mean over pixels')
+    if config.checkpoint == "best" and not validated:
+        found.append("checkpoint is last, not best: without validation no epoch is known to be the best")
+    if config.checkpoint == "raw" and not config.ema:
+        found.append("checkpoint is last, not raw: with ema=0 they are the same")
+    return found
 
 
 def automatic(

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit.config import LossTerm, unknown
+from trashkit.config import unknown
 from trashkit.errors import TrashkitError
+from trashkit.loss_text import LossTerm
 from trashkit.nn.cache import PhotoCache
 
 Floats = NDArray[np.float64]

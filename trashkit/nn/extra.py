@@ -89,7 +89,11 @@ def _parts(text: str) -> tuple[Path, Path, float]:
     except ValueError:
         first, last = text, ""
     names = first.rsplit(":", 1) if colon else [text]
-    if len(names) != 2 or not all(names) or not 0 < weight < float("inf"):
+    if last and not 0 < weight < float("inf"):
+        raise TrashkitError(
+            f'--extra "{text}" weighs its images {last}', hint="give a weight above 0, such as :0.5, or none for 1"
+        )
+    if len(names) != 2 or not all(names):
         raise TrashkitError(
             f'--extra "{text}" is no data set with its photos',
             hint="write OTHER.json:IMAGES_DIR, or with a weight :0.5",

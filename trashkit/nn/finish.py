@@ -25,6 +25,7 @@ from trashkit.nn.record import TrainData, scores_of
 from trashkit.nn.shard import gathered
 from trashkit.nn.validate import validate_each
 from trashkit.progress import Progress
+from trashkit.provenance import now
 from trashkit.scores import Matrix
 
 Say = Callable[[str], None]
@@ -51,7 +52,7 @@ def choose_weights(
     state: the training state after the last epoch. All processes call this together.
     """
     engine = learner.accelerator
-    candidates = _candidates(run, config, learner, state)
+    candidates = _candidates(run, config, learner, state, say)
     if val is None and config.checkpoint not in candidates:
         candidates = {STANDING: candidates[STANDING]}
     scratch = build(learner.model.spec).to(engine.device).to(memory_format=torch.channels_last)
@@ -78,17 +79,23 @@ def choose_weights(
         files = tuple(image.file_name for image in val.images)
         runs.write_validation(run.path, runs.Validation(matrices[chosen], learner.model.class_names, files, epoch))
     scores = {"epoch": epoch, **scores_of(matrices[chosen], learner.model.class_names)}
+    # one interval for one figure: that of the comparison, which draws more often than a row of metrics.jsonl
+    scores["miou_interval"] = next(one["interval"] for one in choice["candidates"] if one["name"] == chosen)
     return {"checkpoint": chosen, "scores": scores, "choice": choice}
 
 
-def _candidates(run: runs.Run, config: TrainConfig, learner: Learner, state: Mapping[str, Any]) -> dict[str, State]:
+def _candidates(
+    run: runs.Run, config: TrainConfig, learner: Learner, state: Mapping[str, Any], say: Say
+) -> dict[str, State]:
     """Weights by name of the candidate, the standing one first."""
     found: dict[str, State] = {STANDING: gathered(learner.average.model.network.state_dict())}
     if config.ema:
         found["raw"] = gathered(learner.model.network.state_dict())
     if state["best_epoch"] not in (0, state["epoch"]):
         best = _best(run, learner.accelerator, state["best_sha256"])
-        if best is not None:
+        if best is None:
+            say(f"{_checkpoint(run, 'best')} is damaged or missing, and no candidate")
+        else:
             found["best"] = best
     if state["mean_count"] > 1:
         found["mean"] = state["mean"]
@@ -188,7 +195,7 @@ def finish(
         runs.update(
             run,
             status="complete",
-            finished=runs.now(),
+            finished=now(),
             seconds=rows[-1]["seconds"],
             checkpoint_sha256=sha256(run.checkpoint),
         )

@@ -15,13 +15,14 @@ from accelerate import Accelerator, PartialState
 from trashkit.coco import Dataset, Image
 from trashkit.config import TrainConfig
 from trashkit.errors import TrashkitError
+from trashkit.nn.batch_fit import beyond
 from trashkit.nn.cache import content_hash
-from trashkit.nn.choices import Choice, automatic, check_settings
+from trashkit.nn.choices import Choice, automatic, check_settings, without_effect
 from trashkit.nn.devices import on_cpu
 from trashkit.nn.extra import ExtraSet, hashes_of
 from trashkit.nn.follow import AfterEpoch
 from trashkit.nn.learner import start_accelerator
-from trashkit.nn.models import Fit, build, check_fit
+from trashkit.nn.models import build, check_fit
 from trashkit.nn.predict import check_photos
 from trashkit.nn.record import MapData, TrainData, run_spec
 from trashkit.nn.spread import Task, train_tasks
@@ -89,13 +90,14 @@ def _images(dataset: Dataset, ids: Ids) -> tuple[Image, ...]:
 @dataclass(frozen=True)
 class Plan:
     """What a job would do: settings with nothing left to choose, what was chosen, the network's parameters, and the
-    bytes of memory that training it takes about."""
+    bytes of memory that training it takes about. remarks: a line for each thing that is probably not meant."""
 
     job: Job
     config: TrainConfig
     choices: tuple[Choice, ...]
     parameters: int
     memory: int
+    remarks: tuple[str, ...]
 
 
 def look_ahead(jobs: Sequence[Job], dataset: Dataset, folder: Path, *, device: str = "auto") -> list[Plan]:
@@ -103,37 +105,37 @@ def look_ahead(jobs: Sequence[Job], dataset: Dataset, folder: Path, *, device: s
     _refuse_unlabelled(jobs, dataset)
     engine = start_accelerator(device, "off")
     check_photos(_used(jobs), folder)
-    plans = []
-    for job in jobs:
-        processes = engine.num_processes
-        config, choices = automatic(job.config, device=engine.device, processes=processes, images=len(job.train))
-        fit = _fit(config, dataset)
-        plans.append(Plan(job, config, tuple(choices), fit.parameters, _memory(fit, config)))
-    return plans
+    return [_plan(job, dataset, engine) for job in jobs]
 
 
-def _fit(config: TrainConfig, dataset: Dataset) -> Fit:
+def _plan(job: Job, dataset: Dataset, engine: Accelerator) -> Plan:
+    """Raises TrashkitError for settings that cannot be, and for a network that cannot be trained with them."""
+    processes = engine.num_processes
+    config, choices = automatic(job.config, device=engine.device, processes=processes, images=len(job.train))
     check_settings(config, dataset.classes.names)
-    return check_fit(run_spec(config, dataset), int(config.data.batch_size))
-
-
-def _memory(fit: Fit, config: TrainConfig) -> int:
-    return fit.memory(half=config.amp in ("bf16", "fp16"))
+    fit = check_fit(run_spec(config, dataset), int(config.data.batch_size))
+    memory = fit.memory(half=config.amp in ("bf16", "fp16"))
+    remarks = without_effect(config, validated=bool(job.val))
+    if job.config.data.batch_size != "auto" and (text := beyond(memory, engine.device)):
+        remarks.append(text)  # auto is made smaller until it fits
+    return Plan(job, config, tuple(choices), fit.parameters, memory, tuple(remarks))
 
 
 def _check_networks(jobs: Sequence[Job], dataset: Dataset, engine: Accelerator, say: Callable[[str], None]) -> None:
     """Refuse a network that cannot be trained before any other is, and say what each needs."""
     of_recipe = {job.recipe: job for job in jobs}
     for job in of_recipe.values():
-        config, _ = automatic(job.config, device=engine.device, processes=engine.num_processes, images=len(job.train))
-        fit = _fit(config, dataset)
+        plan = _plan(job, dataset, engine)
+        config = plan.config
         if len(of_recipe) > 1 and config.model.weights not in ("none", "offline"):
             build(run_spec(config, dataset), config.model.weights)  # they are fetched, or found missing, now
         say(
             f"{job.recipe}: {config.model.architecture} over {config.model.encoder}, "
-            f"{fit.parameters / 1e6:.1f} million parameters, "
-            f"about {_memory(fit, config) / 1e9:.1f} GB at batch size {config.data.batch_size}"
+            f"{plan.parameters / 1e6:.1f} million parameters, "
+            f"about {plan.memory / 1e9:.1f} GB at batch size {config.data.batch_size}"
         )
+        for remark in plan.remarks:
+            say(f"{job.recipe}: {remark}")
 
 
 def _refuse_unlabelled(jobs: Sequence[Job], dataset: Dataset) -> None:

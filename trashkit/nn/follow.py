@@ -32,6 +32,8 @@ def tracker_names(asked: Sequence[str]) -> list[str]:
     Raises TrashkitError for unknown ones, and for those whose package is not installed (but for ``auto``).
     """
     known = [str(getattr(name, "value", name)) for name in LOGGER_TYPE_TO_CLASS]
+    if "none" in asked and len(set(asked)) > 1:
+        raise TrashkitError("--track none goes with no other tracker", hint="leave it out, or the others")
     found = []
     for name in dict.fromkeys(asked):
         if name == "none":

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trashkit.config import LossTerm
 from trashkit.errors import TrashkitError
+from trashkit.loss_text import LossTerm
 
 IGNORE = 255
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from trashkit.config import TrainConfig, parse_loss
+from trashkit.config import TrainConfig
+from trashkit.loss_text import parse_loss
 from trashkit.nn.choices import automatic
 from trashkit.nn.feed import Feed, make_feed, open_caches
 from trashkit.nn.learner import make_learner, start_accelerator

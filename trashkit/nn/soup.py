@@ -35,6 +35,7 @@ from trashkit.nn.predict import predict_dataset
 from trashkit.nn.record import scores_of
 from trashkit.nn.validate import SCORED, validate_each
 from trashkit.progress import Progress, silent
+from trashkit.provenance import now
 from trashkit.run import Run
 from trashkit.scores import Confusion, Matrix, bootstrap_miou_difference, interval
 
@@ -80,12 +81,21 @@ def check_ingredients(found: Sequence[Run], method: str) -> None:
                 f"{run.path} is another network than {first.path}: {'; '.join(changed)[:200]}",
                 hint="trashkit ensemble averages predictions of any networks",
             )
-        same = all(_identity(run, key) == _identity(first, key) for key in ("data", "validation images"))
-        if method == "greedy" and (not same or not _identity(run, "validation images")):
-            raise TrashkitError(
-                f"{run.path} and {first.path} have no validation images in common, so nothing tells a good soup",
-                hint="give runs of one fold, or --method uniform to average without looking",
-            )
+        if method == "greedy":
+            _check_validation(first, run)
+
+
+def _check_validation(first: Run, run: Run) -> None:
+    hint = "give runs of one fold of one --split, or --method uniform to average without looking"
+    if not _identity(run, "validation images"):
+        problem = f"{run.path} has no validation images (--all-data), so nothing tells a good soup"
+        raise TrashkitError(problem, hint="--method uniform averages without looking")
+    if any(_identity(run, key) != _identity(first, key) for key in ("data", "validation images")):
+        if _identity(run, "data") == _identity(first, "data") and run.manifest.get("fold") is None:
+            hint = "without --split each seed holds out other images: " + hint
+        raise TrashkitError(
+            f"{run.path} was not validated on the images of {first.path}, so nothing tells a good soup", hint=hint
+        )
 
 
 def _identity(run: Run, key: str) -> Any:
@@ -271,4 +281,4 @@ def _predict(run: Run, dataset: Dataset, photos: Path, engine: Accelerator, prog
             manifest={"kind": "out-of-fold", "weights": sha256(run.checkpoint)},
             progress=progress,
         )
-    return runs.update(run, status="complete", finished=runs.now())
+    return runs.update(run, status="complete", finished=now())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,33 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+def check_space(space: Space, resolve: Callable[[Sequence[str]], Any]) -> None:
+    """Try every choice, and both ends of every range, alone and then beside the first values of the others.
+
+    resolve: from assignments to settings; raises TrashkitError for those that cannot be. What fails only beside certain
+    others is found when it is tried. Raises one TrashkitError with all mistakes.
+    """
+    first = {key: _ends(one)[0] for key, one in space.items()}
+    found: list[TrashkitError] = []
+    for key, one in space.items():
+        for value in _ends(one):
+            try:
+                resolve([assignment(key, value)])
+            except TrashkitError as error:
+                try:
+                    resolve([assignment(name, other) for name, other in (first | {key: value}).items()])
+                except TrashkitError:
+                    found.append(error)
+    if found:
+        raise TrashkitError("; ".join(dict.fromkeys(error.message for error in found)), hint=found[0].hint)
+
+
+def _ends(one: Range | tuple[Any, ...]) -> tuple[Any, ...]:
+    if not isinstance(one, Range):
+        return one
+    return (int(one.low), int(one.high)) if one.whole else (one.low, one.high)
 
 
 def assignment(key: str, value: Any) -> str:

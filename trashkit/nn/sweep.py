@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from trashkit.config import TrainConfig, to_toml
 from trashkit.errors import TrashkitError
 from trashkit.files import write_text
-from trashkit.nn.space import Range, Space, assignment
+from trashkit.nn.space import Range, Space, assignment, check_space
 from trashkit.run import Run, differences, read_metrics
 
 if TYPE_CHECKING:
@@ -67,14 +67,16 @@ def sweep(
     resolve: from assignments to settings. identity: what must be equal for the study to be continued. The first half
     of a dozen trials are drawn at random, the others by the tree-structured Parzen estimator; one that after a quarter
     of its epochs is below the median of the others at that epoch is pruned. The best settings are in ``best.toml``, a
-    recipe. Raises TrashkitError without optuna, for a study of other inputs, and where no trial came to an end.
+    recipe. Raises TrashkitError without optuna, for a study of other inputs, for values that no setting may
+    have, and where no trial came to an end.
     """
     try:
         import optuna
     except ModuleNotFoundError as error:
         raise TrashkitError("sweep needs the package optuna", hint="pip install 'trashkit[sweep]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    resolve([])  # mistakes in what stays the same are found before a folder is made
+    resolve([])  # mistakes in what stays the same, and then in what is tried, are found before a folder is made
+    check_space(space, resolve)
     _prepare(out, resume=resume, overwrite=overwrite)
     whole = {**identity, "space": {key: asdict(one) if is_dataclass(one) else one for key, one in space.items()}}
     study = _open_study(out, seed, whole)

@@ -26,9 +26,10 @@ import torch
 from accelerate import Accelerator
 
 from trashkit import run as runs
-from trashkit.config import TrainConfig, class_rule, parse_loss, to_toml
+from trashkit.config import TrainConfig, to_toml
 from trashkit.errors import TrashkitError
 from trashkit.files import write_text
+from trashkit.loss_text import class_rule, parse_loss
 from trashkit.nn.batch_fit import fitted
 from trashkit.nn.cache import PhotoCache
 from trashkit.nn.checkpoint import load_state, read_weights
@@ -105,6 +106,8 @@ def train(
     state, damaged = load_state(out)
     for path in damaged:
         speak(f"{path} is damaged, and passed over")
+    if damaged and state is None:
+        speak("no training state is whole: training begins again")
     if state is not None:
         speak(f"going on after epoch {state['epoch']} of {chosen.epochs}")
     learner = make_learner(chosen, model, engine, state, shard=shard)

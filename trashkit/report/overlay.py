@@ -16,10 +16,19 @@ Pixels = NDArray[np.uint8]
 
 # The official colours are dark by design (they index classes in masks); on a photo they are lifted to be seen.
 _LIFT = 0.35
+# Four of them are purples that no eye tells apart: Glass, Plastic, Battery and Clothing.
+_APART = {
+    (64, 0, 128): (120, 60, 220),
+    (64, 0, 192): (255, 127, 14),
+    (64, 64, 128): (95, 95, 95),
+    (128, 0, 192): (160, 220, 20),
+}
 
 
 def shown_color(color: tuple[int, int, int]) -> tuple[int, int, int]:
-    """A class colour as it is drawn on photos: lifted towards white so that dark ones can be told apart."""
+    """A class colour as it is drawn on photos: lifted towards white, or another where it is too near to others."""
+    if color in _APART:
+        return _APART[color]
     red, green, blue = (round(channel + _LIFT * (255 - channel)) for channel in color)
     return red, green, blue
 

@@ -68,8 +68,10 @@ def choose(per_image: Matrix, names: Sequence[str], each: int = EACH) -> list[Ch
     """
     scores = per_image_miou(per_image)
     known = [int(row) for row in np.argsort(scores, kind="stable") if not np.isnan(scores[row])]
-    found = [Chosen(row, "worst", "", f"mIoU {scores[row]:.3f}") for row in known[:each]]
-    found += [Chosen(row, "best", "", f"mIoU {scores[row]:.3f}") for row in known[::-1][:each]]
+    worst = known[: min(each, -(-len(known) // 2))]
+    best = known[::-1][: min(each, len(known) - len(worst))]  # no photo is both
+    found = [Chosen(row, "worst", "", f"mIoU {scores[row]:.3f}") for row in worst]
+    found += [Chosen(row, "best", "", f"mIoU {scores[row]:.3f}") for row in best]
     hits = np.diagonal(per_image, axis1=1, axis2=2)
     wrong = {"missed": per_image.sum(axis=2) - hits, "seen in error": per_image.sum(axis=1) - hits}
     for index in range(1, len(names)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,9 @@ def _choice(run: Run) -> Iterable[object]:
     if not choice:
         return
     yield paragraph(f"Used with checkpoint {choice['chosen']}: {choice['reason']}.")
+    if choice.get("margin") is not None:
+        text = f"Against the best of the other candidates: {choice['margin']:+.4f} mIoU"
+        yield paragraph(f"{text}, 95 % interval {_span(choice['margin_interval'], sign=True)}.", css="note")
     body = [
         [
             one["name"],
@@ -202,6 +206,8 @@ def _classes(run: Run, seen: Validation) -> Iterable[object]:
     for n, name in enumerate(seen.names):
         low, high = interval(drawn[:, n])
         few = "few images: the interval is too narrow" if 0 < images[n] < 5 else ""
+        if not images[n]:
+            few = "in no validation image" + (", and seen in some in error" if pooled.matrix[:, n].any() else "")
         body.append(
             [
                 name,
@@ -275,8 +281,9 @@ def _calibration(found: Calibration) -> Iterable[object]:
 
 
 def _comparison(run: Run, seen: Validation | None, others: Sequence[Run]) -> Iterable[object]:
-    body = [[run.path.name, "this run", _known(run.miou), "–", "–", run.epochs, ""]]
-    for other in others:
+    names = _names([run, *others])
+    body = [[names[0], "this run", _known(run.miou), "–", "–", run.epochs, ""]]
+    for name, other in zip(names[1:], others, strict=True):
         theirs = read_validation(other.path)
         same = seen is not None and theirs is not None and seen.files == theirs.files and seen.names == theirs.names
         difference, between = None, "other validation images"
@@ -287,11 +294,24 @@ def _comparison(run: Run, seen: Validation | None, others: Sequence[Run]) -> Ite
                 - Confusion(seen.per_image.sum(axis=0), seen.names).miou()
             )
             between = _span(interval(drawn), sign=True)
-        old, new = (one.manifest.get("settings") or {} for one in (run, other))
+        old, new = (_told(one) for one in (run, other))
         changed = "; ".join(differences(old, new)) or "the same settings"
-        body.append([other.path.name, other.status, _known(other.miou), difference, between, other.epochs, changed])
+        body.append([name, other.status, _known(other.miou), difference, between, other.epochs, changed])
     columns = ["run", "status", "validation mIoU", "difference", "95 % (paired)", "epochs", "settings"]
     yield table(columns, body)
+
+
+def _names(found: Sequence[Run]) -> list[str]:
+    """Paths of runs from the folder on that holds them all."""
+    paths = [run.path.resolve() for run in found]
+    shared = Path(os.path.commonpath([path.parent for path in paths]))
+    return [str(path.relative_to(shared)) for path in paths]
+
+
+def _told(run: Run) -> dict[str, Any]:
+    """What a run was told, and on how many processes: each has a batch of its own."""
+    processes = (run.manifest.get("device") or {}).get("processes")
+    return {**(run.manifest.get("settings") or {}), "processes": processes}
 
 
 def _known(value: float) -> float | None:
