@@ -127,6 +127,16 @@ def test_losses_are_weighted_sums():
             parse_loss(wrong)
 
 
+def test_names_are_understood_in_any_case():
+    choices = {"model.architecture": ["unetplusplus", "deeplabv3plus"], "optimiser.name": ["adamw"], "loss": ["ce"]}
+    given = ["model.architecture=DeepLabV3+", "optimiser.name=AdamW", "loss=CE"]
+    config = resolve(None, given, choices=choices)
+    assert (config.model.architecture, config.optimiser.name, config.loss) == ("deeplabv3plus", "adamw", "ce")
+    with pytest.raises(TrashkitError, match='optimiser.name "AdaMax" is unknown; choices: adamw'):
+        resolve(None, ["optimiser.name=AdaMax", "loss=ce", "model.architecture=unet++"], choices=choices)
+
+
 def test_closest_first():
+    assert closest("UNet", ["fpn", "manet", "unet"])[0] == "unet"
     assert closest("tu-swin", ["tu-win", "tu-swin_base_patch4"])[0] == "tu-swin_base_patch4"
     assert closest("adamx", ["sgd", "lion", "adamw", "adam"])[:2] == ["adam", "adamw"]

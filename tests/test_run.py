@@ -61,6 +61,22 @@ def test_a_folder_in_the_way_is_refused(tmp_path):
     assert begin(tmp_path / "empty").status == "running"
 
 
+def test_a_run_with_a_damaged_manifest_can_be_replaced(tmp_path):
+    begin(tmp_path / "run")
+    manifest = tmp_path / "run/manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:50])
+    with pytest.raises(TrashkitError, match=r"manifest\.json cannot be read") as refused:
+        begin(tmp_path / "run", resume=True)
+    assert "--overwrite" in refused.value.hint
+    with pytest.raises(TrashkitError, match="exists already"):
+        begin(tmp_path / "run")
+    assert begin(tmp_path / "run", overwrite=True).status == "running"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/manifest.json").write_text("of another program")
+    with pytest.raises(TrashkitError, match="not a run, and is not removed"):
+        begin(tmp_path / "other", overwrite=True)
+
+
 def test_overwriting_leaves_nothing_behind(tmp_path):
     begin(tmp_path / "run")
     write_metrics(tmp_path / "run", [{"epoch": 1}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from trashkit.cli.app import app
 from trashkit.errors import TrashkitError
-from trashkit.nn.space import Range, read_space
+from trashkit.nn.space import Range, check_space, read_space
 from trashkit.run import read_metrics, read_run, read_validation
 
 
@@ -78,6 +79,22 @@ def test_a_uniform_soup_is_the_mean(two, tmp_path):
             assert np.allclose(value, (one[key] + other[key]) / 2, atol=1e-6), key
 
 
+def test_a_soup_of_runs_validated_on_other_images_is_refused(two, tmp_path):
+    for name, images in (("other", [1, 2]), ("all", [])):
+        shutil.copytree(two / "two/run", tmp_path / name)
+        manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+        manifest["identity"]["validation images"] = images
+        (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
+    done = run("soup", two / "one/run", tmp_path / "other", "--out", tmp_path / "soup")
+    assert done.exit_code == 2
+    assert "was not validated on the images of" in done.stderr
+    assert "without --split each seed holds out other images" in done.stderr
+    done = run("soup", tmp_path / "all", two / "one/run", "--out", tmp_path / "soup")
+    assert done.exit_code == 2
+    assert "all has no validation images (--all-data)" in " ".join(done.stderr.split())
+    assert not (tmp_path / "soup").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [((), "at least two"), (("--method", "nonsense"), "no method"), (("--device", "tpu"), "no device")],
@@ -97,7 +114,14 @@ def test_the_page_of_a_run(drawn, two, tmp_path):
     done = run("report", two / "one/run", two / "two/run", "--out", tmp_path / "both.html", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["photos"] is True
-    assert "optimiser.lr was 0.01, now 0.002" in (tmp_path / "both.html").read_text()
+    both = (tmp_path / "both.html").read_text()
+    assert "optimiser.lr was 0.01, now 0.002" in both
+    assert "one/run" in both
+    assert "two/run" in both
+    choice = read_run(two / "one/run").manifest["choice"]
+    chosen = next(one for one in choice["candidates"] if one["name"] == choice["chosen"])
+    assert read_run(two / "one/run").scores["miou_interval"] == chosen["interval"]
+    assert f"{choice['margin']:+.4f} mIoU" in both
 
 
 def test_matrices_of_a_run_are_its_score(two):
@@ -132,6 +156,33 @@ def test_a_sweep_finds_the_rate_that_learns_and_goes_on(drawn, quick, tmp_path):
     other = run(*words, "--trials", 4, "--resume", "--set", "epochs=1")
     assert other.exit_code == 2
     assert "epochs was 2, now 1" in other.stderr
+
+
+def test_a_sweep_of_values_that_cannot_be_writes_nothing(drawn, quick, tmp_path):
+    words = ["sweep", "--data", drawn, "--images", drawn.parent, "--device", "cpu", "--out", tmp_path / "sweep"]
+    tried = ["--try", "optimiser.lr=-1..0.1", "--try", "loss=ce|focal(gamma=-1)|nonsense", "--try", "epochs=0..3"]
+    done = run(*words, *options(quick), *tried)
+    assert done.exit_code == 2
+    told = " ".join(done.stderr.split())
+    for part in (
+        "optimiser.lr: input should be greater than 0",
+        'loss "nonsense" is unknown',
+        "epochs: input",
+        "gamma",
+    ):
+        assert part in told
+    assert run(*words, "--try", "epochs=1..3", "--fold", "0").exit_code == 2
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_what_is_right_only_beside_others_is_tried():
+    def resolve(given):
+        if "a=1" in given and "b=2" not in given:
+            raise TrashkitError("a 1 needs b 2")
+
+    check_space({"a": (0, 1), "b": (2, 3)}, resolve)
+    with pytest.raises(TrashkitError, match="a 1 needs b 2"):
+        check_space({"a": (0, 1), "b": (3, 2)}, resolve)
 
 
 def test_spaces_are_read_and_refused():

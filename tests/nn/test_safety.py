@@ -121,6 +121,21 @@ def test_damaged_states_and_weights_are_noticed(drawn, quick, whole, tmp_path, d
     assert_same(run, whole)
 
 
+def test_a_damaged_best_epoch_is_told(drawn, quick, tmp_path, monkeypatch):
+    monkeypatch.setattr("trashkit.nn.train.smoothed", lambda rows: [1 / len(rows)])  # the first epoch is the best
+
+    def damage(rows) -> None:
+        if len(rows) == 3:
+            (tmp_path / "run/checkpoints/best.safetensors").write_bytes(b"nothing")
+
+    said: list[str] = []
+    run = start(drawn, tmp_path / "run", quick, after_epoch=damage, say=said.append)
+    assert any("best.safetensors is damaged or missing, and no candidate" in line for line in said)
+    assert "best" not in [one["name"] for one in run.manifest["choice"]["candidates"]]
+    whole = start(drawn, tmp_path / "whole", quick)
+    assert "best" in [one["name"] for one in whole.manifest["choice"]["candidates"]]
+
+
 def test_both_states_damaged_begins_again_and_says_so(drawn, quick, whole, tmp_path):
     def stop(what: str, done: int, total: int) -> None:
         if what == "training" and done == 8:
@@ -133,6 +148,7 @@ def test_both_states_damaged_begins_again_and_says_so(drawn, quick, whole, tmp_p
     said: list[str] = []
     run = start(drawn, tmp_path / "run", quick, resume=True, say=said.append)
     assert len([line for line in said if "is damaged" in line]) == 2
+    assert "no training state is whole: training begins again" in said
     assert_same(run, whole)
 
 

@@ -37,6 +37,27 @@ def test_dry_run_says_all_and_writes_nothing(drawn, quick, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_settings_that_change_nothing_are_told(drawn, quick, tmp_path):
+    idle = {
+        "optimiser.freeze_epochs=5": "the encoder never learns",
+        "optimiser.layer_decay=0.5": "layer_decay changes nothing",
+        "schedule.encoder_warmup=0.1": "encoder_warmup changes nothing",
+        "class_weights=inverse": "class_weights change nothing",
+        "loss=dice + lovasz": "",
+        "data.batch_size=1000000": "GB of memory needed",
+        "checkpoint=best": "without validation no epoch",
+    }
+    words = ["train", "--data", drawn, "--images", drawn.parent, "--out", tmp_path / "run", "--dry-run", "--json",
+             "--device", "cpu", "--all-data"]  # fmt: skip
+    done = run(*words, *quick_options(quick), *[word for setting in idle for word in ("--set", setting)])
+    assert done.exit_code == 0, done.output
+    (plan,) = json.loads(done.stdout)["runs"]
+    assert len(plan["remarks"]) == 6
+    assert all(text in " ".join(plan["remarks"]) for text in idle.values())
+    plain = run(*words, *quick_options(quick))
+    assert json.loads(plain.stdout)["runs"][0]["remarks"] == []
+
+
 def test_all_folds_of_a_split_and_the_list_of_runs(drawn, quick, tmp_path):
     split = tmp_path / "split.json"
     ids = [image["id"] for image in json.loads(drawn.read_text())["images"]]
@@ -86,6 +107,14 @@ def test_all_folds_of_a_split_and_the_list_of_runs(drawn, quick, tmp_path):
         (["--images", "nowhere"], "nowhere does not exist"),
         (["--set", "model.weights=nowhere.pt"], "no file or run folder"),
         (["--set", "model.architecture=dpt", "--set", "model.encoder=resnet18"], "dpt does not go with"),
+        (["--dry-run", "--jobs", "many"], '--jobs is "many"'),
+        (["--dry-run", "--track", "nobody"], 'tracker "nobody" is unknown'),
+        (["--track", "none", "--track", "tensorboard"], "goes with no other"),
+        (["--resume", "--overwrite"], "--resume keeps what --overwrite removes"),
+        (["--dry-run", "--cache", __file__], "is a file"),
+        (["--dry-run", "--out", __file__], "is a file"),
+        (["--out", f"{__file__}/run"], "is a file"),
+        (["--extra", "other.json:photos:-1"], "weighs its images -1"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(drawn, tmp_path, monkeypatch, words, message):

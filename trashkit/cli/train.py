@@ -155,7 +155,7 @@ def train(
         return
     assert out is not None  # asked for above
     if dry_run:
-        plans = look_ahead(jobs, dataset, images, device=device)
+        plans = look_ahead(jobs, dataset, images, out, device=device, resume=resume, overwrite=overwrite)
         if is_main_process(device):
             _show_plans(plans, json=json)
         return

@@ -100,8 +100,18 @@ class Plan:
     remarks: tuple[str, ...]
 
 
-def look_ahead(jobs: Sequence[Job], dataset: Dataset, folder: Path, *, device: str = "auto") -> list[Plan]:
-    """Check settings, labels, photos' headers and networks without training or writing anything."""
+def look_ahead(
+    jobs: Sequence[Job],
+    dataset: Dataset,
+    folder: Path,
+    out: Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+) -> list[Plan]:
+    """Check settings, labels, photos' headers, networks and folders without training or writing anything."""
+    _refuse(jobs, out, resume=resume, overwrite=overwrite)
     _refuse_unlabelled(jobs, dataset)
     engine = start_accelerator(device, "off")
     check_photos(_used(jobs), folder)
@@ -236,6 +246,9 @@ def beside(extra: Sequence[ExtraSet], job: Job, folder: Path) -> tuple[MapData, 
 
 def _refuse(jobs: Sequence[Job], out: Path, *, resume: bool, overwrite: bool) -> None:
     """Find a folder in the way of any job before the first one is trained."""
+    for place in (out, *out.parents):
+        if place.is_file():
+            raise TrashkitError(f"{place} is a file", hint="--out takes the name of a folder")
     if jobs[0].out != out and is_run(out):
         raise TrashkitError(f"{out} is a run, and cannot hold several", hint="choose another --out")
     if resume or overwrite:
