@@ -132,7 +132,7 @@ def test_names_are_understood_in_any_case():
     given = ["model.architecture=DeepLabV3+", "optimiser.name=AdamW", "loss=CE"]
     config = resolve(None, given, choices=choices)
     assert (config.model.architecture, config.optimiser.name, config.loss) == ("deeplabv3plus", "adamw", "ce")
-    with pytest.raises(TrashkitError, match='optimiser.name "AdaMax" is unknown; choices: adamw'):
+    with pytest.raises(TrashkitError, match=r'optimiser\.name "AdaMax" is unknown; choices: adamw'):
         resolve(None, ["optimiser.name=AdaMax", "loss=ce", "model.architecture=unet++"], choices=choices)
 
 

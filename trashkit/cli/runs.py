@@ -56,7 +56,7 @@ def runs(
             r["fold"],
             f"{r['epochs']}/{r['wanted_epochs']}",
             r["status"] if r["status"] == "complete" else "unfinished",
-            r["started"],
+            str(r["started"] or "")[:16].replace("T", " "),  # UTC, as --json has it to the second
         ]
         for r in result
     ]
