@@ -41,7 +41,7 @@ def test_every_precision_learns_and_goes_on(drawn, quick, tmp_path, amp):
     settings = [*quick, f"amp={amp}", "epochs=8", "optimiser.lr=0.01"]
 
     def stop(what: str, done: int, total: int) -> None:
-        if what == "training" and done > total // 2:
+        if what == "training, steps" and done > total // 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -126,7 +126,7 @@ def test_interrupted_and_resumed_with_a_ramp_is_the_same_run(drawn, quick, tmp_p
     whole = start(drawn, tmp_path / "whole", quick, [source])
 
     def progress(what: str, done: int, total: int) -> None:
-        if what == "training" and done == 3:
+        if what == "training, steps" and done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

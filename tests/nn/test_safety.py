@@ -103,7 +103,7 @@ def test_damaged_states_and_weights_are_noticed(drawn, quick, whole, tmp_path, d
     """The newest state is damaged, and so are the weights beside it: the state before it makes both again."""
 
     def stop(what: str, done: int, total: int) -> None:
-        if what == "training" and done == 8:
+        if what == "training, steps" and done == 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -138,7 +138,7 @@ def test_a_damaged_best_epoch_is_told(drawn, quick, tmp_path, monkeypatch):
 
 def test_both_states_damaged_begins_again_and_says_so(drawn, quick, whole, tmp_path):
     def stop(what: str, done: int, total: int) -> None:
-        if what == "training" and done == 8:
+        if what == "training, steps" and done == 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

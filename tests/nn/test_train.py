@@ -74,7 +74,7 @@ def assert_same_run(run: Path, whole: Run) -> None:
 
 def stop_at(step: int):
     def progress(what: str, done: int, total: int) -> None:
-        if what == "training" and done == step:
+        if what == "training, steps" and done == step:
             raise KeyboardInterrupt
 
     return progress

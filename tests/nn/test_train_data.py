@@ -45,7 +45,7 @@ def test_a_resumed_run_is_the_same_with_everything_on(drawn, quick, tmp_path):
     steps = read_metrics(whole.path)[0]["step"]
 
     def stop(what: str, done: int, total: int) -> None:
-        if what == "training" and done == steps + 1:
+        if what == "training, steps" and done == steps + 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -44,9 +44,9 @@ def main() -> None:
         return learners[-1]
 
     def progress(what: str, done: int, total: int) -> None:
-        if what == "training":
+        if what == "training, steps":
             (out.parent / "at-work").touch()
-        if what == "training" and done == kill:
+        if what == "training, steps" and done == kill:
             os.kill(os.getpid(), signal.SIGKILL)
 
     training.make_learner = remember

@@ -199,7 +199,7 @@ def _epochs(
             if ends_step:
                 learner.step(counts["step"], config.optimiser.clip)
                 counts["step"] += 1
-                progress(what, counts["step"], total)
+                progress(f"{what}, steps", counts["step"], total)
         learner.share_statistics()
         counts["epoch"] = epoch + 1
         losses = (engine.reduce(sums, "mean") / len(batches)).tolist()
