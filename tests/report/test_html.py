@@ -51,3 +51,8 @@ def test_charts_of_nothing() -> None:
     assert "nothing to draw" in html.lines("empty", {"a": []})
     assert "<svg" in html.bars("empty", [])
     assert "polyline" in html.lines("one point", {"a": [(1, 1)]})
+
+
+def test_a_single_point_of_a_chart_is_seen() -> None:
+    assert html.lines("IoU", {"Metal": [(1, 0.5)], "Glass": [(1, 0.2)]}).count("<circle") == 2
+    assert "<circle" not in html.lines("IoU", {"Metal": [(1, 0.5), (2, 0.6)]})

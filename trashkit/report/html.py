@@ -117,10 +117,11 @@ def lines(title: object, series: Mapping[str, Sequence[tuple[float, float]]], *,
     ]
     for n, (name, values) in enumerate(series.items()):
         color = colors[n % len(colors)]
-        path = " ".join(
-            f"{60 + 500 * (a - x0) / wide:.1f},{212 - 204 * (b - y0) / high:.1f}" for a, b in values if not isnan(b)
-        )
+        places = [(60 + 500 * (a - x0) / wide, 212 - 204 * (b - y0) / high) for a, b in values if not isnan(b)]
+        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in places)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
+        if len(places) == 1:  # a line of one point is not seen
+            parts.append(f'<circle cx="{places[0][0]:.1f}" cy="{places[0][1]:.1f}" r="4" fill="{color}"/>')
         parts.append(f'<text x="570" y="{20 + 16 * n}" style="fill:{color}">{escape(name)}</text>')
     room = 580 + 7 * max(map(len, series), default=0)
     svg = f'<svg viewBox="0 0 {room} 240" width="{room}" height="240" role="img">{"".join(parts)}</svg>'

@@ -181,7 +181,8 @@ def _curves(run: Run, rows: Sequence[Mapping[str, Any]]) -> Iterable[object]:
     ]
     for start in range(0, len(names), _LINES):
         part = names[start : start + _LINES]
-        charts.append(lines("IoU by class", {name: _class_series(rows, name) for name in part}, x="epochs"))
+        found = {name: _class_series(rows, name) for name in part}
+        charts.append(lines("IoU by class", {name: one for name, one in found.items() if one}, x="epochs"))
     yield join(charts)
 
 
