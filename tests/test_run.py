@@ -63,6 +63,7 @@ def test_a_folder_in_the_way_is_refused(tmp_path):
 
 def test_a_run_with_a_damaged_manifest_can_be_replaced(tmp_path):
     begin(tmp_path / "run")
+    (tmp_path / "run/settings.toml").write_text("epochs = 3")
     manifest = tmp_path / "run/manifest.json"
     manifest.write_bytes(manifest.read_bytes()[:50])
     with pytest.raises(TrashkitError, match=r"manifest\.json cannot be read") as refused:
@@ -71,7 +72,12 @@ def test_a_run_with_a_damaged_manifest_can_be_replaced(tmp_path):
     with pytest.raises(TrashkitError, match="exists already"):
         begin(tmp_path / "run")
     assert begin(tmp_path / "run", overwrite=True).status == "running"
-    (tmp_path / "other").mkdir()
+    (tmp_path / "run/settings.toml").write_text("epochs = 3")
+    manifest.unlink()
+    with pytest.raises(TrashkitError, match=r"has lost its manifest\.json"):
+        begin(tmp_path / "run", resume=True)
+    assert begin(tmp_path / "run", overwrite=True).status == "running"
+    (tmp_path / "other/checkpoints").mkdir(parents=True)
     (tmp_path / "other/manifest.json").write_text("of another program")
     with pytest.raises(TrashkitError, match="not a run, and is not removed"):
         begin(tmp_path / "other", overwrite=True)

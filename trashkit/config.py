@@ -274,8 +274,10 @@ def _spell(values: dict[str, Any], choices: Mapping[str, Sequence[str]]) -> None
 
 def _mistakes(errors: Sequence[dict[str, Any]]) -> list[str]:
     """A clause for each setting: what each of several types that it may have asks for is one mistake."""
+    # where a table was given, that it is no text is not what is wrong
+    tables = [one for one in errors if not (one["type"] == "string_type" and isinstance(one["input"], Mapping))]
     found: dict[str, list[str]] = {}
-    for error in errors:
+    for error in tables or errors:
         text = _mistake(error)
         setting, _, rest = text.partition(": ")
         found.setdefault(setting if rest else text, []).append(rest)

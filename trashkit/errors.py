@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class TrashkitError(Exception):
     """Something the user can mend: what is wrong and where, and in `hint` what to type.
@@ -14,3 +17,14 @@ class TrashkitError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+@contextmanager
+def told_of(name: str) -> Iterator[None]:
+    """Inside, the message of an error begins with what it is about; nothing changes where `name` is empty."""
+    try:
+        yield
+    except TrashkitError as error:
+        if not name:
+            raise
+        raise TrashkitError(f"{name}: {error.message}", hint=error.hint) from error

@@ -150,6 +150,9 @@ def is_run(path: Path) -> bool:
         return False
 
 
+_ANEW = "its weights are in checkpoints/; train it again, with --overwrite"
+
+
 def read_run(path: Path) -> Run:
     """Read a run folder. Raises TrashkitError, saying what is missing, for a folder that is none."""
     if not path.exists():
@@ -159,10 +162,12 @@ def read_run(path: Path) -> Run:
         manifest = json.loads(file.read_bytes())
     except FileNotFoundError as error:
         inner = [run.path for run in find_runs(path)[:1]]
+        if is_damaged(path):
+            raise TrashkitError(f"{path} has lost its {MANIFEST}", hint=_ANEW) from error
         hint = f"did you mean {inner[0]}?" if inner else "give a folder that `trashkit train --out` wrote"
         raise TrashkitError(f"{path} is no run: it has no {MANIFEST}", hint=hint) from error
     except (OSError, ValueError) as error:
-        raise TrashkitError(f"{file} cannot be read: {error}", hint="train the run again, with --overwrite") from error
+        raise TrashkitError(f"{file} cannot be read: {error}", hint=_ANEW) from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise TrashkitError(f"{file} is no manifest of a run", hint="give a folder that `trashkit train --out` wrote")
     if manifest.get("version", 0) > VERSION:
@@ -194,7 +199,7 @@ def open_run(
     """
     made = beginning(FORMAT, VERSION, identity, content)
     if path.exists() and not _is_bare(path):
-        known = is_run(path) or _is_damaged(path)
+        known = is_run(path) or is_damaged(path)
         if known:
             unlock(path, lock(path))
         if resume:
@@ -220,14 +225,12 @@ def _is_bare(path: Path) -> bool:
     )
 
 
-def _is_damaged(path: Path) -> bool:
-    """Whether a folder is a run but for its manifest, which is no JSON."""
+def is_damaged(path: Path) -> bool:
+    """Whether a folder is a run but for its manifest, which is lost or no JSON."""
     try:
         json.loads((path / MANIFEST).read_bytes())
-    except OSError:
-        return False
-    except ValueError:
-        return (path / CHECKPOINTS).is_dir()
+    except (OSError, ValueError):
+        return (path / CHECKPOINTS).is_dir() and (path / SETTINGS).is_file()
     return False
 
 

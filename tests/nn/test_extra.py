@@ -48,7 +48,7 @@ def test_classes_are_matched_by_name_and_others_are_ignored(drawn, draw_photos, 
     ("text", "said"),
     [
         ("{json}", "is no data set with its photos"),
-        ("{json}:{folder}:-1", "is no data set with its photos"),
+        ("{json}:{folder}:-1", "weighs its images -1"),
         ("{json}:{folder}/none:0.5", "does not exist"),
         ("{folder}/none.json:{folder}", "none.json"),
     ],

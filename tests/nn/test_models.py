@@ -105,7 +105,7 @@ def test_foreign_checkpoints_are_read_without_unpickling(tmp_path):
     assert model.came_from.startswith("the encoder's weights")
     assert all(torch.equal(value, timm_s.state_dict()[key[6:]]) for key, value in model.encoder.state_dict().items())
     torch.save({"model": timm_s}, tmp_path / "object.pth")
-    with pytest.raises(TrashkitError, match="cannot be read as tensors alone"):
+    with pytest.raises(TrashkitError, match="holds objects besides tensors"):
         build(spec(), str(tmp_path / "object.pth"))
     torch.save({"epoch": 3}, tmp_path / "none.pth")
     with pytest.raises(TrashkitError, match="holds no weights"):
@@ -113,6 +113,23 @@ def test_foreign_checkpoints_are_read_without_unpickling(tmp_path):
     torch.save({"a": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(TrashkitError, match=r"does not fit: 0 of the network's"):
         build(spec(), str(tmp_path / "other.pth"))
+
+
+def test_files_that_hold_no_weights_say_why(tmp_path):
+    torch.save({"a": torch.zeros(3000)}, tmp_path / "cut.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "cut.pth").read_bytes()[:5000])
+    save_file({"a": torch.zeros(3000)}, tmp_path / "cut.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "cut.safetensors").read_bytes()[:500])
+    (tmp_path / "empty.pth").touch()
+    torch.save({"a": torch.tensor([1.0, float("nan")]), "b": torch.zeros(2)}, tmp_path / "nan.pth")
+    (tmp_path / "folder").mkdir()
+    told = {
+        "cut.pth": "is damaged", "cut.safetensors": "is damaged, or no safetensors", "empty.pth": "is empty",
+        "nan.pth": "weights that are no numbers, in 1 of 2 tensors", "folder": "is a folder, and no run",
+    }  # fmt: skip
+    for name, text in told.items():
+        with pytest.raises(TrashkitError, match=text):
+            build(spec(), str(tmp_path / name))
 
 
 def test_other_classes_take_all_but_the_last_layer(tmp_path):

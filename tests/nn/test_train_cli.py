@@ -115,6 +115,12 @@ def test_all_folds_of_a_split_and_the_list_of_runs(drawn, quick, tmp_path):
         (["--dry-run", "--out", __file__], "is a file"),
         (["--out", f"{__file__}/run"], "is a file"),
         (["--extra", "other.json:photos:-1"], "weighs its images -1"),
+        (["--suggest", "--dry-run"], "--suggest and --dry-run are each instead of training"),
+        (["--seed", "1", "--set", "seed=2"], "--seed and --set seed=2 are the same setting"),
+        (["--set", "optimiser.options.lr=3"], "lr is no option of its own"),
+        (["--set", "optimiser.name=sgd", "--set", "optimiser.options.momentum=much"], "momentum='much'"),
+        (["--set", "class_weights.Metal=-1"], "class_weights: input should be greater than or equal to 0, not -1"),
+        (["--recipe", "tiny", "--recipe", "cpu-small", "--set", "epochs=0"], "tiny: epochs: input"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(drawn, tmp_path, monkeypatch, words, message):

@@ -119,7 +119,7 @@ def predict(
 def _sort(paths: list[Path]) -> tuple[list[Run], list[Path], list[Path]]:
     """Run folders (those of a training of several folds or recipes are all of them), exported files, and the rest."""
     from trashkit.onnx import is_onnx
-    from trashkit.run import find_runs
+    from trashkit.run import find_runs, is_damaged, read_run
 
     models: list[Run] = []
     exported: list[Path] = []
@@ -130,6 +130,8 @@ def _sort(paths: list[Path]) -> tuple[list[Run], list[Path], list[Path]]:
         found = find_runs(path) if path.is_dir() else []
         if found:
             models += found
+        elif is_damaged(path):
+            models.append(read_run(path))  # says what is wrong with it
         elif is_onnx(path):
             exported.append(path)
         else:

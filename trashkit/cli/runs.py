@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trashkit.cli.output import Json, command, show, table
+from trashkit.cli.output import Json, command, show, table, warn
 from trashkit.errors import TrashkitError
 
 
@@ -27,11 +27,14 @@ def runs(
 
       trashkit runs experiments --json
     """
-    from trashkit.run import find_runs
+    from trashkit.run import MANIFEST, SETTINGS, find_runs, is_damaged
 
     if not folder.is_dir():
         raise TrashkitError(f"there is no folder {folder}", hint="trashkit runs DIR looks elsewhere")
     found = find_runs(folder)
+    for place in sorted(file.parent for file in folder.rglob(SETTINGS)):
+        if is_damaged(place):
+            warn(f"{place} is a run with a lost or damaged {MANIFEST}")
     result = [
         {
             "path": run.path,

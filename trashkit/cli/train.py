@@ -115,6 +115,11 @@ def train(
     from trashkit.coco import read_dataset
 
     _refuse_contradictions(data, split, fold, all_data=all_data, device=device)
+    instead = {"--preview": preview is not None, "--suggest": suggest, "--profile": profile is not None,
+               "--dry-run": dry_run}  # fmt: skip
+    if sum(instead.values()) > 1:
+        both = " and ".join(name for name, given in instead.items() if given)
+        raise TrashkitError(f"{both} are each instead of training", hint="give one of them")
     if resume and overwrite:
         raise TrashkitError("--resume keeps what --overwrite removes", hint="give one of them")
     at_once = _at_once(jobs_at_once)
@@ -124,10 +129,11 @@ def train(
     # Cheap mistakes are found before anything heavy is loaded.
     dataset = read_dataset(data, classes=classes)
     if suggest:
-        from trashkit.cli.train_look import show_suggestions
+        from trashkit.cli.train_look import own_recipe, show_suggestions
 
-        name, config = next(iter(read_recipes(recipe, assignments, device, note).items()))
-        show_suggestions(config, name, dataset, images, out, json=json)
+        chosen = recipe or own_recipe(out, note)
+        config = next(iter(read_recipes(chosen, assignments, device, note).values()))
+        show_suggestions(config, chosen[0] if chosen else None, dataset, images, out, json=json)
         return
     images = _needed(images, out, elsewhere=preview is not None or profile is not None)
 
@@ -140,7 +146,7 @@ def train(
     seed_of_all = next(iter(recipes.values())).seed
     folds = read_folds(dataset, split, fold, all_data=all_data, seed=seed_of_all, say=say)
     jobs = plan_jobs(recipes, folds, dataset, out or Path("run"))
-    beside = _extra(extra or [], dataset, say)
+    beside = _extra(extra or [], jobs, dataset, images, say)
     if is_main_process(device):
         _warn_of_makers(jobs, [dataset, *(one.dataset for one in beside)], images)
     if preview is not None:
@@ -182,6 +188,11 @@ def _refuse_contradictions(data: Path, split: Path | None, fold: str | None, *, 
 def _assignments(set_: list[str] | None, *, init: Path | None, seed: int | None, batch_size: str | None) -> list[str]:
     """All settings that the command line changes."""
     own = {"model.weights": init and _json.dumps(str(init)), "seed": seed, "data.batch_size": batch_size}
+    typed = {"model.weights": "--init", "seed": "--seed", "data.batch_size": "--batch-size"}
+    for assignment in set_ or []:
+        key = assignment.partition("=")[0].strip()
+        if own.get(key) is not None:
+            raise TrashkitError(f"{typed[key]} and --set {assignment} are the same setting", hint="give one of them")
     return [*(set_ or []), *(f"{name}={value}" for name, value in own.items() if value is not None)]
 
 
@@ -196,14 +207,24 @@ def _needed(images: Path | None, out: Path | None, *, elsewhere: bool) -> Path:
     return images
 
 
-def _extra(given: list[str], dataset: Dataset, say: Callable[[str], None]) -> list[ExtraSet]:
+def _extra(
+    given: list[str], jobs: Sequence[Job], dataset: Dataset, images: Path, say: Callable[[str], None]
+) -> list[ExtraSet]:
     """Other data sets to train on, and a line about each."""
     from trashkit.nn.extra import read_extra
+    from trashkit.nn.folds import beside
 
     found = [read_extra(text, dataset.classes) for text in given]
     for one in found:
-        left_out = f"; ignored, as the training data lacks them: {', '.join(one.left_out)}" if one.left_out else ""
-        say(f"{one.path}: {len(one)} more images to train on, weight {one.weight:g}{left_out}")
+        clauses = [f"{len(one)} more images to train on, weight {one.weight:g}"]
+        if unlabelled := len(one.dataset.images) - len(one):
+            clauses.append(f"{unlabelled} without annotations left out")
+        fewest = min(sum(len(part.maps) for part in beside([one], job, images)) for job in jobs)
+        if known := len(one) - fewest:
+            clauses.append(f"{'up to ' if len(jobs) > 1 else ''}{known} of them are validation photos, and left out")
+        if one.left_out:
+            clauses.append(f"ignored, as the training data lacks them: {', '.join(one.left_out)}")
+        say(f"{one.path}: {'; '.join(clauses)}")
     return found
 
 

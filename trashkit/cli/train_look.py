@@ -10,7 +10,7 @@ from trashkit.cli.output import command, note, progress, show, table
 from trashkit.errors import TrashkitError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from trashkit.coco import Dataset
     from trashkit.config import TrainConfig
@@ -60,7 +60,7 @@ def show_preview(
 
 def show_suggestions(
     config: TrainConfig,
-    recipe: str,
+    recipe: str | None,
     dataset: Dataset,
     images: Path | None,
     out: Path | None,
@@ -91,7 +91,8 @@ def show_suggestions(
         types = [f"--set {shlex.quote(setting)}" for setting in one.settings] + ([one.instead] if one.instead else [])
         rows += [[one.topic if not n else "", one.reason if not n else "", text] for n, text in enumerate(types)]
     human: list[Any] = [table(["what", "why", "to type"], rows)] if rows else ["nothing stands out in this data set"]
-    arguments: list[Any] = ["--data", dataset.coco.path, "--images", images or "DIR", "--recipe", recipe]
+    arguments: list[Any] = ["--data", dataset.coco.path, "--images", images or "DIR"]
+    arguments += ["--recipe", recipe] if recipe else []
     first = next((one.settings for one in found if one.settings), ())
     if first:
         human.append("Each is a guess from counts: try them one at a time, against the same folds.")
@@ -100,9 +101,25 @@ def show_suggestions(
     show(result, json=json, human=human, next=command("train", *arguments, "--out", "RUN"))
 
 
+def own_recipe(out: Path | None, say: Callable[[str], None]) -> list[str] | None:
+    """The settings of a run, or of the best run below a folder, as a recipe; None where there is none."""
+    from trashkit.run import SETTINGS, find_runs
+
+    if out is None or not out.is_dir():
+        return None
+    for run in find_runs(out):
+        if (run.path / SETTINGS).is_file():
+            say(f"settings of {run.path}")
+            return [str(run.path / SETTINGS)]
+    return None
+
+
 def _out_of_fold(dataset: Dataset, out: Path | None) -> Confusion | None:
     """Errors of a run's out-of-fold store, or of all folds below a folder of runs."""
-    if out is None or not out.exists():
+    if out is None:
+        return None
+    if not out.exists():
+        note(f"there is no run at {out}")
         return None
     from trashkit.evaluate import evaluate
     from trashkit.predictions import open_predictions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trashkit.errors import TrashkitError
+from trashkit.errors import TrashkitError, told_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,8 @@ def read_recipes(
         recipe = read_recipe(name)
         if recipe.name in found:
             raise TrashkitError(f'two recipes are called "{recipe.name}"', hint="give each once, or rename a file")
-        found[recipe.name] = resolve(recipe, assignments, choices=choices)
+        with told_of(recipe.name if len(chosen) > 1 else ""):
+            found[recipe.name] = resolve(recipe, assignments, choices=choices)
     return found
 
 

@@ -29,7 +29,7 @@ def show_profile(
 ) -> None:
     """Time so many steps of a job and show the shares."""
     from trashkit.nn.cache import content_hash
-    from trashkit.nn.folds import beside
+    from trashkit.nn.folds import beside, is_main_process
     from trashkit.nn.profile import profile
     from trashkit.nn.record import TrainData
 
@@ -39,6 +39,8 @@ def show_profile(
         found = profile(
             job.config, data, steps=steps, cache=Path(cache), device=device, shard=shard, say=note, progress=report
         )
+    if not is_main_process(device):
+        return
     rate = found.images / found.total
     result = {
         "steps": found.steps,

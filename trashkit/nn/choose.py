@@ -79,7 +79,8 @@ def _choice(
     if wanted != "auto":
         there = any(entry["name"] == wanted for entry in entries)
         reason = "asked for by the setting checkpoint"
-        return (wanted, reason) if there else (STANDING, f'"{wanted}" was {reason}, and this run has none')
+        not_there = f'"{wanted}" was {reason}, and {_SAME.get(wanted, "this run has none")}'
+        return (wanted, reason) if there else (STANDING, not_there)
     if not drawn:
         return STANDING, "the only candidate"
     if images < FEWEST:
@@ -97,6 +98,13 @@ def _choice(
         f"{ahead['name']} scores {ahead['difference']:+.4f} mIoU, but that may be luck (95 % interval {low:+.4f} to "
         f"{high:+.4f})"
     )
+
+
+_SAME = {
+    "best": "the best epoch is the last one",
+    "raw": "without moving average the two are the same",
+    "mean": "the mean of one epoch is that epoch",
+}
 
 
 def choice_line(what: str, choice: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from accelerate import Accelerator, PartialState
 
 from trashkit.coco import Dataset, Image
 from trashkit.config import TrainConfig
-from trashkit.errors import TrashkitError
+from trashkit.errors import TrashkitError, told_of
 from trashkit.nn.batch_fit import beyond
 from trashkit.nn.cache import content_hash
 from trashkit.nn.choices import Choice, automatic, check_settings, without_effect
@@ -26,6 +26,7 @@ from trashkit.nn.models import build, check_fit
 from trashkit.nn.predict import check_photos
 from trashkit.nn.record import MapData, TrainData, run_spec
 from trashkit.nn.spread import Task, train_tasks
+from trashkit.nn.weights import SOURCES
 from trashkit.progress import Progress, silent
 from trashkit.run import OOF, Run, is_run
 from trashkit.store import Probabilities, create_store, open_store
@@ -115,15 +116,27 @@ def look_ahead(
     _refuse_unlabelled(jobs, dataset)
     engine = start_accelerator(device, "off")
     check_photos(_used(jobs), folder)
-    return [_plan(job, dataset, engine) for job in jobs]
+    return [_plan(job, dataset, engine, several=_several(jobs), local=True) for job in jobs]
 
 
-def _plan(job: Job, dataset: Dataset, engine: Accelerator) -> Plan:
-    """Raises TrashkitError for settings that cannot be, and for a network that cannot be trained with them."""
+def _several(jobs: Sequence[Job]) -> bool:
+    return len({job.recipe for job in jobs}) > 1
+
+
+def _plan(job: Job, dataset: Dataset, engine: Accelerator, *, several: bool, local: bool = False) -> Plan:
+    """several: recipes, so that mistakes say of which. local: read weights that lie on this machine, too.
+
+    Raises TrashkitError for settings that cannot be, and for a network that cannot be trained with them.
+    """
     processes = engine.num_processes
-    config, choices = automatic(job.config, device=engine.device, processes=processes, images=len(job.train))
-    check_settings(config, dataset.classes.names)
-    fit = check_fit(run_spec(config, dataset), int(config.data.batch_size))
+    with told_of(job.recipe if several else ""):
+        config, choices = automatic(job.config, device=engine.device, processes=processes, images=len(job.train))
+        check_settings(config, dataset.classes.names)
+        spec = run_spec(config, dataset)
+        fit = check_fit(spec, int(config.data.batch_size))
+        fetched = several and config.model.weights == "hub" and not local
+        if fetched or config.model.weights not in SOURCES:
+            build(spec, config.model.weights)  # they are fetched, or found missing or wrong, now
     memory = fit.memory(half=config.amp in ("bf16", "fp16"))
     remarks = without_effect(config, validated=bool(job.val))
     if job.config.data.batch_size != "auto" and (text := beyond(memory, engine.device)):
@@ -135,10 +148,8 @@ def _check_networks(jobs: Sequence[Job], dataset: Dataset, engine: Accelerator, 
     """Refuse a network that cannot be trained before any other is, and say what each needs."""
     of_recipe = {job.recipe: job for job in jobs}
     for job in of_recipe.values():
-        plan = _plan(job, dataset, engine)
+        plan = _plan(job, dataset, engine, several=len(of_recipe) > 1)
         config = plan.config
-        if len(of_recipe) > 1 and config.model.weights not in ("none", "offline"):
-            build(run_spec(config, dataset), config.model.weights)  # they are fetched, or found missing, now
         say(
             f"{job.recipe}: {config.model.architecture} over {config.model.encoder}, "
             f"{plan.parameters / 1e6:.1f} million parameters, "

@@ -124,6 +124,11 @@ class Learner:
             group["lr"] = group["peak"] * share * (encoder if group["encoder"] else 1.0)
         return share * config.optimiser.lr
 
+    def encoder_rate(self) -> float:
+        """The rate of the encoder's last layers at this step; 0 where it is frozen."""
+        rates = [group["lr"] for group in self.optimiser.param_groups if group["encoder"]]
+        return float(max(rates, default=0.0))
+
     def sharing(self, *, ends_step: bool) -> AbstractContextManager[Any]:
         """Around a batch's forward and backward pass: processes share gradients once, with the last batch of a step.
 

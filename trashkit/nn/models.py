@@ -93,7 +93,8 @@ class Segmenter(nn.Module):
         x = self._seen(photos)
         parts = self._encoded(x)
         logits: Tensor = self.network.segmentation_head(self.network.decoder(*parts))  # type: ignore[operator]
-        logits = logits[..., : x.shape[-2], : x.shape[-1]]
+        if logits.shape[-2:] != x.shape[-2:]:  # the padded border
+            logits = logits[..., : x.shape[-2], : x.shape[-1]]
         if x.shape[-2:] != (height, width):
             logits = functional.interpolate(logits, (height, width), mode="bilinear")
         return logits, parts[0][-1]

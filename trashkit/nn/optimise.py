@@ -126,6 +126,13 @@ def make_optimiser(groups: Groups, settings: OptimiserSettings) -> Optimizer:
 
     Raises TrashkitError for options that it does not have, naming those that it has.
     """
+    known = optimiser_options(settings.name)
+    takes = f"{settings.name} takes {', '.join(known) or 'no options'}"
+    if wrong := [name for name in settings.options if name not in known]:
+        text = unknown("optimiser.options", wrong[0], known)
+        if wrong[0] in ("lr", "weight_decay"):
+            text, takes = f"{wrong[0]} is no option of its own", f"--set optimiser.{wrong[0]}=..."
+        raise TrashkitError(f"the optimiser {settings.name} refuses its settings: {text}", hint=takes)
     common: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     try:
         if settings.name in TORCH_OPTIMISERS:
@@ -136,12 +143,11 @@ def make_optimiser(groups: Groups, settings: OptimiserSettings) -> Optimizer:
         # foreach where it has it: timm's own default
         return timm_table.create_optimizer_v2(groups, opt=settings.name, **{**common, **settings.options})
     except (TypeError, ValueError, AssertionError) as error:
-        known = optimiser_options(settings.name)
-        wrong = [name for name in settings.options if name not in known]
-        text = unknown("optimiser.options", wrong[0], known) if wrong else " ".join(str(error).split())[:200]
+        given = ", ".join(f"{name}={value!r}" for name, value in settings.options.items())
+        text = f"one of {given} is of another type" if isinstance(error, TypeError) and given else str(error)
         raise TrashkitError(
-            f"the optimiser {settings.name} refuses its settings: {text}",
-            hint=f"{settings.name} takes {', '.join(known) or 'no options'}" if wrong else "leave the option out",
+            f"the optimiser {settings.name} refuses its settings: {' '.join(text.split())[:200]}",
+            hint="leave the option out",
         ) from error
 
 

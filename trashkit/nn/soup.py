@@ -75,7 +75,10 @@ def check_ingredients(found: Sequence[Run], method: str) -> None:
     for run in found:
         if run.status != "complete":
             raise TrashkitError(f"{run.path} is not complete", hint="finish it with --resume")
-        changed = runs.differences(runs.as_json(first.spec), runs.as_json(run.spec))
+        ours, theirs = ({**runs.as_json(one.spec), "class_colors": None} for one in (first, run))
+        changed = runs.differences(ours, theirs)
+        if first.spec.class_names != run.spec.class_names:
+            changed = [f"its classes are {', '.join(run.spec.class_names[1:])}"]
         if changed:
             raise TrashkitError(
                 f"{run.path} is another network than {first.path}: {'; '.join(changed)[:200]}",

@@ -223,6 +223,7 @@ def _row(
         problem = f"the loss of {out} is no number any more in epoch {counts['epoch']}"
         raise TrashkitError(problem, hint="try a lower optimiser.lr, or --set amp=off")
     row = epoch_row(counts["epoch"] - 1, counts["step"], losses[0], lr)
+    row["lr_encoder"] = learner.encoder_rate()
     return row if learner.presence is None else {**row, "presence_loss": round(losses[1], 6)}
 
 
@@ -287,9 +288,9 @@ def _class_weights(config: TrainConfig, learner: Learner, cache: PhotoCache, say
         if rule is None:
             return None
         weights = weights_of(rule, cache, len(names))
-        say("class weights " + ", ".join(f"{name} {weight:.2g}" for name, weight in zip(names, weights, strict=True)))
     else:
         weights = given_weights(given, names)
+    say("class weights " + ", ".join(f"{name} {weight:.2g}" for name, weight in zip(names, weights, strict=True)))
     return torch.tensor(weights, dtype=torch.float32, device=learner.accelerator.device)
 
 

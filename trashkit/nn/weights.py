@@ -11,7 +11,9 @@ reached.
 from __future__ import annotations
 
 import importlib
+import pickle
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -130,12 +132,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
     or cannot be read without running what is in it.
     """
     try:
-        value: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch's about its old format
+            value: Any = (
+                load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+            )
     except Exception as error:  # safetensors and torch raise many kinds
-        text = " ".join(str(error).split())[:120]
-        kind = "safetensors" if path.suffix == ".safetensors" else "tensors alone"
         raise TrashkitError(
-            f"{path} cannot be read as {kind}: {text}",
+            f"{path} {_unread(path, error)}",
             hint="give a run folder, a .safetensors file, or a .pth with nothing but tensors in it",
         ) from error
     for key in ("state_dict_ema", "model_ema", "state_dict", "model", "network", "module"):
@@ -146,7 +149,28 @@ def read_state(path: Path) -> dict[str, Tensor]:
     )
     if not state:
         raise TrashkitError(f"{path} holds no weights", hint="give a run folder or a file of weights")
+    broken = [key for key, one in state.items() if one.is_floating_point() and not bool(torch.isfinite(one).all())]
+    if broken:
+        raise TrashkitError(
+            f"{path} holds weights that are no numbers, in {len(broken)} of {len(state)} tensors such as {broken[0]}",
+            hint="give another file",
+        )
     return state
+
+
+def _unread(path: Path, error: Exception) -> str:
+    """Why a file of weights cannot be read, as what is said of it."""
+    if path.is_dir():
+        return "is a folder, and no run"
+    if not path.stat().st_size:
+        return "is empty"
+    with path.open("rb") as file:
+        head = file.read(4)
+    if path.suffix == ".safetensors":
+        return f"is damaged, or no safetensors file: {' '.join(str(error).split())[:120]}"
+    if isinstance(error, pickle.UnpicklingError) and "Weights only" in str(error):
+        return "holds objects besides tensors, or is a pickle of something else; these are never built"
+    return "is damaged" if head == b"PK\x03\x04" else "is no file of weights"
 
 
 _PREFIXES = ("", "module.", "model.", "network.", "model.network.", "module.model.", "backbone.", "encoder.")

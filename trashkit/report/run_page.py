@@ -165,14 +165,20 @@ def _series(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, fl
     return [(float(row["epoch"]), float(row[key])) for row in rows if isinstance(row.get(key), int | float)]
 
 
+def _there(rows: Sequence[Mapping[str, Any]], keys: Mapping[str, str]) -> dict[str, list[tuple[float, float]]]:
+    """Series by their names, of those keys that the rows have."""
+    found = {name: _series(rows, key) for name, key in keys.items()}
+    return {name: one for name, one in found.items() if one}
+
+
 def _curves(run: Run, rows: Sequence[Mapping[str, Any]]) -> Iterable[object]:
     scores = {"moving average": _series(rows, "miou"), "smoothed": _series(rows, "smoothed")}
     for n, name in enumerate(("lower end, 95 %", "upper end, 95 %")):
         ends = [(float(row["epoch"]), row["miou_interval"][n]) for row in rows if row.get("miou_interval")]
         scores[name] = [(epoch, end) for epoch, end in ends if end is not None]
     charts = [
-        lines("Loss", {"loss": _series(rows, "loss")}, x="epochs"),
-        lines("Learning rate of the decoder", {"lr": _series(rows, "lr")}, x="epochs"),
+        lines("Loss", _there(rows, {"of labels": "loss", "of which classes are seen": "presence_loss"}), x="epochs"),
+        lines("Learning rate", _there(rows, {"decoder": "lr", "encoder": "lr_encoder"}), x="epochs"),
     ]
     if scores["moving average"]:
         charts.append(lines("Validation mIoU", scores, x="epochs"))
