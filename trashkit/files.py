@@ -77,7 +77,8 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write to (a file or a folder); rename it to `path` when the block ends.
 
     An exception in the block removes what was written and leaves an existing `path` as it was. An existing `path` is
-    refused with TrashkitError unless `overwrite`. Parents are created. What a killed process left is removed.
+    refused with TrashkitError unless `overwrite`, and so is always a folder where a file was written, and the other way
+    round. Parents are created. What a killed process left is removed.
     """
     path = Path(path)
     refuse_existing(path, overwrite=overwrite)
@@ -88,6 +89,8 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     _remove_leftovers(path)
     try:
         yield temporary
+        if path.exists() and temporary.exists() and path.is_dir() != temporary.is_dir():
+            raise TrashkitError(f"{path} is a {'folder' if path.is_dir() else 'file'}", hint="choose another name")
         if path.is_dir() or temporary.is_dir():
             _remove(path)
         temporary.replace(path)

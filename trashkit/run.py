@@ -39,12 +39,14 @@ from trashkit.provenance import git_state, now, versions
 MANIFEST = "manifest.json"
 SETTINGS = "settings.toml"
 METRICS = "metrics.jsonl"
+OOF = "oof"
 VALIDATION = "validation.npz"
 REPORT = "report.html"
 CHECKPOINTS = "checkpoints"
 STATE = "state.pt"
 LOCK = ".training"
-OOF = "oof"
+OWN = (MANIFEST, SETTINGS, METRICS, VALIDATION, CHECKPOINTS, OOF)
+"""What in a run folder is the run's, and no output of other commands."""
 FORMAT = "trashkit run"
 VERSION = 1
 
@@ -150,6 +152,7 @@ def is_run(path: Path) -> bool:
         return False
 
 
+_FOLDER = "give a folder that `trashkit train --out` wrote"
 _ANEW = "its weights are in checkpoints/; train it again, with --overwrite"
 
 
@@ -164,12 +167,14 @@ def read_run(path: Path) -> Run:
         inner = [run.path for run in find_runs(path)[:1]]
         if is_damaged(path):
             raise TrashkitError(f"{path} has lost its {MANIFEST}", hint=_ANEW) from error
-        hint = f"did you mean {inner[0]}?" if inner else "give a folder that `trashkit train --out` wrote"
+        hint = f"did you mean {inner[0]}?" if inner else _FOLDER
         raise TrashkitError(f"{path} is no run: it has no {MANIFEST}", hint=hint) from error
+    except NotADirectoryError as error:
+        raise TrashkitError(f"{path} is a file, and no run folder", hint=_FOLDER) from error
     except (OSError, ValueError) as error:
         raise TrashkitError(f"{file} cannot be read: {error}", hint=_ANEW) from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise TrashkitError(f"{file} is no manifest of a run", hint="give a folder that `trashkit train --out` wrote")
+        raise TrashkitError(f"{file} is no manifest of a run", hint=_FOLDER)
     if manifest.get("version", 0) > VERSION:
         raise TrashkitError(f"{path} was made by a newer trashkit", hint="pip install --upgrade trashkit")
     return Run(path, manifest)
@@ -199,19 +204,13 @@ def open_run(
     """
     made = beginning(FORMAT, VERSION, identity, content)
     if path.exists() and not _is_bare(path):
-        known = is_run(path) or is_damaged(path)
-        if known:
+        if is_run(path) or is_damaged(path):
             unlock(path, lock(path))
         if resume:
             run = read_run(path)
             require_same(path, run.manifest.get("identity", {}), identity)
             return run
-        if not overwrite:
-            raise TrashkitError(
-                f"{path} exists already", hint="choose another --out, or add --resume to go on or --overwrite"
-            )
-        if not known:
-            raise TrashkitError(f"{path} is not a run, and is not removed", hint="choose another --out")
+        refuse_folder(path, overwrite=overwrite)
         shutil.rmtree(path)
     (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     return write_manifest(path, made)
@@ -223,6 +222,21 @@ def _is_bare(path: Path) -> bool:
         entry.name.startswith(".") or (entry.name == CHECKPOINTS and entry.is_dir() and not any(entry.iterdir()))
         for entry in path.iterdir()
     )
+
+
+def refuse_folder(path: Path, *, overwrite: bool) -> None:
+    """Raise TrashkitError unless a run may be written to `path`: nothing is there, or with `overwrite` a run."""
+    for place in (path, *path.parents):
+        if place.is_file():
+            raise TrashkitError(f"{place} is a file", hint="--out takes the name of a folder")
+    if not path.exists() or _is_bare(path):
+        return
+    if not overwrite:
+        raise TrashkitError(
+            f"{path} exists already", hint="choose another --out, or add --resume to go on or --overwrite"
+        )
+    if not (is_run(path) or is_damaged(path)):
+        raise TrashkitError(f"{path} is not a run, and is not removed", hint="choose another --out")
 
 
 def is_damaged(path: Path) -> bool:

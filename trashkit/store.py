@@ -229,16 +229,13 @@ def create_store(
     if resume and path.exists():
         return _continue_store(path, header)
     refuse_existing_store(path, overwrite=overwrite)
-    if path.is_dir() and any(path.iterdir()) and not is_store(path):
-        # A mistyped --out must not cost a folder of photos.
-        raise TrashkitError(f"{path} is a folder but no store, so it is not overwritten", hint="choose another --out")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
         _make_array(temporary, header)
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif path.exists():
+        elif path.is_symlink():
             path.unlink()
         temporary.rename(path)
     except BaseException:
@@ -248,7 +245,10 @@ def create_store(
 
 
 def refuse_existing_store(path: Path, *, overwrite: bool) -> None:
-    """As `files.refuse_existing`, pointing to --resume where what is there is an unfinished store."""
+    """As `files.refuse_existing`, pointing to --resume where what is there is an unfinished store.
+
+    What is no store is never overwritten: a mistyped --out must not cost a folder of photos.
+    """
     if not overwrite and is_store(path):
         try:
             finished = bool(open_store(path).done.all())
@@ -260,6 +260,9 @@ def refuse_existing_store(path: Path, *, overwrite: bool) -> None:
                 hint="add --resume to go on, --overwrite to start afresh, or choose another name",
             )
     refuse_existing(path, overwrite=overwrite)
+    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not is_store(path)):
+        kind = "file and" if path.is_file() else "folder but"
+        raise TrashkitError(f"{path} is a {kind} no store, so it is not overwritten", hint="choose another --out")
 
 
 def open_store(path: Path) -> Probabilities:

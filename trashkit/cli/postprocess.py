@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from trashkit.cli.output import Json, Overwrite, Resume, command, progress, show, table
+from trashkit.cli.output import Json, Overwrite, Resume, command, progress, show, table, warn
+from trashkit.errors import TrashkitError
 
 
 def postprocess(
@@ -28,8 +29,11 @@ def postprocess(
         ),
     ] = None,
     power: Annotated[
-        float, typer.Option("--power", min=0.05, max=4, help="How much that counts, with --presence.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            "--power", min=0.05, max=4, help="How much that counts, with --presence: 0.05 to 4, by default 1."
+        ),
+    ] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -46,18 +50,24 @@ def postprocess(
 
       trashkit postprocess runs/a/oof --step min-area=Battery:10 --out cleaned --json
     """
+    from trashkit.files import refuse_inputs
     from trashkit.postprocess import parse_steps
     from trashkit.postprocess import postprocess as run
     from trashkit.presence import read_presence
     from trashkit.store import open_store, refuse_existing_store
 
+    if power is not None and presence is None:
+        raise TrashkitError("--power needs --presence, which it gives its weight", hint="add --presence FILE.json")
     opened = open_store(store)
     steps = parse_steps(step or [], opened.classes)
     shown = read_presence(presence) if presence is not None else None
+    refuse_inputs(out, [store, presence])
     refuse_existing_store(out, overwrite=overwrite or resume)
+    if shown is not None and (known := shown.source.get("seen")):
+        warn(f"{presence} judges {known} of its photos by a classifier that learned from them: do not score with it")
     with progress() as report:
         reports = run(
-            opened, out, steps, presence=shown, power=power, resume=resume, overwrite=overwrite, progress=report
+            opened, out, steps, presence=shown, power=power or 1.0, resume=resume, overwrite=overwrite, progress=report
         )
     result = {
         "store": out,

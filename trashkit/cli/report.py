@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trashkit.cli.output import Classes, Json, note, progress, show, table
+from trashkit.cli.output import Classes, Json, Overwrite, note, progress, show, table
 from trashkit.errors import TrashkitError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def report(
     ] = None,
     images: Annotated[Path | None, typer.Option("--images", metavar="DIR", help="Photos, where they moved.")] = None,
     classes: Classes = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Write the page of a run: curves, classes with intervals, confusion, calibration, best and worst photos.
@@ -38,13 +39,19 @@ def report(
 
       trashkit report runs/copy-paste runs/plain --out compared.html
     """
+    from trashkit.files import refuse_existing, refuse_inputs
     from trashkit.report.run_page import siblings, write_report
-    from trashkit.run import read_run
+    from trashkit.run import OWN, REPORT, read_run
 
     found = [read_run(path) for path in runs]
+    if len({run.path.resolve() for run in found}) < len(found):
+        raise TrashkitError("a run is named twice", hint="trashkit report RUN OTHER...")
     first = found[0]
     inputs = first.manifest.get("inputs") or {}
     photos = images or Path(str(inputs.get("images", "")))
+    if out is not None and out.resolve() != (first.path / REPORT).resolve():
+        refuse_existing(out, overwrite=overwrite)
+        refuse_inputs(out, [*runs, *(first.path / name for name in OWN), data, photos, inputs.get("data")])
     dataset = _dataset(first, data, classes)
     if dataset is not None and not photos.is_dir():
         note(f"the photo folder {photos} is not there: the page shows no photos; --images DIR names it")

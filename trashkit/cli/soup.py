@@ -42,13 +42,12 @@ def soup(
     from trashkit.coco import read_dataset
     from trashkit.files import refuse_inputs
     from trashkit.nn.soup import check_ingredients, cook
-    from trashkit.run import read_run
+    from trashkit.run import read_run, refuse_folder
 
     if device not in ("auto", "cpu"):
         raise TrashkitError(f'there is no device "{device}"', hint="choose auto or cpu")
     refuse_inputs(out, runs)
-    if out.exists() and not overwrite:
-        raise TrashkitError(f"{out} exists already", hint="choose another --out, or add --overwrite")
+    refuse_folder(out, overwrite=overwrite)
     found = [read_run(path) for path in runs]
     check_ingredients(found, method)
     inputs = found[0].manifest.get("inputs") or {}

@@ -14,7 +14,7 @@ from trashkit.cli.output import Classes, Json, Overwrite, Resume, command, note,
 from trashkit.errors import TrashkitError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from trashkit.coco import Dataset
     from trashkit.nn.extra import ExtraSet
@@ -114,17 +114,11 @@ def train(
     from trashkit.cli.train_plan import read_folds, read_recipes, say_nothing
     from trashkit.coco import read_dataset
 
-    _refuse_contradictions(data, split, fold, all_data=all_data, device=device)
-    instead = {"--preview": preview is not None, "--suggest": suggest, "--profile": profile is not None,
-               "--dry-run": dry_run}  # fmt: skip
-    if sum(instead.values()) > 1:
-        both = " and ".join(name for name, given in instead.items() if given)
-        raise TrashkitError(f"{both} are each instead of training", hint="give one of them")
-    if resume and overwrite:
-        raise TrashkitError("--resume keeps what --overwrite removes", hint="give one of them")
+    _refuse_contradictions(data, split, fold, all_data=all_data, device=device, resume=resume, overwrite=overwrite)
+    instead = _instead({"--preview": preview, "--suggest": suggest, "--profile": profile, "--dry-run": dry_run})
     at_once = _at_once(jobs_at_once)
-    if cache is not None and cache.exists() and not cache.is_dir():
-        raise TrashkitError(f"{cache} is a file", hint="--cache takes the name of a folder")
+    several = len(recipe or []) > 1 or fold == "all"  # their folders lie in --out
+    _check_places(out, cache, new=not (several or resume or instead), overwrite=overwrite)
     assignments = _assignments(set_, init=init, seed=seed, batch_size=batch_size)
     # Cheap mistakes are found before anything heavy is loaded.
     dataset = read_dataset(data, classes=classes)
@@ -176,13 +170,41 @@ def train(
         _show_runs(jobs, runs, dataset, images, out, json=json)
 
 
-def _refuse_contradictions(data: Path, split: Path | None, fold: str | None, *, all_data: bool, device: str) -> None:
+def _refuse_contradictions(
+    data: Path, split: Path | None, fold: str | None, *, all_data: bool, device: str, resume: bool, overwrite: bool
+) -> None:
     if device not in ("auto", "cpu"):
         raise TrashkitError(f'there is no device "{device}"', hint="choose auto or cpu")
     if all_data and (split is not None or fold is not None):
         raise TrashkitError("--all-data leaves nothing to validate on", hint="leave out --split and --fold, or it")
     if fold is not None and split is None:
         raise TrashkitError("--fold needs --split", hint=f"trashkit split {data} --out split.json makes one")
+    if resume and overwrite:
+        raise TrashkitError("--resume keeps what --overwrite removes", hint="give one of them")
+
+
+def _instead(asked: Mapping[str, object]) -> str:
+    """What is asked for instead of training, empty for nothing."""
+    given = [name for name, value in asked.items() if value is not None and value is not False]
+    if len(given) > 1:
+        raise TrashkitError(f"{' and '.join(given)} are each instead of training", hint="give one of them")
+    return given[0] if given else ""
+
+
+def _check_places(out: Path | None, cache: Path | None, *, new: bool, overwrite: bool) -> None:
+    """Refuse folders that cannot be used, before anything slow. new: `out` is for one run that begins."""
+    from trashkit.run import is_run, refuse_folder
+
+    if out is not None and str(out) in ("", "."):
+        raise TrashkitError("--out is this very folder", hint="name a folder for the run, such as --out runs/first")
+    if out is not None and new:
+        refuse_folder(out, overwrite=overwrite)
+    if cache is None:
+        return
+    if cache.exists() and not cache.is_dir():
+        raise TrashkitError(f"{cache} is a file", hint="--cache takes the name of a folder")
+    if is_run(cache) or (out is not None and cache.resolve() == out.resolve()):
+        raise TrashkitError(f"{cache} is for a run, not for decoded photos", hint="choose another --cache")
 
 
 def _assignments(set_: list[str] | None, *, init: Path | None, seed: int | None, batch_size: str | None) -> list[str]:
@@ -203,7 +225,8 @@ def _needed(images: Path | None, out: Path | None, *, elsewhere: bool) -> Path:
         hint = "--images names the folder of the photos, --out the run to write"
         raise TrashkitError(f"training needs {missing}", hint=hint)
     if not images.is_dir():
-        raise TrashkitError(f"the photo folder {images} does not exist", hint="check --images")
+        what = "is a file" if images.exists() else "does not exist"
+        raise TrashkitError(f"the photo folder {images} {what}", hint="check --images")
     return images
 
 

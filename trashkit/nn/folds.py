@@ -28,7 +28,7 @@ from trashkit.nn.record import MapData, TrainData, run_spec
 from trashkit.nn.spread import Task, train_tasks
 from trashkit.nn.weights import SOURCES
 from trashkit.progress import Progress, silent
-from trashkit.run import OOF, Run, is_run
+from trashkit.run import OOF, Run, is_run, refuse_folder
 from trashkit.store import Probabilities, create_store, open_store
 
 Ids = Sequence[Any]
@@ -257,18 +257,11 @@ def beside(extra: Sequence[ExtraSet], job: Job, folder: Path) -> tuple[MapData, 
 
 def _refuse(jobs: Sequence[Job], out: Path, *, resume: bool, overwrite: bool) -> None:
     """Find a folder in the way of any job before the first one is trained."""
-    for place in (out, *out.parents):
-        if place.is_file():
-            raise TrashkitError(f"{place} is a file", hint="--out takes the name of a folder")
     if jobs[0].out != out and is_run(out):
         raise TrashkitError(f"{out} is a run, and cannot hold several", hint="choose another --out")
-    if resume or overwrite:
-        return
     for job in jobs:
-        if job.out.exists() and any(job.out.iterdir()):
-            raise TrashkitError(
-                f"{job.out} exists already", hint="choose another --out, or add --resume to go on or --overwrite"
-            )
+        if not (resume and job.out.is_dir()):
+            refuse_folder(job.out, overwrite=overwrite)
 
 
 def _join_recipes(jobs: Sequence[Job], dataset: Dataset, out: Path, *, resume: bool, overwrite: bool) -> None:

@@ -26,7 +26,7 @@ from trashkit.masks import IGNORE, dataset_label_map
 from trashkit.nn import weights
 from trashkit.nn.embed import embed
 from trashkit.nn.encoders import fixed_size
-from trashkit.nn.extra import ExtraSet
+from trashkit.nn.extra import ExtraSet, hashes_of
 from trashkit.nn.predict import device
 from trashkit.presence import Presence
 from trashkit.progress import Progress, silent
@@ -189,12 +189,14 @@ def judge(
     *,
     others: tuple[Dataset, Path] | None = None,
     more: Sequence[ExtraSet] = (),
+    seen: frozenset[str] = frozenset(),
     progress: Progress = silent,
 ) -> tuple[Presence, Trial]:
     """Which classes each photo shows: those of the data set out of fold, or where there are `others`, theirs.
 
     shares: `object_shares` of the data set. encoders: by name. others: other images with the folder of their photos.
-    more: data sets to learn from beside. Also what such a classifier is worth out of fold.
+    more: data sets to learn from beside. seen: hashes of all photos that are learned from, counted among `others` as
+    `seen` in what the file says of itself. Also what such a classifier is worth out of fold.
     """
     eyes = list(encoders.values())
     own = features(eyes, dataset, folder, progress=progress)
@@ -206,15 +208,18 @@ def judge(
     columns = [(seen, truth, np.full(len(seen), weight)) for seen, truth, weight in beside]
     rows = _joined(columns) if columns else None
     trial = try_ridges(own, shares, folds, rows)
-    found, photos = trial.shares, dataset
+    found, photos, known = trial.shares, dataset, 0
     if others is not None:
         photos = others[0]
         theirs = features(eyes, photos, others[1], progress=progress)
+        learned = seen.union(*(one.hashes for one in more))
+        known = sum(own in learned for own in hashes_of(photos.images, others[1]))
         found = fit_with(own, shares, trial.ridge, rows).predict(theirs)
     about = {
         "encoders": {name: one.size[0] for name, one in encoders.items()},
         "data": dataset.coco.sha256,
         "out_of_fold": others is None,
+        "seen": known,
         "ridge": trial.ridge,
         "cross_entropy": round(trial.entropy, 6),
         "hits": round(trial.hits, 6),

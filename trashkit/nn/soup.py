@@ -52,11 +52,21 @@ class _Kitchen:
     feed: Feed
     val: PhotoCache | None
 
-    def taste(self, weights: Mapping[str, Tensor], *, mixed: bool) -> Matrix:
-        """Matrices int64 [N, C, C] of the validation images; batch statistics are measured anew for a mixture."""
-        self.load(weights, mixed=mixed)
+    def taste(self, weights: Mapping[str, Tensor], *, mixed: bool) -> tuple[Matrix, State]:
+        """Matrices int64 [N, C, C] of the validation images, and the weights that have them.
+
+        Of a mixture: with its batch statistics averaged as its weights are, or measured anew, whichever scores higher:
+        of few images they are measured badly, of weights far apart their average fits none.
+        """
         assert self.val is not None
-        return validate_each(self.model, self.val, self.engine, batch_size=8, workers=0)
+        tries = []
+        for anew in (False, True) if mixed else (False,):
+            self.load(weights, mixed=anew)
+            matrices = validate_each(self.model, self.val, self.engine, batch_size=8, workers=0)
+            state = {key: value.detach().cpu().clone() for key, value in self.model.network.state_dict().items()}
+            tries.append((matrices, state))
+        names = self.model.class_names
+        return max(tries, key=lambda one: Confusion(one[0].sum(axis=0), names).miou())
 
     def load(self, weights: Mapping[str, Tensor], *, mixed: bool) -> None:
         self.model.network.load_state_dict(weights)
@@ -121,11 +131,13 @@ def cook(
     """Average the weights of runs into a new run in `out`, which can be used like any other.
 
     dataset, photos: what the runs were trained on. method: ``greedy``, or ``uniform`` for all ingredients unseen. The
-    manifest says under `choice` how the soup compares with the best ingredient. Batch statistics are measured anew on
-    training images. Raises TrashkitError as `check_ingredients`, and where the data set is not the runs'.
+    manifest says under `choice` how the soup compares with the best ingredient. Batch statistics are averaged, or
+    measured anew on training images, see `_Kitchen.taste`; of a uniform soup, measured anew.
+    Raises TrashkitError as `check_ingredients`, and where the data set is not the runs'.
     """
     found = [runs.read_run(path) for path in paths]
     check_ingredients(found, method)
+    runs.refuse_folder(out, overwrite=overwrite)
     first = found[0]
     if dataset.coco.sha256 != _identity(first, "data"):
         raise TrashkitError(f"{dataset.coco.path} is not what {first.path} was trained on", hint="give it as --data")
@@ -138,7 +150,9 @@ def cook(
         if method == "greedy":
             taken, weights, tastes = _greedy(kitchen, states, say)
         else:
-            taken, weights, tastes = list(states), _mean(list(states.values())), {}
+            taken, tastes = list(states), {}
+            kitchen.load(_mean(list(states.values())), mixed=True)
+            weights = kitchen.model.network.state_dict()
         done = _serve(first, kitchen, weights, out, overwrite=overwrite, entries={
             **about,
             **_tasted(tastes, taken, kitchen.model.class_names, say),
@@ -207,19 +221,20 @@ def _greedy(
 ) -> tuple[list[str], State, dict[str, Matrix]]:
     """Names of what was taken, the soup, and the matrices of the best ingredient and of the soup."""
     names = kitchen.model.class_names
-    tastes = {name: kitchen.taste(state, mixed=False) for name, state in states.items()}
+    tastes = {name: kitchen.taste(state, mixed=False)[0] for name, state in states.items()}
     scores = {name: Confusion(matrix.sum(axis=0), names).miou() for name, matrix in tastes.items()}
     order = sorted(states, key=lambda name: (-scores[name], name))
     taken, soup, taste = [order[0]], states[order[0]], tastes[order[0]]
+    served = soup
     say(f"{order[0]}: {scores[order[0]]:.4f}, the best ingredient")
     for name in order[1:]:
         mixed = add_to_mean(soup, len(taken), states[name])
-        tried = kitchen.taste(mixed, mixed=True)
+        tried, state = kitchen.taste(mixed, mixed=True)
         score, before = (Confusion(matrix.sum(axis=0), names).miou() for matrix in (tried, taste))
         if score >= before:
-            taken, soup, taste = [*taken, name], mixed, tried
+            taken, soup, taste, served = [*taken, name], mixed, tried, state
         say(f"{name}: {scores[name]:.4f} alone, {score:.4f} with it: {'taken' if score >= before else 'left out'}")
-    return taken, soup, {"ingredient": tastes[order[0]], "soup": taste}
+    return taken, served, {"ingredient": tastes[order[0]], "soup": taste}
 
 
 def _tasted(
@@ -235,7 +250,8 @@ def _tasted(
     reason = f"{len(taken)} runs averaged, {difference:+.4f} mIoU against the best of them, {sure}"
     if len(taken) == 1:
         reason = "no mixture is as good as the best ingredient alone, which this is"
-    say(f"soup {scores['soup']:.4f}: {reason} (95 % interval {low:+.4f} to {high:+.4f})")
+    between = f" (95 % interval {low:+.4f} to {high:+.4f})" if len(taken) > 1 else ""
+    say(f"soup {scores['soup']:.4f}: {reason}{between}")
     return {"choice": {
         "chosen": "last", "reason": reason, "images": len(tastes["soup"]),
         "candidates": [
@@ -257,7 +273,7 @@ def _serve(
 ) -> Run:
     """Write the run folder."""
     kept = ("settings", "seed", "model", "inputs", "device", "recipe", "fold")
-    kitchen.load(weights, mixed=len([one for one in entries["ingredients"] if one["taken"]]) > 1)
+    kitchen.load(weights, mixed=False)
     content = {**{key: first.manifest.get(key) for key in kept}, **entries, "checkpoint": "last"}
     if kitchen.val is None:
         content["inputs"] = {**content["inputs"], "validation_images": 0, "validation_files": []}

@@ -42,8 +42,9 @@ def read_space(file: Path | None, tries: Sequence[str]) -> Space:
     if file is not None:
         try:
             given |= _flat(tomllib.loads(file.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise TrashkitError(f"the space {file} cannot be read: {error.strerror}", hint="check --space") from error
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+            raise TrashkitError(f"the space {file} cannot be read: {why}", hint="check --space") from error
         except tomllib.TOMLDecodeError as error:
             raise TrashkitError(f"the space {file} is not TOML: {error}", hint=f"write {_EXAMPLE}") from error
     for text in tries:
@@ -93,7 +94,12 @@ def _values(what: Any) -> Range | tuple[Any, ...]:
         return Range(low, high, log, whole)
     if ".." in text:
         raise ValueError(f'"{text}" is no range of numbers')
-    return tuple(_value(choice.strip()) for choice in text.split("|"))
+    values = tuple(_value(choice.strip()) for choice in text.split("|"))
+    if len(values) == 1:
+        raise ValueError(f"{text} is one value: --set keeps it, and a sweep tries several, {_EXAMPLE}")
+    if len(set(map(repr, values))) < len(values):
+        raise ValueError(f"{text} has a value twice")
+    return values
 
 
 def _value(text: str) -> Any:

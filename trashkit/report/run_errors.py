@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trashkit.coco import Dataset
+from trashkit.errors import TrashkitError
 from trashkit.masks import PaintOrder, dataset_label_map
 from trashkit.photos import photo_path, read_photo
 from trashkit.progress import Progress, silent
@@ -36,6 +37,12 @@ class Judged:
 
 def judge(store: Probabilities, dataset: Dataset, order: PaintOrder = "area", progress: Progress = silent) -> Judged:
     """Score every image of a store at the store's size; all must be in the data set."""
+    lacking = [image_id for image_id in store.image_ids if image_id not in dataset.image_by_id]
+    if lacking:
+        raise TrashkitError(
+            f"{dataset.coco.path} lacks {len(lacking)} of the run's validation images, such as id {lacking[0]!r}",
+            hint="name the annotations that the run was trained on by --data",
+        )
     total, found = Calibration.empty(), []
     for row, image_id in enumerate(store.image_ids):
         values = store.read(row)
