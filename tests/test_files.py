@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from trashkit.files import replacing
+from trashkit.errors import TrashkitError
+from trashkit.files import replacing, write_text
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
@@ -41,3 +42,15 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
         raise RuntimeError
     assert (tmp_path / "out").read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_files_and_folders_do_not_replace_each_other(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/a").write_text("kept")
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(TrashkitError, match="is a folder"):
+        write_text(tmp_path / "folder", "page", overwrite=True)
+    with pytest.raises(TrashkitError, match="is a file"), replacing(tmp_path / "file", overwrite=True) as temporary:
+        temporary.mkdir()
+    assert (tmp_path / "folder/a").read_text() == (tmp_path / "file").read_text() == "kept"
+    assert len(list(tmp_path.iterdir())) == 2

@@ -100,13 +100,13 @@ class TrainConfig(_Section):
     schedule: ScheduleSettings = ScheduleSettings()
     loss: str = "ce + dice"
     class_weights: str | dict[str, Annotated[float, Field(ge=0)]] = "none"
-    epochs: Annotated[int, Field(ge=1)] = 30
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 30
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     checkpoint: Literal["auto", "last", "raw", "best", "mean"] = "auto"
     mean_epochs: Annotated[int, Field(ge=0)] | Auto = "auto"
     compile: bool = False
-    threads: Annotated[int, Field(ge=1)] | Auto = "auto"
+    threads: Annotated[int, Field(ge=1, le=1024)] | Auto = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     @field_validator("loss")
@@ -198,7 +198,10 @@ def read_recipe(name: str | Path) -> Recipe:
             hint='write recipe.title = "..." in the first lines and settings below, without a [recipe] header',
         )
     said = [str(about.get(key, "")) for key in keys]
-    return Recipe(path.stem if path.suffix == ".toml" else str(name), said[0], said[1], said[2], content, text)
+    own = path.stem if path.suffix == ".toml" else str(name)
+    if path.name == "settings.toml" and path.absolute().parent.name:  # of a run
+        own = path.absolute().parent.name
+    return Recipe(own, said[0], said[1], said[2], content, text)
 
 
 # --- resolving -------------------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ class DataSettings(Section):
 
     size: Annotated[int, Field(ge=32, le=4096)] = 160
     batch_size: Annotated[int, Field(ge=1)] | Auto = "auto"
-    workers: Annotated[int, Field(ge=0)] | Auto = "auto"
+    workers: Annotated[int, Field(ge=0, le=128)] | Auto = "auto"
     augment: str = "light"
     copy_paste: CopyPasteSettings = CopyPasteSettings()
     oversample: OversampleSettings = OversampleSettings()

@@ -16,6 +16,7 @@ from trashkit import submission
 from trashkit.coco import Coco, Dataset, Image, read_dataset
 from trashkit.errors import TrashkitError
 from trashkit.masks import PaintOrder, dataset_label_map, resize_nearest
+from trashkit.run import is_run, read_run
 from trashkit.store import Probabilities, is_store, open_store
 from trashkit.submission import Profile
 
@@ -208,6 +209,13 @@ def out_of_fold(path: Path) -> list[Path]:
     if not path.is_dir() or is_store(path):
         return [path]
     stores = {found.parent for found in path.glob("**/oof/zarr.json")}
+    if not stores and is_run(path):
+        run = read_run(path)
+        why = "it validated no images" if run.status == "complete" else "it is unfinished"
+        raise TrashkitError(
+            f"the run {path} has no out-of-fold predictions: {why}",
+            hint="predict a data set with it, or finish it with `trashkit train ... --resume`",
+        )
     return sorted(store for store in stores if store.parent.parent / "oof" not in stores) or [path]
 
 

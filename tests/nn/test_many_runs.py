@@ -124,6 +124,58 @@ def test_the_page_of_a_run(drawn, two, tmp_path):
     assert f"{choice['margin']:+.4f} mIoU" in both
 
 
+def test_a_page_replaces_nothing_that_is_no_page(drawn, two, tmp_path):
+    one = tmp_path / "one"
+    shutil.copytree(two / "one/run", one)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/thesis.txt").write_text("years of work")
+    annotations = tmp_path / "ann.json"
+    shutil.copy(drawn, annotations)
+    wrong = [
+        ((one, "--out", tmp_path / "folder"), "exists already"),
+        ((one, "--out", tmp_path / "folder", "--overwrite"), "is a folder"),
+        ((one, "--out", one, "--overwrite"), "is an input"),
+        ((one, "--out", one / "manifest.json", "--overwrite"), "is an input"),
+        ((one, "--out", annotations), "exists already"),
+        ((one, "--out", annotations, "--data", annotations, "--overwrite"), "is an input"),
+        ((one, one), "named twice"),
+        ((annotations,), "is a file, and no run"),
+    ]
+    for words, text in wrong:
+        done = run("report", *words)
+        assert done.exit_code == 2, words
+        assert text in " ".join(done.stderr.split())
+    assert (tmp_path / "folder/thesis.txt").exists()
+    assert json.loads(annotations.read_text())
+    assert read_run(one).status == "complete"
+    assert run("report", one).exit_code == 0  # its own page is written anew
+
+
+def test_a_page_of_other_annotations_says_so(drawn, two, tmp_path):
+    content = json.loads(drawn.read_text())
+    gone = content["images"].pop(0)["id"], content["images"].pop(-1)["id"]
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] not in gone]
+    for image in content["images"]:
+        image["id"] += 1000
+    for one in content["annotations"]:
+        one["image_id"] += 1000
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    done = run("report", two / "two/run", "--data", tmp_path / "other.json", "--images", drawn.parent, "--out",
+               tmp_path / "page.html")  # fmt: skip
+    assert done.exit_code == 2
+    assert "validation images" in done.stderr
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_the_same_weights_twice_are_as_good_as_once(two, tmp_path):
+    shutil.copytree(two / "two/run", tmp_path / "twin")
+    done = run("soup", two / "two/run", tmp_path / "twin", "--out", tmp_path / "soup", "--device", "cpu", "--json")
+    assert done.exit_code == 0, done.output
+    made = json.loads(done.stdout)
+    assert all(one["taken"] for one in made["ingredients"])
+    assert made["miou"] >= made["ingredients"][0]["miou"]
+
+
 def test_matrices_of_a_run_are_its_score(two):
     found = read_validation(two / "one/run")
     assert found is not None
@@ -155,6 +207,10 @@ def test_a_sweep_finds_the_rate_that_learns_and_goes_on(drawn, quick, tmp_path):
     assert f"lr = {best!r}" in shown.stdout
     other = run(*words, "--trials", 4, "--resume", "--set", "epochs=1")
     assert other.exit_code == 2
+    (tmp_path / "sweep/study.db").write_bytes(b"no database")
+    damaged = run(*words, "--trials", 4, "--resume")
+    assert damaged.exit_code == 2
+    assert "study.db cannot be read" in damaged.stderr
     assert "epochs was 2, now 1" in other.stderr
 
 
@@ -185,7 +241,7 @@ def test_what_is_right_only_beside_others_is_tried():
         check_space({"a": (0, 1), "b": (3, 2)}, resolve)
 
 
-def test_spaces_are_read_and_refused():
+def test_spaces_are_read_and_refused(tmp_path):
     space = read_space(None, ["optimiser.lr=1e-4..1e-3:log", "epochs=5..20", "data.augment=light|strong", "ema=0|0.9"])
     assert space == {
         "optimiser.lr": Range(1e-4, 1e-3, True, False),
@@ -197,6 +253,12 @@ def test_spaces_are_read_and_refused():
         read_space(None, ["optimiser.lrr=1..2", "epochs=9..3", "ema=0..1:log"])
     with pytest.raises(TrashkitError, match="nothing to try"):
         read_space(None, [])
+    with pytest.raises(TrashkitError, match=r"epochs: 3 is one value.*ema: 0\|0 has a value twice"):
+        read_space(None, ["epochs=3", "ema=0|0"])
+    binary = tmp_path / "space.toml"
+    binary.write_bytes(b"\xb0\xff")
+    with pytest.raises(TrashkitError, match="it is no text in UTF-8"):
+        read_space(binary, [])
 
 
 def test_profile_names_the_phases(drawn, quick):
@@ -238,6 +300,7 @@ def test_a_process_of_its_own_computes_on_its_own_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "set_device", done.append)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     messages: queue.Queue[tuple[str, int, object]] = queue.Queue()
+    monkeypatch.setattr("trashkit.nn.spread.signal.signal", lambda *_: None)  # here it is the tests' own process
     task = SimpleNamespace(run=lambda **_: done.append("trained"), what="run")
     for gpu in (1, None):
         _work(task, 3, gpu=gpu, threads=1, resume=False, overwrite=False, messages=messages)

@@ -105,7 +105,11 @@ def test_the_command_judges_its_own_photos_and_others(drawn: Path, tmp_path: Pat
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
     assert said["out_of_fold"] and said["encoders"] == {"tu-tf_efficientnet_lite0": 64}
-    assert run("presence", drawn, *given, "--test", drawn, "--out", other).exit_code == 0
+    warned = run("presence", drawn, *given, "--test", drawn, "--out", other)
+    assert warned.exit_code == 0
+    known = len(json.loads(drawn.read_text())["images"])
+    assert f"{known} of the photos" in warned.stderr and "learns from" in warned.stderr
+    assert read_presence(other).source["seen"] == known and said["seen"] == 0
     first, second = read_presence(own), read_presence(other)
     images = json.loads(drawn.read_text())["images"]
     assert first.image_ids == second.image_ids == tuple(image["id"] for image in images)

@@ -44,7 +44,8 @@ def test_settings_that_change_nothing_are_told(drawn, quick, tmp_path):
         "schedule.encoder_warmup=0.1": "encoder_warmup changes nothing",
         "class_weights=inverse": "class_weights change nothing",
         "loss=dice + lovasz": "",
-        "data.batch_size=1000000": "GB of memory needed",
+        "data.batch_size=12": "",
+        "data.size=4096": "GB of memory needed",
         "checkpoint=best": "without validation no epoch",
     }
     words = ["train", "--data", drawn, "--images", drawn.parent, "--out", tmp_path / "run", "--dry-run", "--json",
@@ -115,6 +116,11 @@ def test_all_folds_of_a_split_and_the_list_of_runs(drawn, quick, tmp_path):
         (["--dry-run", "--out", __file__], "is a file"),
         (["--out", f"{__file__}/run"], "is a file"),
         (["--extra", "other.json:photos:-1"], "weighs its images -1"),
+        (["--out", "."], "--out is this very folder"),
+        (["--cache", "run"], "is for a run, not for decoded photos"),
+        (["--images", __file__], "is a file"),
+        (["--set", "epochs=1000000"], "epochs: input should be less than or equal to 100000"),
+        (["--set", "data.workers=1000"], "data.workers: input should be less than or equal to 128"),
         (["--suggest", "--dry-run"], "--suggest and --dry-run are each instead of training"),
         (["--seed", "1", "--set", "seed=2"], "--seed and --set seed=2 are the same setting"),
         (["--set", "optimiser.options.lr=3"], "lr is no option of its own"),
@@ -131,6 +137,20 @@ def test_mistakes_are_one_line_and_leave_nothing(drawn, tmp_path, monkeypatch, w
     assert done.exit_code == 2, done.output
     assert message in " ".join(done.stderr.split())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_few_images_to_hold_any_out(drawn, tmp_path, count):
+    content = json.loads(drawn.read_text())
+    content["images"] = content["images"][:count]
+    kept = {image["id"] for image in content["images"]}
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] in kept]
+    few = tmp_path / "few.json"
+    few.write_text(json.dumps(content))
+    done = run("train", "--data", few, "--images", drawn.parent, "--out", tmp_path / "run", "--device", "cpu")
+    assert done.exit_code == 2
+    assert f"{count} images are too few" in done.stderr
+    assert "--all-data" in done.stderr
 
 
 @pytest.mark.parametrize(("fold", "message"), [("2", 'no fold "2"'), ("x", 'no fold "x"')])

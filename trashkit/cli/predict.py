@@ -128,6 +128,9 @@ def _sort(paths: list[Path]) -> tuple[list[Run], list[Path], list[Path]]:
         if not path.exists():
             raise TrashkitError(f"{path} does not exist", hint="name a run folder, then photos")
         found = find_runs(path) if path.is_dir() else []
+        for run in found:
+            if run.status != "complete":
+                warn(f"{run.path} is unfinished: {run.epochs} of {run.wanted} epochs")
         if found:
             models += found
         elif is_damaged(path):

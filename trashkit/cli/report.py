@@ -68,7 +68,8 @@ def report(
         "compared_with": [other.path for other in others],
         "photos": dataset is not None,
     }
-    rows = [[run.path, run.status, run.miou, run.epochs] for run in [first, *others]]
+    states = {"complete": "complete", "running": "unfinished"}
+    rows = [[run.path, states[run.status], run.miou, run.epochs] for run in [first, *others]]
     show(result, json=json, human=table(["run", "status", "validation mIoU", "epochs"], rows), wrote=path)
 
 

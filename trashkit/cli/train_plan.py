@@ -71,10 +71,18 @@ def _fold_number(text: str, count: int, split: Path) -> int:
 def _holdout(dataset: Dataset, seed: int, say: Callable[[str], None]) -> Folds:
     from trashkit.split.make import make_split
 
+    few = TrashkitError(
+        f"{len(dataset)} images are too few to hold out {HOLDOUT:.0%} of them",
+        hint="--all-data trains without validation; a --split says itself what is held out",
+    )
+    if len(dataset) < 2:
+        raise few
     made = make_split(dataset, holdout=HOLDOUT, seed=seed, trials=HOLDOUT_TRIALS)
     if any(found.interrupted for found in made.found):
         raise KeyboardInterrupt
     held = made.split.folds[0]
+    if not held.val:
+        raise few
     say(
         f"validation {len(held.val)} of {len(dataset)} images: no --split was given, so {HOLDOUT:.0%} are held out, "
         f"stratified, with seed {seed}"

@@ -39,6 +39,10 @@ def _told_of_full_disk(path: Path) -> Iterator[None]:
             raise OSError(
                 errno.ENOSPC, "the disk is full; trained epochs are safe, --resume goes on", str(path)
             ) from error
+        if "File too large" in str(error):
+            raise OSError(
+                errno.EFBIG, "files may not become so large here; trained epochs are safe", str(path)
+            ) from error
         raise
 
 

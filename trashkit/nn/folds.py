@@ -133,7 +133,7 @@ def _plan(job: Job, dataset: Dataset, engine: Accelerator, *, several: bool, loc
         config, choices = automatic(job.config, device=engine.device, processes=processes, images=len(job.train))
         check_settings(config, dataset.classes.names)
         spec = run_spec(config, dataset)
-        fit = check_fit(spec, int(config.data.batch_size))
+        fit = check_fit(spec, min(int(config.data.batch_size), len(job.train)))
         fetched = several and config.model.weights == "hub" and not local
         if fetched or config.model.weights not in SOURCES:
             build(spec, config.model.weights)  # they are fetched, or found missing or wrong, now

@@ -140,6 +140,9 @@ def _work(
     task: Task, place: int, *, gpu: int | None, threads: int, resume: bool, overwrite: bool, messages: Any
 ) -> None:
     """What a process of its own does: train one task, and say how it goes."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches all of a terminal's processes; the parent ends this one
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     if gpu is not None:
         torch.cuda.set_device(gpu)  # what "cuda" without a number means here

@@ -109,13 +109,18 @@ def _prepare(out: Path, *, resume: bool, overwrite: bool) -> None:
 def _open_study(out: Path, seed: int, identity: Mapping[str, Any]) -> optuna.Study:
     import optuna
 
-    study = optuna.create_study(
-        study_name="sweep",
-        storage=f"sqlite:///{(out / STUDY).resolve()}",
-        direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
-        load_if_exists=True,
-    )
+    try:
+        study = optuna.create_study(
+            study_name="sweep",
+            storage=f"sqlite:///{(out / STUDY).resolve()}",
+            direction="maximize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+            load_if_exists=True,
+        )
+    except Exception as error:  # sqlalchemy's, which belongs to optuna
+        raise TrashkitError(
+            f"{out / STUDY} cannot be read: {' '.join(str(error).split())[:80]}", hint="--overwrite begins anew"
+        ) from error
     known = json.loads(json.dumps({**identity, "seed": seed}))
     before = study.user_attrs.get("identity")
     if before is None:

@@ -221,7 +221,7 @@ def _row(
     """The new row of metrics.jsonl, not yet scored. Raises TrashkitError where the loss is no number any more."""
     if not math.isfinite(sum(losses)):
         problem = f"the loss of {out} is no number any more in epoch {counts['epoch']}"
-        raise TrashkitError(problem, hint="try a lower optimiser.lr, or --set amp=off")
+        raise TrashkitError(problem, hint="try a lower optimiser.lr or --set amp=off, with --overwrite")
     row = epoch_row(counts["epoch"] - 1, counts["step"], losses[0], lr)
     row["lr_encoder"] = learner.encoder_rate()
     return row if learner.presence is None else {**row, "presence_loss": round(losses[1], 6)}

@@ -109,7 +109,7 @@ def choose(source: str, encoder: str) -> tuple[str, str]:
         raise TrashkitError(f"no installed package holds weights of the encoder {encoder}", hint=where)
     if source not in SOURCES and not Path(source).exists():
         raise TrashkitError(
-            f'model.weights "{source}" is none of {", ".join(SOURCES)}, and no file or run folder either',
+            f'model.weights (--init) "{source}" is none of {", ".join(SOURCES)}, and no file or run folder either',
             hint="for example --set model.weights=none",
         )
     return source, "as set"
@@ -160,6 +160,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 def _unread(path: Path, error: Exception) -> str:
     """Why a file of weights cannot be read, as what is said of it."""
+    if not path.exists():
+        return "does not exist"
     if path.is_dir():
         return "is a folder, and no run"
     if not path.stat().st_size:
@@ -193,7 +195,12 @@ def load_file_into(network: nn.Module, encoder: nn.Module, source: Path, class_n
         named = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         said = _load(network, encoder, named, same_classes=same)
         if said:
-            return f"{said} from {source}"
+            part = (
+                f", which is unfinished: {run.epochs} of {run.wanted} epochs"
+                if run and run.status != "complete"
+                else ""
+            )
+            return f"{said} from {source}{part}"
     wanted = network.state_dict()
     fitting = sum(key in state and state[key].shape == wanted[key].shape for key in wanted)
     raise TrashkitError(

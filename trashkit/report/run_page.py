@@ -77,12 +77,17 @@ def write_report(
 
 
 def siblings(run: Run) -> list[Run]:
-    """Other runs beside this one, in the folder that holds its folder; what lies outside is not looked at."""
+    """Other runs on the same data beside this one, in the folder that holds its folder; others are not looked at."""
     try:
-        found = find_runs(run.path.resolve().parent)
+        found = find_runs(run.path.parent)
     except (OSError, TrashkitError):
         return []
-    return [other for other in found if other.path.resolve() != run.path.resolve()]
+    data = [(one.manifest.get("identity") or {}).get("data") for one in (run, *found)]
+    return [
+        other
+        for other, theirs in zip(found, data[1:], strict=True)
+        if other.path.parent == run.path.parent and other.path.resolve() != run.path.resolve() and theirs == data[0]
+    ]
 
 
 def _pieces(
@@ -303,7 +308,7 @@ def _comparison(run: Run, seen: Validation | None, others: Sequence[Run]) -> Ite
             between = _span(interval(drawn), sign=True)
         old, new = (_told(one) for one in (run, other))
         changed = "; ".join(differences(old, new)) or "the same settings"
-        body.append([name, other.status, _known(other.miou), difference, between, other.epochs, changed])
+        body.append([name, _state(other), _known(other.miou), difference, between, other.epochs, changed])
     columns = ["run", "status", "validation mIoU", "difference", "95 % (paired)", "epochs", "settings"]
     yield table(columns, body)
 
@@ -319,6 +324,10 @@ def _told(run: Run) -> dict[str, Any]:
     """What a run was told, and on how many processes: each has a batch of its own."""
     processes = (run.manifest.get("device") or {}).get("processes")
     return {**(run.manifest.get("settings") or {}), "processes": processes}
+
+
+def _state(run: Run) -> str:
+    return "complete" if run.status == "complete" else "unfinished"
 
 
 def _known(value: float) -> float | None:

@@ -184,12 +184,13 @@ def _enough_groups(dataset: Dataset, planned: Plan, rules: Sequence[str], photo_
     if have >= wanted:
         return
     group = number([None] * len(dataset.images)) if photo_group is None else photo_group
-    steps = [] if photo_group is None else [f"near-duplicate photos leave {len(np.unique(group))}"]
+    steps = [f"of {len(dataset.images)} images"]
+    steps += [] if photo_group is None else [f"near-duplicate photos leave {len(np.unique(group))}"]
     for rule in rules:
         group = joined(group, named_groups(dataset, rule))
         steps.append(f"--groups {rule} leaves {len(np.unique(group))}")
     raise TrashkitError(
-        f"{have} groups of images cannot fill {wanted} folds: of {len(dataset.images)} images, {', then '.join(steps)}",
+        f"{have} groups of images cannot fill {wanted} folds: {', then '.join(steps)}",
         hint="ask for fewer --folds, or for finer --groups",
     )
 
