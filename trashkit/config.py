@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from trashkit.data_settings import DataSettings
 from trashkit.data_settings import Section as _Section
-from trashkit.errors import TrashkitError
+from trashkit.errors import TrashkitError, why_unread
 from trashkit.loss_text import LossTerm, class_rule, parse_loss
 
 Auto = Literal["auto"]
@@ -173,9 +173,9 @@ def read_recipe(name: str | Path) -> Recipe:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
             raise TrashkitError(
-                f"the recipe {path} cannot be read: {why}", hint="`trashkit recipes list` names the built-in"
+                f"the recipe {path} cannot be read: {why_unread(error)}",
+                hint="`trashkit recipes list` names the built-in",
             ) from error
     elif str(name) in recipe_names():
         text = resources.files("trashkit.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8")

@@ -28,3 +28,12 @@ def told_of(name: str) -> Iterator[None]:
         if not name:
             raise
         raise TrashkitError(f"{name}: {error.message}", hint=error.hint) from error
+
+
+def why_unread(error: Exception) -> str:
+    """Why a file of text could not be read, in words of its reader's: the system's reason, no text, or what it says."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text in UTF-8"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[0].lower() + error.strerror[1:]
+    return " ".join(str(error).split())[:160]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit.errors import TrashkitError
+from trashkit.errors import TrashkitError, why_unread
 from trashkit.files import write_text
 
 FORMAT, VERSION = "trashkit-presence", 1
@@ -102,5 +102,5 @@ def read_presence(path: Path) -> Presence:
     except FileNotFoundError as error:
         raise TrashkitError(f"there is no file {path}", hint="trashkit presence makes one") from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        text = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:120]
+        text = f"it lacks {error}" if isinstance(error, KeyError) else why_unread(error)
         raise TrashkitError(f"{path} is no presence file: {text}", hint="trashkit presence makes one") from error

@@ -29,7 +29,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A  # noqa: N812 - its own documentation calls it so
 
 from trashkit.config import closest
-from trashkit.errors import TrashkitError
+from trashkit.errors import TrashkitError, why_unread
 
 SUFFIXES = (".yaml", ".yml", ".json")
 IGNORE = 255
@@ -195,7 +195,8 @@ def _parsed(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise TrashkitError(f"the augmentations {path} cannot be read: {error}", hint="check data.augment") from error
+        problem = f"the augmentations {path} cannot be read: {why_unread(error)}"
+        raise TrashkitError(problem, hint="check data.augment") from error
     if path.suffix.lower() == ".json":
         return json.loads(text)
     import yaml  # type: ignore[import-untyped]  # comes with what training needs, and is used for this alone

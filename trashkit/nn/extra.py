@@ -99,6 +99,8 @@ def _parts(text: str) -> tuple[Path, Path, float]:
             hint="write OTHER.json:IMAGES_DIR, or with a weight :0.5",
         )
     path, folder = Path(names[0]), Path(names[1])
+    if not folder.exists() and ":" in names[0]:
+        raise TrashkitError(f'--extra "{text}": {folder} is no weight', hint="write OTHER.json:IMAGES_DIR:0.5")
     if not folder.is_dir():
         raise TrashkitError(f"the photo folder {folder} does not exist", hint="write --extra OTHER.json:IMAGES_DIR:0.5")
     return path, folder, weight

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trashkit.config import setting_names, unknown
-from trashkit.errors import TrashkitError
+from trashkit.errors import TrashkitError, why_unread
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(:log)?")
@@ -43,8 +43,9 @@ def read_space(file: Path | None, tries: Sequence[str]) -> Space:
         try:
             given |= _flat(tomllib.loads(file.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-            raise TrashkitError(f"the space {file} cannot be read: {why}", hint="check --space") from error
+            raise TrashkitError(
+                f"the space {file} cannot be read: {why_unread(error)}", hint="check --space"
+            ) from error
         except tomllib.TOMLDecodeError as error:
             raise TrashkitError(f"the space {file} is not TOML: {error}", hint=f"write {_EXAMPLE}") from error
     for text in tries:

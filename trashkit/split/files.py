@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trashkit.coco import Dataset, write
-from trashkit.errors import TrashkitError
+from trashkit.errors import TrashkitError, why_unread
 from trashkit.files import replacing, write_text
 from trashkit.split.elsewhere import FORMS, foreign_folds, is_foreign
 
@@ -148,7 +148,8 @@ def load_split(path: Path | str) -> Split:
     except FileNotFoundError as error:
         raise TrashkitError(f"there is no split {path}", hint=f"trashkit split ANN.json --out {path}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise TrashkitError(f"{path} cannot be read as a split: {error}", hint="trashkit split makes one") from error
+        problem = f"{path} cannot be read as a split: {why_unread(error)}"
+        raise TrashkitError(problem, hint="trashkit split makes one") from error
     return split_from_json(value, str(path))
 
 
