@@ -121,7 +121,7 @@ def test_manifests_say_what_was_learned_from(whole, place):
 
 @pytest.mark.parametrize(
     "stop",
-    [("predict", 4), ("counting pixels", 2), ("making label maps", 3), ("joint", 4), ("joint", 6), ("clean", 2),
+    [("predict", 4), ("counting pixels", 2), ("making label maps", 3), ("joint, steps", 4), ("joint, steps", 6), ("clean, steps", 2),
      ("clean, out-of-fold", 6)],
 )  # fmt: skip
 def test_interrupted_and_resumed_is_the_same_round(place, whole, tmp_path, stop):
@@ -205,7 +205,7 @@ def test_other_targets_teach_otherwise_and_go_on_after_a_stop_to_the_same_weight
     go(asked(place, tmp_path / "plain", **{**wanted, "targets": "hard"}))
     go(asked(place, tmp_path / "once", **wanted))
     with pytest.raises(KeyboardInterrupt):
-        go(asked(place, tmp_path / "twice", **wanted), stop=("joint", 6))
+        go(asked(place, tmp_path / "twice", **wanted), stop=("joint, steps", 6))
     go(asked(place, tmp_path / "twice", **wanted), resume=True)
     states = [load_file(read_run(tmp_path / name / "joint").checkpoint) for name in ("plain", "once", "twice")]
     assert all(torch.equal(states[1][key], states[2][key]) for key in states[1])
