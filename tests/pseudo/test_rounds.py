@@ -121,8 +121,8 @@ def test_manifests_say_what_was_learned_from(whole, place):
 
 @pytest.mark.parametrize(
     "stop",
-    [("predict", 4), ("counting pixels", 2), ("making label maps", 3), ("joint, steps", 4), ("joint, steps", 6), ("clean, steps", 2),
-     ("clean, out-of-fold", 6)],
+    [("predict", 4), ("counting pixels", 2), ("making label maps", 3), ("joint, steps", 4), ("joint, steps", 6),
+     ("clean, steps", 2), ("clean, out-of-fold", 6)],
 )  # fmt: skip
 def test_interrupted_and_resumed_is_the_same_round(place, whole, tmp_path, stop):
     out = tmp_path / "out"
