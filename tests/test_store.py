@@ -177,6 +177,8 @@ def test_overwrite_starts_afresh_but_spares_other_folders(tmp_path: Path) -> Non
     with pytest.raises(TrashkitError, match="no store"):
         new(photos, overwrite=True)
     assert (photos / "a.jpg").read_bytes() == b"precious"
+    with pytest.raises(TrashkitError, match="lies in the store"):
+        new(tmp_path / "s/inside")
     with pytest.raises(TrashkitError, match="is a file and no store"):
         new(photos / "a.jpg", overwrite=True)
     assert (photos / "a.jpg").read_bytes() == b"precious"

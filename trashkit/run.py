@@ -239,13 +239,17 @@ def refuse_folder(path: Path, *, overwrite: bool) -> None:
         raise TrashkitError(f"{path} is not a run, and is not removed", hint="choose another --out")
 
 
+def refuse_parts(out: Path) -> None:
+    """Raise TrashkitError where writing `out` would replace a part of a run: its manifest, weights, predictions ..."""
+    place = out.resolve()
+    for folder in place.parents:
+        if place.relative_to(folder).parts[0] in OWN and (is_run(folder) or is_damaged(folder)):
+            raise TrashkitError(f"{out} is part of the run {folder}", hint="choose another name")
+
+
 def is_damaged(path: Path) -> bool:
-    """Whether a folder is a run but for its manifest, which is lost or no JSON."""
-    try:
-        json.loads((path / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return (path / CHECKPOINTS).is_dir() and (path / SETTINGS).is_file()
-    return False
+    """Whether a folder is a run but for its manifest, which is lost, damaged or another's."""
+    return not is_run(path) and (path / CHECKPOINTS).is_dir() and (path / SETTINGS).is_file()
 
 
 def lock(path: Path) -> IO[bytes]:

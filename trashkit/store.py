@@ -260,6 +260,9 @@ def refuse_existing_store(path: Path, *, overwrite: bool) -> None:
                 hint="add --resume to go on, --overwrite to start afresh, or choose another name",
             )
     refuse_existing(path, overwrite=overwrite)
+    for folder in path.absolute().parents:
+        if is_store(folder):
+            raise TrashkitError(f"{path} lies in the store {folder}", hint="choose another --out")
     if path.is_file() or (path.is_dir() and any(path.iterdir()) and not is_store(path)):
         kind = "file and" if path.is_file() else "folder but"
         raise TrashkitError(f"{path} is a {kind} no store, so it is not overwritten", hint="choose another --out")

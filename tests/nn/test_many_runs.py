@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -135,9 +139,12 @@ def test_a_page_replaces_nothing_that_is_no_page(drawn, two, tmp_path):
         ((one, "--out", tmp_path / "folder"), "exists already"),
         ((one, "--out", tmp_path / "folder", "--overwrite"), "is a folder"),
         ((one, "--out", one, "--overwrite"), "is an input"),
-        ((one, "--out", one / "manifest.json", "--overwrite"), "is an input"),
+        ((one, "--out", one / "manifest.json", "--overwrite"), "is part of the run"),
         ((one, "--out", annotations), "exists already"),
         ((one, "--out", annotations, "--data", annotations, "--overwrite"), "is an input"),
+        ((one, "--out", one / "checkpoints/last.safetensors", "--overwrite"), "is part of the run"),
+        ((one, "--out", two / "two/run/validation.npz", "--overwrite"), "is part of the run"),
+        ((one, "--out", next((drawn.parent / "photos").iterdir()), "--overwrite"), "is an input"),
         ((one, one), "named twice"),
         ((annotations,), "is a file, and no run"),
     ]
@@ -207,6 +214,10 @@ def test_a_sweep_finds_the_rate_that_learns_and_goes_on(drawn, quick, tmp_path):
     assert f"lr = {best!r}" in shown.stdout
     other = run(*words, "--trials", 4, "--resume", "--set", "epochs=1")
     assert other.exit_code == 2
+    (tmp_path / "sweep/study.db").unlink()
+    lost = run(*words, "--trials", 1, "--resume")
+    assert lost.exit_code == 0, lost.output
+    assert "study.db was lost" in " ".join(lost.stderr.split())
     (tmp_path / "sweep/study.db").write_bytes(b"no database")
     damaged = run(*words, "--trials", 4, "--resume")
     assert damaged.exit_code == 2
@@ -253,6 +264,8 @@ def test_spaces_are_read_and_refused(tmp_path):
         read_space(None, ["optimiser.lrr=1..2", "epochs=9..3", "ema=0..1:log"])
     with pytest.raises(TrashkitError, match="nothing to try"):
         read_space(None, [])
+    with pytest.raises(TrashkitError, match="seed: all trials have one"):
+        read_space(None, ["seed=1|2"])
     with pytest.raises(TrashkitError, match=r"epochs: 3 is one value.*ema: 0\|0 has a value twice"):
         read_space(None, ["epochs=3", "ema=0|0"])
     binary = tmp_path / "space.toml"
@@ -306,3 +319,17 @@ def test_a_process_of_its_own_computes_on_its_own_gpu(monkeypatch):
         _work(task, 3, gpu=gpu, threads=1, resume=False, overwrite=False, messages=messages)
     assert done == [1, "trained", "trained"]
     assert messages.get() == ("done", 3, None)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals of POSIX")
+def test_ctrl_c_waits_until_a_process_is_started_and_is_not_that_process_s():
+    from trashkit.nn.spread import _no_interrupt
+
+    reached = []
+    code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    with pytest.raises(KeyboardInterrupt), _no_interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+        reached.append(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert reached == ["True\n"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -196,14 +196,15 @@ def test_a_bad_photo_is_named(trained: Path, drawn: Path, tmp_path: Path, damage
         (["RUN", "PHOTO", "--overlay", "OUT", "--tta", "flop"], "flip"),
         (["RUN", "--data", "ANN", "--images", "DIR", "--out", "OUT", "--dtype", "int4"], "uint8"),
         (["RUN", "--data", "ANN", "--images", "DIR", "--out", "ANN", "--overwrite"], "is an input"),
-        (["RUN", "--data", "ANN", "--images", "DIR", "--out", "OOF", "--overwrite"], "is an input"),
+        (["RUN", "--data", "ANN", "--images", "DIR", "--out", "OOF", "--overwrite"], "is part of the run"),
+        (["RUN", "--data", "ANN", "--images", "DIR", "--out", "INSIDE"], "is part of the run"),
         (["RUN", "PHOTO", "--overlay", "PHOTO", "--overwrite"], "is an input"),
     ],
 )
 def test_what_is_typed_wrong_is_said(trained: Path, drawn: Path, tmp_path: Path, words: list[str], part: str) -> None:
     photo = next((drawn.parent / "photos").glob("*.png"))
     meant = {"RUN": trained, "ANN": drawn, "DIR": drawn.parent, "PHOTO": photo, "OUT": tmp_path / "out"}
-    meant["OOF"] = trained / "oof"
+    meant |= {"OOF": trained / "oof", "INSIDE": trained / "oof/test"}
     done = run("predict", *(meant.get(word, word) for word in words))
     assert done.exit_code == 2
     assert part in done.stderr

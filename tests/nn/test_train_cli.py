@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,17 @@ def test_mistakes_are_one_line_and_leave_nothing(drawn, tmp_path, monkeypatch, w
     assert done.exit_code == 2, done.output
     assert message in " ".join(done.stderr.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_preview_replaces_no_input(drawn, tmp_path):
+    shutil.copytree(drawn.parent, tmp_path / "data")
+    photo = sorted((tmp_path / "data/photos").iterdir())[0]
+    wrong = [photo, tmp_path / "data/ann.json", tmp_path / "data/photos"]
+    for place in wrong:
+        done = run("train", "--data", tmp_path / "data/ann.json", "--images", tmp_path / "data", "--device", "cpu",
+                   "--preview", place, "--overwrite")  # fmt: skip
+        assert done.exit_code == 2, done.output
+    assert photo.read_bytes() == (drawn.parent / "photos" / photo.name).read_bytes()
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trashkit.coco import Dataset
+from trashkit.coco import Coco, Dataset, read_dataset
 from trashkit.errors import TrashkitError
 from trashkit.split.files import problems
 from trashkit.split.make import make_split, plan
@@ -92,6 +92,34 @@ def test_holdout_and_repeats(build: Build) -> None:
     drawn = make_split(dataset, holdout=0.25, repeats=3, trials=QUICK)
     assert len(drawn.split.folds) == 3
     assert problems(drawn.split, ids) == []
+
+
+def test_next_to_nothing_to_exchange_ends() -> None:
+    """Two photos of a class can neither be swapped nor moved: the budget must end still."""
+    photo = {"width": 100, "height": 80}
+    ring = {8: [10, 10, 18, 10, 18, 18, 10, 18], 20: [10, 10, 30, 10, 30, 30, 10, 30]}
+    dataset = read_dataset(
+        Coco.of(
+            {
+                "images": [{"id": n, "file_name": f"{n}.jpg", **photo} for n in range(2)],
+                "annotations": [
+                    {
+                        "id": n,
+                        "image_id": n,
+                        "category_id": 1,
+                        "segmentation": [ring[side]],
+                        "area": side**2,
+                        "bbox": [10, 10, side, side],
+                        "iscrowd": 0,
+                    }
+                    for n, side in enumerate(ring)
+                ],
+                "categories": [{"id": 1, "name": "Paper"}],
+            }
+        )
+    )
+    fold = make_split(dataset, holdout=0.2, trials=QUICK).split.folds[0]
+    assert len(fold.train) == len(fold.val) == 1
 
 
 def test_far_more_even_than_chance(build: Build) -> None:

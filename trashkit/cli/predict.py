@@ -149,12 +149,13 @@ def _data_set(runs: list[Run], data: Path, images: Path, out: Path, options: dic
     from trashkit.nn.models import load_run_model
     from trashkit.nn.predict import device, predict_dataset
     from trashkit.nn.tta import views
-    from trashkit.run import OWN
+    from trashkit.run import refuse_parts
     from trashkit.store import refuse_existing_store
 
     views(options["tta"])
     main = is_main_process()
-    refuse_inputs(out, [data, images, *(run.path / name for run in runs for name in OWN)])
+    refuse_inputs(out, [data, images])
+    refuse_parts(out)
     if main:  # of several processes one makes the store, and the others find it
         refuse_existing_store(out, overwrite=options["overwrite"] or options["resume"])
     dataset = read_dataset(data, labels=False)
@@ -173,9 +174,11 @@ def _data_set_onnx(
     from trashkit.coco import read_dataset
     from trashkit.files import refuse_inputs
     from trashkit.onnx import load, predict_dataset
+    from trashkit.run import refuse_parts
     from trashkit.store import refuse_existing_store
 
     refuse_inputs(out, [data, images, *exported])
+    refuse_parts(out)
     refuse_existing_store(out, overwrite=options["overwrite"] or options["resume"])
     dataset = read_dataset(data, labels=False)
     models = [load(path) for path in exported]

@@ -73,9 +73,11 @@ def presence(
     from trashkit.nn.photo_classes import judge, object_shares, photo_encoder
     from trashkit.nn.weights import OFFLINE, offline_available
     from trashkit.presence import write_presence
+    from trashkit.run import refuse_parts
 
     refuse_existing(out, overwrite=overwrite)
     refuse_inputs(out, [annotations, split, test])
+    refuse_parts(out)
     dataset = read_dataset(annotations, classes=classes)
     other = read_dataset(test, labels=False) if test is not None else None
     shares = object_shares(dataset)

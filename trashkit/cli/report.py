@@ -41,7 +41,7 @@ def report(
     """
     from trashkit.files import refuse_existing, refuse_inputs
     from trashkit.report.run_page import siblings, write_report
-    from trashkit.run import OWN, REPORT, read_run
+    from trashkit.run import REPORT, read_run, refuse_parts
 
     found = [read_run(path) for path in runs]
     if len({run.path.resolve() for run in found}) < len(found):
@@ -49,10 +49,12 @@ def report(
     first = found[0]
     inputs = first.manifest.get("inputs") or {}
     photos = images or Path(str(inputs.get("images", "")))
+    dataset = _dataset(first, data, classes)
     if out is not None and out.resolve() != (first.path / REPORT).resolve():
         refuse_existing(out, overwrite=overwrite)
-        refuse_inputs(out, [*runs, *(first.path / name for name in OWN), data, photos, inputs.get("data")])
-    dataset = _dataset(first, data, classes)
+        seen = dataset.images if dataset is not None else ()
+        refuse_inputs(out, [*runs, data, photos, inputs.get("data"), *(photos / one.file_name for one in seen)])
+        refuse_parts(out)
     if dataset is not None and not photos.is_dir():
         note(f"the photo folder {photos} is not there: the page shows no photos; --images DIR names it")
         dataset = None

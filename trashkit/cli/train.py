@@ -239,12 +239,12 @@ def _extra(
 
     found = [read_extra(text, dataset.classes) for text in given]
     for one in found:
-        clauses = [f"{len(one)} more images to train on, weight {one.weight:g}"]
+        fewest = min(sum(len(part.maps) for part in beside([one], job, images)) for job in jobs)
+        clauses = [f"{fewest} more images to train on, weight {one.weight:g}"]
         if unlabelled := len(one.dataset.images) - len(one):
             clauses.append(f"{unlabelled} without annotations left out")
-        fewest = min(sum(len(part.maps) for part in beside([one], job, images)) for job in jobs)
         if known := len(one) - fewest:
-            clauses.append(f"{'up to ' if len(jobs) > 1 else ''}{known} of them are validation photos, and left out")
+            clauses.append(f"{'up to ' if len(jobs) > 1 else ''}{known} validation photos left out")
         if one.left_out:
             clauses.append(f"ignored, as the training data lacks them: {', '.join(one.left_out)}")
         say(f"{one.path}: {'; '.join(clauses)}")

@@ -56,6 +56,9 @@ def read_space(file: Path | None, tries: Sequence[str]) -> Space:
     space: dict[str, Range | tuple[Any, ...]] = {}
     for key, what in given.items():
         free = key.startswith("model.options.")
+        if key == "seed":
+            mistakes.append("seed: all trials have one, or luck would be the best setting; --seed chooses it")
+            continue
         if key not in setting_names() and not free:
             mistakes.append(unknown("setting", key, setting_names()))
             continue

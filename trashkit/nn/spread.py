@@ -9,7 +9,8 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,13 +98,36 @@ def train_tasks(
                     "gpu": gpu, "threads": threads, "resume": resume, "overwrite": overwrite, "messages": messages,
                 }  # fmt: skip
                 running[place] = context.Process(target=_work, args=(tasks[number], place), kwargs=options)
-                running[place].start()
+                with _no_interrupt():
+                    running[place].start()
             _listen(messages, running, say, progress)
     finally:
         for process in running.values():
             process.terminate()
             process.join()
     return [read_run(task.out) for task in tasks]
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Ctrl-C waits until the end, and processes that are started inside never have it.
+
+    Their imports would be cut off with a traceback each. Blocked signals are inherited; the handler is there because
+    other threads of this process still take them.
+    """
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def _listen(messages: Any, running: dict[int, Any], say: Say, progress: Progress) -> None:

@@ -79,7 +79,7 @@ def sweep(
     check_space(space, resolve)
     _prepare(out, resume=resume, overwrite=overwrite)
     whole = {**identity, "space": {key: asdict(one) if is_dataclass(one) else one for key, one in space.items()}}
-    study = _open_study(out, seed, whole)
+    study = _open_study(out, seed, whole, say)
     begun = len(_finished(study))
     if begun:
         say(f"going on after {begun} of {trials} trials")
@@ -106,7 +106,7 @@ def _prepare(out: Path, *, resume: bool, overwrite: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
-def _open_study(out: Path, seed: int, identity: Mapping[str, Any]) -> optuna.Study:
+def _open_study(out: Path, seed: int, identity: Mapping[str, Any], say: Callable[[str], None]) -> optuna.Study:
     import optuna
 
     try:
@@ -124,6 +124,8 @@ def _open_study(out: Path, seed: int, identity: Mapping[str, Any]) -> optuna.Stu
     known = json.loads(json.dumps({**identity, "seed": seed}))
     before = study.user_attrs.get("identity")
     if before is None:
+        if (out / "trials").exists():
+            say(f"{out / STUDY} was lost: the trials in {out / 'trials'} are taken up when their settings come again")
         study.set_user_attr("identity", known)
     elif changed := differences(before, known):
         raise TrashkitError(

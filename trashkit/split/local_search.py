@@ -185,6 +185,7 @@ class Start:
         """Do the best swap or move between two folds, if it improves."""
         left, right = self._sample(a), self._sample(b)
         if not len(left) and not len(right):
+            self.spent += STEP_COST
             return False
         wide = np.zeros((len(left) + 1, self.units.shape[1]))
         tall = np.zeros((len(right) + 1, self.units.shape[1]))
@@ -245,6 +246,8 @@ class Start:
             other = int(right[nearest[self.rng.integers(len(nearest))]])
             self.place(unit, b)
             self.place(other, a)
+        if not touched:  # of next to nothing to exchange the search ends by this
+            self.spent += STEP_COST
         return touched
 
     def _state(self) -> tuple[Ints, Floats, NDArray[np.int64]]:
