@@ -108,6 +108,11 @@ class Run:
         return "complete" if self.manifest.get("status") == "complete" else "running"
 
     @property
+    def state(self) -> str:
+        """The same in a reader's words."""
+        return "complete" if self.status == "complete" else "unfinished"
+
+    @property
     def spec(self) -> RunSpec:
         """What its network is. Raises TrashkitError for a manifest that was damaged."""
         try:

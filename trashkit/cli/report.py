@@ -70,8 +70,7 @@ def report(
         "compared_with": [other.path for other in others],
         "photos": dataset is not None,
     }
-    states = {"complete": "complete", "running": "unfinished"}
-    rows = [[run.path, states[run.status], run.miou, run.epochs] for run in [first, *others]]
+    rows = [[run.path, run.state, run.miou, run.epochs] for run in [first, *others]]
     show(result, json=json, human=table(["run", "status", "validation mIoU", "epochs"], rows), wrote=path)
 
 

@@ -58,10 +58,10 @@ def runs(
             r["recipe"],
             r["fold"],
             f"{r['epochs']}/{r['wanted_epochs']}",
-            r["status"] if r["status"] == "complete" else "unfinished",
+            run.state,
             str(r["started"] or "")[:16].replace("T", " "),  # UTC, as --json has it to the second
         ]
-        for r in result
+        for run, r in zip(found, result, strict=True)
     ]
     columns = ["run", "validation mIoU", "data", "recipe", "fold", "epochs", "status", "started"]
     human = table(columns, rows) if rows else f"no run in or below {folder}"

@@ -57,17 +57,12 @@ def sweep(
 
       trashkit sweep --data train.json --images photos --try "loss=ce|ce + dice" --set epochs=5 --out sweeps/loss
     """
-    from trashkit.cli.train_plan import read_folds, read_recipes, say_nothing
+    from trashkit.cli.train_plan import read_folds, read_recipes, refuse_contradictions, say_nothing
     from trashkit.coco import read_dataset
 
-    if device not in ("auto", "cpu"):
-        raise TrashkitError(f'there is no device "{device}"', hint="choose auto or cpu")
+    refuse_contradictions(data, split, fold, device=device, resume=resume, overwrite=overwrite)
     if fold == "all":
         raise TrashkitError("a sweep compares on one fold", hint="give --fold K")
-    if fold is not None and split is None:
-        raise TrashkitError("--fold needs --split", hint=f"trashkit split {data} --out split.json makes one")
-    if resume and overwrite:
-        raise TrashkitError("--resume keeps what --overwrite removes", hint="give one of them")
     if not images.is_dir():
         raise TrashkitError(f"the photo folder {images} does not exist", hint="check --images")
     dataset = read_dataset(data, classes=classes)

@@ -111,10 +111,12 @@ def train(
 
       trashkit train --data train.json --images photos --suggest
     """
-    from trashkit.cli.train_plan import read_folds, read_recipes, say_nothing
+    from trashkit.cli.train_plan import read_folds, read_recipes, refuse_contradictions, say_nothing
     from trashkit.coco import read_dataset
 
-    _refuse_contradictions(data, split, fold, all_data=all_data, device=device, resume=resume, overwrite=overwrite)
+    if all_data and (split is not None or fold is not None):
+        raise TrashkitError("--all-data leaves nothing to validate on", hint="leave out --split and --fold, or it")
+    refuse_contradictions(data, split, fold, device=device, resume=resume, overwrite=overwrite)
     instead = _instead({"--preview": preview, "--suggest": suggest, "--profile": profile, "--dry-run": dry_run})
     at_once = _at_once(jobs_at_once)
     several = len(recipe or []) > 1 or fold == "all"  # their folders lie in --out
@@ -168,19 +170,6 @@ def train(
         )  # fmt: skip
     if is_main_process(device):
         _show_runs(jobs, runs, dataset, images, out, json=json)
-
-
-def _refuse_contradictions(
-    data: Path, split: Path | None, fold: str | None, *, all_data: bool, device: str, resume: bool, overwrite: bool
-) -> None:
-    if device not in ("auto", "cpu"):
-        raise TrashkitError(f'there is no device "{device}"', hint="choose auto or cpu")
-    if all_data and (split is not None or fold is not None):
-        raise TrashkitError("--all-data leaves nothing to validate on", hint="leave out --split and --fold, or it")
-    if fold is not None and split is None:
-        raise TrashkitError("--fold needs --split", hint=f"trashkit split {data} --out split.json makes one")
-    if resume and overwrite:
-        raise TrashkitError("--resume keeps what --overwrite removes", hint="give one of them")
 
 
 def _instead(asked: Mapping[str, object]) -> str:

@@ -21,6 +21,18 @@ HOLDOUT_TRIALS = 20_000_000
 """A few seconds of search: for a single holdout more gains nothing."""
 
 
+def refuse_contradictions(
+    data: Path, split: Path | None, fold: str | None, *, device: str, resume: bool, overwrite: bool
+) -> None:
+    """Raise TrashkitError for options that do not go together, before anything is read."""
+    if device not in ("auto", "cpu"):
+        raise TrashkitError(f'there is no device "{device}"', hint="choose auto or cpu")
+    if fold is not None and split is None:
+        raise TrashkitError("--fold needs --split", hint=f"trashkit split {data} --out split.json makes one")
+    if resume and overwrite:
+        raise TrashkitError("--resume keeps what --overwrite removes", hint="give one of them")
+
+
 def read_recipes(
     chosen: list[str] | None, assignments: list[str], device: str, say: Callable[[str], None]
 ) -> dict[str, TrainConfig]:

@@ -116,15 +116,15 @@ def look_ahead(
     _refuse_unlabelled(jobs, dataset)
     engine = start_accelerator(device, "off")
     check_photos(_used(jobs), folder)
-    return [_plan(job, dataset, engine, several=_several(jobs), local=True) for job in jobs]
+    return [_plan(job, dataset, engine, several=_several(jobs), fetch=False) for job in jobs]
 
 
 def _several(jobs: Sequence[Job]) -> bool:
     return len({job.recipe for job in jobs}) > 1
 
 
-def _plan(job: Job, dataset: Dataset, engine: Accelerator, *, several: bool, local: bool = False) -> Plan:
-    """several: recipes, so that mistakes say of which. local: read weights that lie on this machine, too.
+def _plan(job: Job, dataset: Dataset, engine: Accelerator, *, several: bool, fetch: bool) -> Plan:
+    """several: recipes, so that mistakes say of which. fetch: weights from the hub, too; local ones are read always.
 
     Raises TrashkitError for settings that cannot be, and for a network that cannot be trained with them.
     """
@@ -134,9 +134,8 @@ def _plan(job: Job, dataset: Dataset, engine: Accelerator, *, several: bool, loc
         check_settings(config, dataset.classes.names)
         spec = run_spec(config, dataset)
         fit = check_fit(spec, min(int(config.data.batch_size), len(job.train)))
-        fetched = several and config.model.weights == "hub" and not local
-        if fetched or config.model.weights not in SOURCES:
-            build(spec, config.model.weights)  # they are fetched, or found missing or wrong, now
+        if config.model.weights not in SOURCES or (fetch and config.model.weights == "hub"):
+            build(spec, config.model.weights)  # they are found missing or wrong now
     memory = fit.memory(half=config.amp in ("bf16", "fp16"))
     remarks = without_effect(config, validated=bool(job.val))
     if job.config.data.batch_size != "auto" and (text := beyond(memory, engine.device)):
@@ -148,7 +147,7 @@ def _check_networks(jobs: Sequence[Job], dataset: Dataset, engine: Accelerator, 
     """Refuse a network that cannot be trained before any other is, and say what each needs."""
     of_recipe = {job.recipe: job for job in jobs}
     for job in of_recipe.values():
-        plan = _plan(job, dataset, engine, several=len(of_recipe) > 1)
+        plan = _plan(job, dataset, engine, several=len(of_recipe) > 1, fetch=len(of_recipe) > 1)
         config = plan.config
         say(
             f"{job.recipe}: {config.model.architecture} over {config.model.encoder}, "

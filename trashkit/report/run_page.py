@@ -308,7 +308,7 @@ def _comparison(run: Run, seen: Validation | None, others: Sequence[Run]) -> Ite
             between = _span(interval(drawn), sign=True)
         old, new = (_told(one) for one in (run, other))
         changed = "; ".join(differences(old, new)) or "the same settings"
-        body.append([name, _state(other), _known(other.miou), difference, between, other.epochs, changed])
+        body.append([name, other.state, _known(other.miou), difference, between, other.epochs, changed])
     columns = ["run", "status", "validation mIoU", "difference", "95 % (paired)", "epochs", "settings"]
     yield table(columns, body)
 
@@ -324,10 +324,6 @@ def _told(run: Run) -> dict[str, Any]:
     """What a run was told, and on how many processes: each has a batch of its own."""
     processes = (run.manifest.get("device") or {}).get("processes")
     return {**(run.manifest.get("settings") or {}), "processes": processes}
-
-
-def _state(run: Run) -> str:
-    return "complete" if run.status == "complete" else "unfinished"
 
 
 def _known(value: float) -> float | None:
