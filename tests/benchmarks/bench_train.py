@@ -67,7 +67,7 @@ def ours(size: int, data: list[tuple[torch.Tensor, torch.Tensor]]) -> Turn:
             learner.set_learning_rate(config, step, 1000, [])
             with learner.accelerator.autocast():
                 logits, _ = learner.forward(photos.permute(0, 3, 1, 2))
-            learner.backward(loss_of(logits, labels), ends_step=True)
+            learner.backward(loss_of(logits, labels))
             learner.step(step, config.optimiser.clip)
 
     return turn

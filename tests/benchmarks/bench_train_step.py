@@ -80,9 +80,10 @@ def ours(spec: RunSpec) -> Callable[[int, Batch], None]:
 
     def step(n: int, batch: Batch) -> None:
         learner.set_learning_rate(chosen, n, 1000, [])
-        with engine.autocast():
-            logits, _ = learner.forward(batch[0].to(engine.device, non_blocking=True).permute(0, 3, 1, 2))
-        learner.backward(loss_of(logits, batch[1].to(engine.device, non_blocking=True)), ends_step=True)
+        with learner.sharing(ends_step=True):
+            with engine.autocast():
+                logits, _ = learner.forward(batch[0].to(engine.device, non_blocking=True).permute(0, 3, 1, 2))
+            learner.backward(loss_of(logits, batch[1].to(engine.device, non_blocking=True)))
         learner.step(n, chosen.optimiser.clip)
 
     return step
