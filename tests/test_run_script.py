@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = (
-    *("sh", "dirname", "readlink", "cksum", "df", "awk", "sed", "grep", "tail", "uname", "flock", "sleep"),
+    *("sh", "dirname", "readlink", "cksum", "awk", "sed", "grep", "tail", "uname", "flock", "sleep"),
     *("rm", "mkdir", "mv", "cat", "chmod", "cp", "ln"),
 )
 
@@ -63,6 +63,10 @@ class Machine:
             text = text.replace("{" + key + "}", str(value))
         self.program(name, text)
 
+    def disk(self, free: int) -> None:
+        """A disk with so many megabytes free, whatever the real one has."""
+        self.program("df", f"#!/bin/sh\necho head\necho /dev/x 100 100 {free * 1024} 0% /\n")
+
     def run(self, *arguments: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(self.project / "run"), *arguments],
@@ -96,7 +100,9 @@ def machine(tmp_path: Path) -> Machine:
         found = shutil.which(name)
         if found:
             (tools / name).symlink_to(found)
-    return Machine(project, tools, tmp_path / "calls")
+    made = Machine(project, tools, tmp_path / "calls")
+    made.disk(free=20_000)
+    return made
 
 
 def test_first_call_sets_up_and_second_only_starts(machine: Machine) -> None:
@@ -384,12 +390,22 @@ def test_a_database_of_ones_own_is_left_alone(machine: Machine) -> None:
 
 def test_full_disk_is_told_before_anything_is_written(machine: Machine) -> None:
     machine.python()
-    (machine.bin / "df").unlink()
-    machine.program("df", "#!/bin/sh\necho head\necho /dev/x 100 100 1048576 0% /\n")
+    machine.disk(free=1024)
     done = machine.run("demo")
     assert done.returncode == 2
     assert "1024 MB free" in done.stderr
     assert not (machine.project / ".venv").exists()
+
+
+def test_disk_for_the_small_torch_alone_is_told_before_the_large_one_is_fetched(machine: Machine) -> None:
+    machine.disk(free=4000)
+    machine.python(unreachable=1)
+    done = machine.run("demo")
+    assert done.returncode == 2
+    assert "4000 MB free, and the set-up needs about 9000 MB" in done.stderr
+    assert machine.installs() == []
+    machine.python(unreachable=0)
+    assert machine.run("demo").returncode == 0
 
 
 def test_something_else_called_venv_is_not_removed(machine: Machine) -> None:
