@@ -54,3 +54,47 @@ def test_files_and_folders_do_not_replace_each_other(tmp_path: Path) -> None:
         temporary.mkdir()
     assert (tmp_path / "folder/a").read_text() == (tmp_path / "file").read_text() == "kept"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_of_other_files_is_not_replaced(tmp_path: Path) -> None:
+    begun = False
+
+    def write() -> None:
+        nonlocal begun
+        with replacing(tmp_path / "sheets", overwrite=True, ours=r"(deep/)?\d+\.png") as temporary:
+            begun = True
+            temporary.mkdir()
+            (temporary / "2.png").write_text("drawn")
+
+    photos = tmp_path / "sheets" / "deep"
+    photos.mkdir(parents=True)
+    (photos / "a1.png").write_text("kept")
+    with pytest.raises(TrashkitError, match=r"holds deep.a1\.png, which this command did not write"):
+        write()
+    assert not begun
+    assert (photos / "a1.png").read_text() == "kept"
+    (photos / "a1.png").rename(photos / "1.png")
+    (photos / ".DS_Store").write_text("of a file manager")
+    write()
+    assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["2.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["sheets"]
+
+
+def test_a_folder_comes_back_where_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a.png").write_text("kept")
+    rename = Path.rename
+
+    def fails(self: Path, target: Path) -> Path:
+        if self.name.endswith(".part") and ".old." not in self.name:
+            raise PermissionError
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(PermissionError), replacing(tmp_path / "out", overwrite=True) as temporary:
+        temporary.mkdir()
+        (temporary / "b.png").write_text("new")
+    assert (tmp_path / "out/a.png").read_text() == "kept"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -55,7 +56,7 @@ def _remove(path: Path) -> None:
 def _remove_leftovers(path: Path) -> None:
     """Remove what killed processes left of the same output under temporary names."""
     for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part{glob.escape(path.suffix)}"):
-        number = left.name.removeprefix(f".{path.stem}.").removesuffix(f".part{path.suffix}")
+        number = left.name.removeprefix(f".{path.stem}.").removesuffix(f".part{path.suffix}").removeprefix("old.")
         if number.isdecimal() and not _is_running(int(number)):
             _remove(left)
 
@@ -72,16 +73,48 @@ def _is_running(process: int) -> bool:
     return True
 
 
+_LEFT_BY_FILE_MANAGERS = {".ds_store", "thumbs.db", "desktop.ini"}
+
+
+def _refuse_foreign(folder: Path, ours: str) -> None:
+    """Raise where the folder holds a file whose name, as of the folder, does not match the pattern `ours`."""
+    for place, _, names in os.walk(folder):
+        for name in sorted(names):
+            part = Path(place, name).relative_to(folder)
+            if not re.fullmatch(ours, part.as_posix()) and name.lower() not in _LEFT_BY_FILE_MANAGERS:
+                raise TrashkitError(
+                    f"{folder} holds {part}, which this command did not write, so it is kept",
+                    hint="choose another --out, or move the folder away",
+                )
+
+
+def _exchange(old: Path, new: Path) -> None:
+    """Put the folder `new` in the place of `old`, which is moved aside first and removed last: removing takes long."""
+    aside = old.with_name(f".{old.stem}.old.{os.getpid()}.part{old.suffix}")
+    _remove(aside)
+    old.rename(aside)
+    try:
+        new.rename(old)
+    except BaseException:
+        aside.rename(old)
+        raise
+    _remove(aside)
+
+
 @contextmanager
-def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, overwrite: bool = False, ours: str | None = None) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write to (a file or a folder); rename it to `path` when the block ends.
 
     An exception in the block removes what was written and leaves an existing `path` as it was. An existing `path` is
     refused with TrashkitError unless `overwrite`, and so is always a folder where a file was written, and the other way
     round. Parents are created. What a killed process left is removed.
+    ours: pattern of the names of files (with "/", as of the folder) that an earlier output may hold. A folder with any
+    other file is refused, whatever `overwrite` says: it may be somebody's photos. None where the caller knows better.
     """
     path = Path(path)
     refuse_existing(path, overwrite=overwrite)
+    if ours is not None:
+        _refuse_foreign(path, ours)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix is kept, since writers such as cv2.imwrite choose the format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
@@ -91,9 +124,10 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         yield temporary
         if path.exists() and temporary.exists() and path.is_dir() != temporary.is_dir():
             raise TrashkitError(f"{path} is a {'folder' if path.is_dir() else 'file'}", hint="choose another name")
-        if path.is_dir() or temporary.is_dir():
-            _remove(path)
-        temporary.replace(path)
+        if path.is_dir() and temporary.is_dir():
+            _exchange(path, temporary)
+        else:
+            temporary.replace(path)
     except BaseException:
         _remove(temporary)
         raise

@@ -364,3 +364,18 @@ def test_shipped_copy_is_what_the_code_makes(tmp_path: Path) -> None:
         if not name.lower().endswith(".jpg"):
             assert made[name] == shipped[name], name
     assert sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()) < 900_000
+
+
+def test_only_what_was_drawn_here_is_replaced(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    for seed in (0, 1):
+        make(made, images=20, seed=seed, overwrite=True)
+    (made / "run.json").touch()
+    with pytest.raises(TrashkitError, match=r"holds run\.json"):
+        make(made, images=20, overwrite=True)
+    real = tmp_path / "real"
+    (real / "images").mkdir(parents=True)
+    (real / "train.json").write_text("{}")
+    with pytest.raises(TrashkitError, match="was not drawn by trashkit"):
+        make(real, images=20, overwrite=True)
+    assert (real / "train.json").read_text() == "{}"

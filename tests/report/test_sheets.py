@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -89,3 +90,14 @@ def test_predictions_of_other_images_are_refused(data: Path) -> None:
     (data / "other.json").write_text(json.dumps({**content, "annotations": []}))
     with pytest.raises(TrashkitError, match="none of the 3 images"):
         open_predictions(data / "store", read_dataset(data / "other.json"))
+
+
+def test_sheets_replace_sheets_and_no_photos(data: Path) -> None:
+    parts = [[open_predictions(data / "store", read_dataset(data / "train.json"))]]
+    for most in (3, 1):
+        write_sheets(parts, data / "photos", data / "out", names=["store"], most=most, overwrite=True)
+    assert [path.name for path in (data / "out").iterdir()] == ["1-2.jpg"]
+    shutil.copytree(data / "photos", data / "others")
+    with pytest.raises(TrashkitError, match=r"holds 0\.png, which this command did not write"):
+        write_sheets(parts, data / "photos", data / "others", names=["store"], overwrite=True)
+    assert len(list((data / "others").iterdir())) == 3

@@ -112,3 +112,7 @@ def test_exported_folds_are_the_file_cut_in_two(build: Build, tmp_path: Path) ->
     assert len(read_dataset(read(paths[0]))) == 15
     with pytest.raises(TrashkitError, match="exists already"):
         export_folds(split, dataset, tmp_path / "folds")
+    export_folds(split, dataset, tmp_path / "folds", overwrite=True)
+    (tmp_path / "folds/fold-0/notes.txt").touch()
+    with pytest.raises(TrashkitError, match="did not write"):
+        export_folds(split, dataset, tmp_path / "folds", overwrite=True)

@@ -32,6 +32,9 @@ Part = tuple[list[Record], list[Record]]
 """Images and annotations."""
 # Per level: planted defects of each type per 300 training images (at least one), and the share of wrong labels.
 _LEVELS: dict[str, tuple[int, float]] = {"none": (0, 0.0), "light": (1, 0.03), "heavy": (3, 0.10)}
+_LEDGER = "planted.json"
+_JSON = "train|train_clean|test|planted|scenes|leaderboard/hidden"
+_PARTS = rf"images/.+|({_JSON})\.json|sample_submission\.csv|README\.txt"
 _LIMITS = {"images": (20, 20_000), "size": (64, 1024)}
 _MASTER, _SCENE, _ERRORS = 0, 1, 2
 
@@ -63,7 +66,11 @@ def make(
     Raises TrashkitError for values out of range and where `out` exists and `overwrite` is not set.
     """
     _check(images, size, test_share, noise)
-    with replacing(Path(out), overwrite=overwrite) as folder:
+    made = Path(out)
+    # A real data set has the names of _PARTS, too; only what was drawn here knows where errors were planted.
+    if overwrite and made.is_dir() and any(made.iterdir()) and not (made / _LEDGER).exists():
+        raise TrashkitError(f"{made} was not drawn by trashkit, so it is kept", hint="choose another --out")
+    with replacing(made, overwrite=overwrite, ours=_PARTS) as folder:
         (folder / "images").mkdir(parents=True)
         plans = make_plan(_generator(seed, _MASTER), images, test_share, shift)
         draw = partial(_draw_scene, size=size, seed=seed, quality=quality)
@@ -76,7 +83,7 @@ def make(
         _write_test(folder, parts["test"], side_of, plans)
         _dump(folder / "scenes.json", {"train": _scenes_of(parts["train"][0], plans)})
         (folder / "README.txt").write_text(_README, encoding="utf-8")
-    return _summary(Path(out), parts, draft, len(plans))
+    return _summary(made, parts, draft, len(plans))
 
 
 def _summary(out: Path, parts: dict[str, Part], draft: Draft, scenes: int) -> dict[str, Any]:
@@ -285,7 +292,7 @@ def _write_train(folder: Path, clean: Part, draft: Draft) -> None:
     """The training part, with errors and without, and what was planted."""
     _dump(folder / "train.json", _coco(draft.images, draft.annotations, draft.categories, "training part"))
     _dump(folder / "train_clean.json", _coco(*clean, _categories(), "training part without errors"))
-    (folder / "planted.json").write_text(_lines(draft.ledger()), encoding="utf-8")
+    (folder / _LEDGER).write_text(_lines(draft.ledger()), encoding="utf-8")
 
 
 def _write_test(folder: Path, test: Part, side_of: dict[str, str], plans: Sequence[ScenePlan]) -> None:

@@ -95,7 +95,7 @@ def describe(
     cost the others. TrashkitError, and nothing written, where that is all of them.
     """
     names = _overlay_names(paths)
-    with replacing(out, overwrite=overwrite) as folder:
+    with replacing(out, overwrite=overwrite, ours=r".*\.overlay\.jpg|.*\.labels\.png|annotations\.json") as folder:
         folder.mkdir()
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []

@@ -66,7 +66,7 @@ def write_sheets(
     chosen = rows[:most]
     shown = [_label_maps(part, set(chosen), size_of) for part in parts]
     written = []
-    with replacing(out, overwrite=overwrite) as temporary:
+    with replacing(out, overwrite=overwrite, ours=r"\d+-.*\.jpg") as temporary:
         temporary.mkdir()
         for n, row in enumerate(chosen):
             image = dataset.image_by_row[row]
