@@ -15,18 +15,18 @@ from pathlib import Path
 import numpy as np
 
 from trashkit.coco import Dataset, read_dataset
-from trashkit.nn.embed import embed, offline_encoder, photo_encoder
+from trashkit.nn.embed import Encoder, embed, offline_encoder, photo_encoder
 from trashkit.split.appearance import appearance
 from trashkit.split.likeness import likeness
 
 SEEDS, FEWEST = 3, 20
 
 
-def row(what: str, sides: tuple[tuple[Dataset, Path], tuple[Dataset, Path]], model) -> None:
+def row(what: str, sides: tuple[tuple[Dataset, Path], tuple[Dataset, Path]], model: Encoder) -> None:
     seen = [appearance(dataset, folder) for dataset, folder in sides]
-    encoded = tuple(embed(model, dataset, folder) for dataset, folder in sides)
+    left, right = (embed(model, dataset, folder) for dataset, folder in sides)
     cheap = np.mean([likeness(*seen, seed=seed).auc for seed in range(SEEDS)])
-    whole = np.mean([likeness(*seen, encoded=encoded, seed=seed).auc for seed in range(SEEDS)])
+    whole = np.mean([likeness(*seen, encoded=(left, right), seed=seed).auc for seed in range(SEEDS)])
     counts = ", ".join(str(len(dataset.images)) for dataset, _ in sides)
     print(f"| {what} | {counts} | {cheap:.3f} | {whole:.3f} |", flush=True)
 

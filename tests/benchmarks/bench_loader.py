@@ -51,7 +51,8 @@ def transforms() -> list[Any]:
 def draw(folder: Path) -> Path:
     """Smooth noise as photos, stars as annotations."""
     generator = np.random.default_rng(0)
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for n in range(IMAGES):
         photo = cv2.resize(generator.integers(0, 256, (64, 64, 3), dtype=np.uint8), (512, 512))
         name = f"{n:04d}.jpg"
@@ -89,7 +90,7 @@ class Peer(torch.utils.data.Dataset):
 
     def __getitem__(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         info = self.coco.loadImgs(self.ids[n])[0]
-        photo = cv2.cvtColor(cv2.imread(str(self.folder / info["file_name"])), cv2.COLOR_BGR2RGB)
+        photo = cv2.cvtColor(cv2.imread(str(self.folder / info["file_name"])), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]
         photo = photo.astype(np.float32) / 255.0
         annotations = self.coco.loadAnns(self.coco.getAnnIds(imgIds=info["id"]))
         labels = np.zeros((info["height"], info["width"]))

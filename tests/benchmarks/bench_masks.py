@@ -110,7 +110,7 @@ def rasterising(name: str, scenes: list[Scene]) -> None:
 
 def peers_photo(path: Path) -> np.ndarray:
     """OpenCV, then RGB, then float32 in 0 .. 1, as the competition's loaders do."""
-    photo = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB).astype(np.float32)
+    photo = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB).astype(np.float32)  # type: ignore[arg-type]
     photo /= 255.0
     return photo
 

@@ -142,9 +142,9 @@ def repetition(
     assert ours is not None
     seen = np.full(MODELS, np.nan)
     seen[known] = public[known]
-    halves = {"public_images": len(public_rows), "private_images": len(private_rows)}
-    flat = estimate(ours[0], public=seen, shown=shown, **halves)
-    proxy = estimate(ours[0], public=seen, shown=shown, weights=alike.weights, **halves) if alike.told else flat
+    estimated = partial(estimate, shown=shown, public_images=len(public_rows), private_images=len(private_rows))
+    flat = estimated(ours[0], public=seen)
+    proxy = estimated(ours[0], public=seen, weights=alike.weights) if alike.told else flat
     scores["trashkit, class mix"] = flat.weighted
     scores["trashkit, test-likeness and class mix"] = proxy.weighted
     scores["trashkit, both, shrunk"] = proxy.proxy
@@ -153,7 +153,7 @@ def repetition(
 
     def judged(chosen: Any, public_scores: Any) -> Any:
         weights = alike.weights[chosen] if alike.told else None
-        return estimate(ours[0][:, chosen], public=public_scores, shown=shown, weights=weights, **halves)
+        return estimated(ours[0][:, chosen], public=public_scores, weights=weights)
 
     simple = min(proxy.errors["plain_offset"], proxy.errors["mean"])
     trial = try_history(ours[0], seen, judged, fold=ours[1], simple=simple)
@@ -184,7 +184,11 @@ def report(found: list[dict[str, list[float]]]) -> None:
     best = [max, min, min]
     rows = {name: np.array([one[name] for one in found]) for name in found[0] if not name.startswith("_")}
     means = {name: values.mean(axis=0) for name, values in rows.items()}
-    leaders = [choose(means, key=lambda name, n=n: means[name][n]) for n, choose in enumerate(best)]
+
+    def leader(n: int) -> str:
+        return best[n](means, key=lambda name: means[name][n])
+
+    leaders = [leader(n) for n in range(len(best))]
     order = [name for name in rows if not name.startswith("trashkit")] + [n for n in rows if n.startswith("trashkit")]
     for name in order:
         cells = []

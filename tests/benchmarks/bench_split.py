@@ -92,7 +92,7 @@ def bench(name: str, dataset: Dataset, peer_seeds: int) -> None:
         ("trashkit, at most 2 s", {"trials": 10**15, "seconds": 2.0}),
         ("trashkit, at most 10 s", {"trials": 10**15, "seconds": 10.0}),
     ):
-        made = make_split(dataset, jobs=1, starts=1, **options)  # type: ignore[arg-type]
+        made = make_split(dataset, jobs=1, starts=1, **options)
         plan, found = made.plan, made.found[0]
         line(words, found.seconds, made.split.quality, f"{found.candidates / found.seconds / 1e6:.0f}")
     for peer in compare_peers(plan, seeds=peer_seeds) if plan else []:

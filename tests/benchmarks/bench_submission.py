@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,10 @@ def read_ours(path: Path) -> Iterator[np.ndarray]:
         yield submission.require(row, path)
 
 
+def all_equal(reader: Callable[[Path], Iterator[np.ndarray]], path: Path, maps: list[np.ndarray]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(reader(path), maps, strict=True))
+
+
 def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
     start = time.process_time()
     result = call()
@@ -93,7 +98,7 @@ def main(count: int) -> None:
             ways.insert(0, ("write: row append, pandas", by_append))
         slowest = 0.0
         for (words, call), path in zip(ways, files, strict=False):
-            took, _ = seconds(lambda call=call, path=path: call(path, maps))
+            took, _ = seconds(partial(call, path, maps))
             slowest = slowest or took
             same = path.read_bytes() == files[0].read_bytes()
             print(f"| {words} | {took:.2f} | {slowest / took:.1f}x{'' if same else ', OTHER BYTES'} |")
@@ -103,9 +108,7 @@ def main(count: int) -> None:
             readers.insert(0, ("read: pandas, split, numpy", read_pandas))
         slowest = 0.0
         for words, reader in readers:
-            took, same = seconds(
-                lambda reader=reader: all(np.array_equal(a, b) for a, b in zip(reader(path), maps, strict=True))
-            )
+            took, same = seconds(partial(all_equal, reader, path, maps))
             slowest = slowest or took
             print(f"| {words} | {took:.2f} | {slowest / took:.1f}x{'' if same else ', OTHER VALUES'} |")
         images = [{"id": n, "file_name": name, "width": 512, "height": 512} for n, name in enumerate(names(count))]

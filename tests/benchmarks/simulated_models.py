@@ -56,10 +56,10 @@ class World:
 def world(dataset: Dataset, rng: np.random.Generator) -> World:
     """The objects of a data set; scenes are runs of one to four photos that follow each other in one folder."""
     found = []
-    for number, image in enumerate(dataset.images):
-        for annotation in dataset.annotations_of(image.row):
+    for number, shown in enumerate(dataset.images):
+        for annotation in dataset.annotations_of(shown.row):
             if annotation.class_index:
-                share = annotation_area(annotation, image) / (image.width * image.height)
+                share = annotation_area(annotation, shown) / (shown.width * shown.height)
                 found.append((number, annotation.class_index, max(share * PIXELS, 4.0)))
     image, label, pixels = (np.array(column) for column in zip(*found, strict=True))
     support = np.array([len(np.unique(image[label == c])) for c in range(len(dataset.classes))])
@@ -143,9 +143,9 @@ def population(
     other = np.minimum((edges[data.label][None] < luck[..., None]).sum(axis=-1), classes - 1)
     count = int(0.6 * data.images)
     place = rng.integers(0, data.images, count)
-    kind = rng.integers(0, objects, count)
+    like = rng.integers(0, objects, count)
     seen = -1.2 - 0.6 * quality[:, None] + 0.6 * normal(count) + 0.7 * normal((models, count))
-    return Population(logit, cover, spill, other, (place, data.label[kind], 0.5 * data.pixels[kind], seen))
+    return Population(logit, cover, spill, other, (place, data.label[like], 0.5 * data.pixels[like], seen))
 
 
 @dataclass(frozen=True)
