@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trashkit.errors import TrashkitError
-from trashkit.files import replacing, write_text
+from trashkit.files import replacing, write_bytes, write_text
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
@@ -78,6 +78,16 @@ def test_a_folder_of_other_files_is_not_replaced(tmp_path: Path) -> None:
     write()
     assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["2.png"]
     assert [path.name for path in tmp_path.iterdir()] == ["sheets"]
+
+
+def test_a_picture_is_replaced_by_pictures_alone(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"\xff\xd8\xff\xe0 first")
+    with pytest.raises(TrashkitError, match="is a picture, so it is kept"):
+        write_text(photo, "page", overwrite=True)
+    assert photo.read_bytes().endswith(b"first")
+    write_bytes(photo, b"\xff\xd8\xff\xe0 second", overwrite=True)
+    assert photo.read_bytes().endswith(b"second")
 
 
 def test_a_folder_comes_back_where_the_new_one_cannot_take_its_place(

@@ -101,13 +101,23 @@ def _exchange(old: Path, new: Path) -> None:
     _remove(aside)
 
 
+_PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"BM")
+"""How JPEG, PNG, GIF, WebP, TIFF and BMP files begin."""
+
+
+def _is_picture(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(8).startswith(_PICTURES)
+
+
 @contextmanager
 def replacing(path: Path, *, overwrite: bool = False, ours: str | None = None) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write to (a file or a folder); rename it to `path` when the block ends.
 
     An exception in the block removes what was written and leaves an existing `path` as it was. An existing `path` is
-    refused with TrashkitError unless `overwrite`, and so is always a folder where a file was written, and the other way
-    round. Parents are created. What a killed process left is removed.
+    refused with TrashkitError unless `overwrite`, and so is always a folder where a file was written, the other way
+    round, and a picture where no picture was: it may be somebody's photo. Parents are created. What a killed process
+    left is removed.
     ours: pattern of the names of files (with "/", as of the folder) that an earlier output may hold. A folder with any
     other file is refused, whatever `overwrite` says: it may be somebody's photos. None where the caller knows better.
     """
@@ -124,6 +134,8 @@ def replacing(path: Path, *, overwrite: bool = False, ours: str | None = None) -
         yield temporary
         if path.exists() and temporary.exists() and path.is_dir() != temporary.is_dir():
             raise TrashkitError(f"{path} is a {'folder' if path.is_dir() else 'file'}", hint="choose another name")
+        if path.is_file() and temporary.is_file() and _is_picture(path) and not _is_picture(temporary):
+            raise TrashkitError(f"{path} is a picture, so it is kept", hint="choose another name")
         if path.is_dir() and temporary.is_dir():
             _exchange(path, temporary)
         else:

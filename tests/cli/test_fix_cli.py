@@ -66,12 +66,17 @@ def test_diff_writes_nothing(ann, tmp_path):
 
 def test_what_cannot_be_is_said_in_one_line(ann, tmp_path):
     assert "nowhere to write" in trashkit("fix", ann, code=2).stderr
-    assert "never changed" in trashkit("fix", ann, "--out", ann, "--overwrite", code=2).stderr
+    assert "is an input" in trashkit("fix", ann, "--out", ann, "--overwrite", code=2).stderr
     assert "no check" in trashkit("fix", ann, "--diff", "--select", "G999", code=2).stderr
     assert "takes 3 or 5" in trashkit("fix", ann, "--diff", "--despeckle", "4", code=2).stderr
     trashkit("fix", ann, "--out", "fixed.json", "--write-edits", "log.jsonl")
     refused = trashkit("edits", "apply", "fixed.json", "log.jsonl", "--out", "twice.json", code=2)
     assert "annotations[4] (id 4) is no longer" in refused.stderr and not (tmp_path / "twice.json").exists()
+    (tmp_path / "notes.txt").write_text("kept")
+    for log, words in (("notes.txt", "notes.txt line 1 is not JSON"), ("new.json", "new.json is an input")):
+        refused = trashkit("fix", ann, "--out", "new.json", "--write-edits", log, code=2)
+        assert words in refused.stderr and not (tmp_path / "new.json").exists()
+    assert (tmp_path / "notes.txt").read_text() == "kept"
     assert "no kind" in trashkit("edits", "show", "log.jsonl", "--kind", "paint", code=2).stderr
 
 

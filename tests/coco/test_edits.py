@@ -203,6 +203,15 @@ def test_a_torn_last_line_is_told_and_cut_off_before_appending(coco, tmp_path):
     assert path.read_bytes() == whole + to_line(second)
 
 
+@pytest.mark.parametrize("text", [b"one line of notes", b'{"images": [{"id": 1, "file', b"\xff\xd8\xff\xe0\0"])
+def test_what_is_no_log_is_not_taken_for_a_torn_one(coco, tmp_path, text):
+    path = tmp_path / "other"
+    path.write_bytes(text)
+    with pytest.raises(TrashkitError, match="line 1 is not JSON"):
+        append_log(path, [delete(coco, "annotations", 1, **WHO)])
+    assert path.read_bytes() == text
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

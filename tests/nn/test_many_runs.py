@@ -57,6 +57,16 @@ def test_runs_at_the_same_time_are_those_that_train_alone(drawn, quick, two, tmp
     assert list((two / "one/run/tensorboard").glob("events*"))
 
 
+def test_several_runs_do_not_replace_the_one_that_they_start_from(drawn, two):
+    recipes = [word for name in ("one", "two") for word in ("--recipe", two.parent / f"{name}.toml")]
+    words = ["train", "--data", drawn, "--images", drawn.parent, *recipes, "--overwrite", "--device", "cpu"]
+    for chosen in (["--init", two / "two/run"], ["--set", f"model.weights={two / 'two/run'}"]):
+        done = run(*words, *chosen, "--out", two)
+        assert done.exit_code == 2, done.output
+        assert "two/run is an input and would be overwritten" in " ".join(done.stderr.split())
+    assert read_run(two / "one/run").status == read_run(two / "two/run").status == "complete"
+
+
 def test_a_soup_is_a_run(two, tmp_path):
     done = run("soup", two / "one/run", two / "two/run", "--out", tmp_path / "soup", "--device", "cpu", "--json")
     assert done.exit_code == 0, done.output

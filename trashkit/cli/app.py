@@ -34,9 +34,9 @@ from trashkit.cli import (
     sweep,
     train,
 )
-from trashkit.cli.groups import Root
+from trashkit.cli.groups import Commands, Root
 
-app = typer.Typer(
+app = Commands(
     name="trashkit",
     cls=Root,
     help="From a folder of photos with noisy COCO annotations to a segmentation model you can trust.",
@@ -72,7 +72,7 @@ app.command("review", rich_help_panel=DATA)(review.review)
 app.add_typer(edits.app, name="edits", rich_help_panel=DATA)
 app.add_typer(split.app, name="split", rich_help_panel=DATA)
 app.add_typer(data.app, name="data", rich_help_panel=DATA)
-app.command("train", rich_help_panel=MODEL)(train.train)
+app.command("train", rich_help_panel=MODEL, many=True)(train.train)
 app.command("predict", rich_help_panel=MODEL)(predict.predict)
 app.command("score", rich_help_panel=MODEL)(score.score)
 app.command("sheets", rich_help_panel=MODEL)(sheets.sheets)

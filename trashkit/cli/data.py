@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from trashkit.cli.groups import Commands
 from trashkit.cli.output import Classes, Json, Overwrite, Resume, command, note, progress, show, table
 from trashkit.errors import TrashkitError
 
@@ -23,7 +24,7 @@ Order = Annotated[
     typer.Option("--order", help="Paint order: which of two overlapping annotations is seen."),
 ]
 
-app = typer.Typer(help="Make, import and export data sets.", no_args_is_help=True)
+app = Commands(help="Make, import and export data sets.", no_args_is_help=True)
 
 
 @app.command()

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trashkit.cli.groups import default_group
+from trashkit.cli.groups import Commands, default_group
 from trashkit.cli.output import Json, Overwrite, command, note, show, table, warn
 
 if TYPE_CHECKING:
     from trashkit.coco.edit import Edit
 
-app = typer.Typer(
+app = Commands(
     cls=default_group("show"),
     help="Edit logs: show one (the default), count, apply, invert, merge, or make one from two annotation files.",
     no_args_is_help=True,

@@ -98,7 +98,7 @@ def fix(
       trashkit fix ANN.json --out FILLED.json --despeckle 3 --fill-holes 25 --write-edits despeckle.jsonl
     """
     from trashkit.coco import read, write
-    from trashkit.coco.edit_log import append_log, to_record
+    from trashkit.coco.edit_log import append_log, log_to_go_on, to_record
     from trashkit.files import refuse_existing
 
     if out is None and not diff:
@@ -106,8 +106,6 @@ def fix(
             "there is nowhere to write the fixed file", hint="add --out FIXED.json, or --diff to look at the changes"
         )
     if out is not None and not diff:
-        if out.exists() and out.samefile(annotations):
-            raise TrashkitError("the input is never changed", hint="choose another --out")
         refuse_existing(out, overwrite=overwrite)
     coco = read(annotations)
     if edits is not None:
@@ -132,6 +130,8 @@ def fix(
         show(shown, json=json, human=[*_described(made), _sentence(summary)])
         return
     assert out is not None
+    if write_edits is not None:
+        log_to_go_on(write_edits, made)
     write(fixed, out, overwrite=overwrite)
     if write_edits is not None:
         append_log(write_edits, made)

@@ -1,4 +1,4 @@
-"""Command groups with a default command, and the table from exception to message and exit code."""
+"""Commands that keep their inputs, groups with a default command, and exceptions as messages and exit codes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,66 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
 from trashkit.cli.output import console
 from trashkit.errors import TrashkitError
+from trashkit.files import refuse_inputs
+
+OUTPUTS = ("out", "html", "onnx", "overlay", "preview")
+"""Parameters that name what a command writes. Every other path among its parameters is an input."""
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Commands(typer.Typer):
+    """Commands of which none writes over what it was given to read, whatever --overwrite says."""
+
+    def command(self, name: str | None = None, *, many: bool = False, **options: Any) -> Callable[[Function], Function]:
+        """As `typer.Typer.command`. many: --out may be a folder of several results, which is not replaced whole."""
+        register = super().command(name, **options)
+
+        def keep(function: Function) -> Function:
+            register(_keeping_inputs(function, many=many))
+            return function
+
+        return keep
+
+
+def _keeping_inputs(function: Callable[..., Any], *, many: bool) -> Callable[..., Any]:
+    @wraps(function)
+    def call(**values: Any) -> Any:
+        from trashkit.run import refuse_parts
+
+        outs = [values[name] for name in OUTPUTS if isinstance(values.get(name), Path)]
+        if "overwrite" in values and not values.get("resume"):
+            inputs = [path for name, value in values.items() if name not in OUTPUTS for path in _paths(value)]
+            for out in outs:
+                inside = out.resolve() if many else None
+                refuse_inputs(out, [path for path in inputs if inside not in path.resolve().parents])
+                refuse_parts(out)
+        return function(**values)
+
+    return call
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    """The paths that a parameter names; of texts such as FILE:FOLDER:WEIGHT or file:FILE the files that there are."""
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, str):
+        yield from (Path(part) for part in value.split(":") if Path(part).is_file())
+    elif isinstance(value, list):
+        for one in value:
+            yield from _paths(one)
 
 
 class DefaultGroup(TyperGroup):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trashkit.cli.groups import default_group
+from trashkit.cli.groups import Commands, default_group
 from trashkit.cli.leaderboard_evidence import bare_validation, evidence_files, evidence_key
 from trashkit.cli.leaderboard_split import given_split, likeness_weights, recorded_split
 from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, short, show, table, warn
@@ -16,7 +16,7 @@ from trashkit.cli.submit_form import paint_order
 if TYPE_CHECKING:
     from trashkit.leaderboard.ledger import Entry, Ledger
 
-app = typer.Typer(
+app = Commands(
     cls=default_group("list"),
     help="Record submissions with their scores and validation (list is the default), and estimate the hidden score.",
     no_args_is_help=False,
@@ -288,7 +288,7 @@ def plot(
     from trashkit.leaderboard.evidence import evidence_folder
     from trashkit.leaderboard.page import ledger_page
 
-    refuse_inputs(out, [ledger, evidence_folder(ledger), split])
+    refuse_inputs(out, [evidence_folder(ledger)])
     refuse_existing(out, overwrite=overwrite)
     found = _read(ledger)
     said: dict[str, Any] = {}

@@ -50,11 +50,9 @@ def postprocess(
 
       trashkit postprocess runs/a/oof --step min-area=Battery:10 --out cleaned --json
     """
-    from trashkit.files import refuse_inputs
     from trashkit.postprocess import parse_steps
     from trashkit.postprocess import postprocess as run
     from trashkit.presence import read_presence
-    from trashkit.run import refuse_parts
     from trashkit.store import open_store, refuse_existing_store
 
     if power is not None and presence is None:
@@ -62,8 +60,6 @@ def postprocess(
     opened = open_store(store)
     steps = parse_steps(step or [], opened.classes)
     shown = read_presence(presence) if presence is not None else None
-    refuse_inputs(out, [store, presence])
-    refuse_parts(out)
     refuse_existing_store(out, overwrite=overwrite or resume)
     if shown is not None and (known := shown.source.get("seen")):
         warn(f"{presence} judges {known} of its photos by a classifier that learned from them: do not score with it")

@@ -144,18 +144,15 @@ def _sort(paths: list[Path]) -> tuple[list[Run], list[Path], list[Path]]:
 
 def _data_set(runs: list[Run], data: Path, images: Path, out: Path, options: dict[str, Any], json: bool) -> None:
     from trashkit.coco import read_dataset
-    from trashkit.files import refuse_inputs, sha256
+    from trashkit.files import sha256
     from trashkit.nn.folds import is_main_process
     from trashkit.nn.models import load_run_model
     from trashkit.nn.predict import device, predict_dataset
     from trashkit.nn.tta import views
-    from trashkit.run import refuse_parts
     from trashkit.store import refuse_existing_store
 
     views(options["tta"])
     main = is_main_process()
-    refuse_inputs(out, [data, images])
-    refuse_parts(out)
     if main:  # of several processes one makes the store, and the others find it
         refuse_existing_store(out, overwrite=options["overwrite"] or options["resume"])
     dataset = read_dataset(data, labels=False)
@@ -172,13 +169,9 @@ def _data_set_onnx(
     exported: list[Path], data: Path, images: Path, out: Path, options: dict[str, Any], json: bool
 ) -> None:
     from trashkit.coco import read_dataset
-    from trashkit.files import refuse_inputs
     from trashkit.onnx import load, predict_dataset
-    from trashkit.run import refuse_parts
     from trashkit.store import refuse_existing_store
 
-    refuse_inputs(out, [data, images, *exported])
-    refuse_parts(out)
     refuse_existing_store(out, overwrite=options["overwrite"] or options["resume"])
     dataset = read_dataset(data, labels=False)
     models = [load(path) for path in exported]
@@ -212,13 +205,12 @@ def _photos(
     overwrite: bool,
     json: bool,
 ) -> None:
-    from trashkit.files import refuse_existing, refuse_inputs
+    from trashkit.files import refuse_existing
     from trashkit.report.describe import describe, photos_in
 
     if not paths:
         raise TrashkitError("no photo is named", hint="trashkit predict RUN PHOTO --overlay DIR")
     refuse_existing(folder, overwrite=overwrite)
-    refuse_inputs(folder, [*paths, *exported, *(run.path for run in runs)])
     found = photos_in(paths)
     predict, classes = _engine(runs, exported, tta, zoom)
     with progress() as report:

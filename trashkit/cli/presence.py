@@ -68,16 +68,13 @@ def presence(
       trashkit postprocess runs/a/oof --presence oof-presence.json --out weighed
     """
     from trashkit.coco import read_dataset
-    from trashkit.files import refuse_existing, refuse_inputs
+    from trashkit.files import refuse_existing
     from trashkit.nn.extra import hashes_of, read_extra
     from trashkit.nn.photo_classes import judge, object_shares, photo_encoder
     from trashkit.nn.weights import OFFLINE, offline_available
     from trashkit.presence import write_presence
-    from trashkit.run import refuse_parts
 
     refuse_existing(out, overwrite=overwrite)
-    refuse_inputs(out, [annotations, split, test])
-    refuse_parts(out)
     dataset = read_dataset(annotations, classes=classes)
     other = read_dataset(test, labels=False) if test is not None else None
     shares = object_shares(dataset)

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from trashkit.cli.groups import default_group
+from trashkit.cli.groups import Commands, default_group
 from trashkit.cli.output import Json, command, show, table
 
-app = typer.Typer(cls=default_group("list"), help="List the training recipes (the default), or show one.")
+app = Commands(cls=default_group("list"), help="List the training recipes (the default), or show one.")
 
 
 @app.command("list")

@@ -41,7 +41,7 @@ def report(
     """
     from trashkit.files import refuse_existing, refuse_inputs
     from trashkit.report.run_page import siblings, write_report
-    from trashkit.run import REPORT, read_run, refuse_parts
+    from trashkit.run import REPORT, read_run
 
     found = [read_run(path) for path in runs]
     if len({run.path.resolve() for run in found}) < len(found):
@@ -54,7 +54,6 @@ def report(
         refuse_existing(out, overwrite=overwrite)
         seen = dataset.images if dataset is not None else ()
         refuse_inputs(out, [*runs, data, photos, inputs.get("data"), *(photos / one.file_name for one in seen)])
-        refuse_parts(out)
     if dataset is not None and not photos.is_dir():
         note(f"the photo folder {photos} is not there: the page shows no photos; --images DIR names it")
         dataset = None

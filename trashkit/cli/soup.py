@@ -40,13 +40,11 @@ def soup(
       trashkit soup runs/folds/cpu-small/fold-* --method uniform --out runs/mean
     """
     from trashkit.coco import read_dataset
-    from trashkit.files import refuse_inputs
     from trashkit.nn.soup import check_ingredients, cook
     from trashkit.run import read_run, refuse_folder
 
     if device not in ("auto", "cpu"):
         raise TrashkitError(f'there is no device "{device}"', hint="choose auto or cpu")
-    refuse_inputs(out, runs)
     refuse_folder(out, overwrite=overwrite)
     found = [read_run(path) for path in runs]
     check_ingredients(found, method)

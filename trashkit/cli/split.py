@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trashkit.cli.groups import default_group
+from trashkit.cli.groups import Commands, default_group
 from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, show, warn
 from trashkit.cli.split_photos import factors, look
 from trashkit.cli.split_tables import (
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trashkit.coco import Dataset
     from trashkit.split.peers import Peer
 
-app = typer.Typer(
+app = Commands(
     cls=default_group("search"),
     help="Search folds stratified by pixels, instances and images of each class (the default), export, show, check.",
     no_args_is_help=True,
@@ -123,14 +123,12 @@ def search(
     """
     from trashkit.coco import read_dataset
     from trashkit.errors import TrashkitError
-    from trashkit.files import refuse_existing, refuse_inputs
+    from trashkit.files import refuse_existing
     from trashkit.split.files import Split, write_split
     from trashkit.split.make import make_split
     from trashkit.split.peers import compare_peers as measure
     from trashkit.split.search import DEFAULT_TRIALS
 
-    group_files = [rule.removeprefix("file:") for rule in groups or () if rule.startswith("file:")]
-    refuse_inputs(out, [annotations, images, test, test_images, classes, *group_files])
     refuse_existing(out, overwrite=overwrite)
     if test is not None and images is None:
         raise TrashkitError("--test needs the photos", hint="add --images DIR (and --test-images DIR)")
@@ -227,10 +225,8 @@ def export(
       trashkit split export split.json --data train.json --out folds
     """
     from trashkit.coco import read_dataset
-    from trashkit.files import refuse_inputs
     from trashkit.split.files import export_folds, read_split
 
-    refuse_inputs(out, [split, data])
     dataset = read_dataset(data)
     written = export_folds(read_split(split, dataset), dataset, out, overwrite=overwrite)
     show(
@@ -263,14 +259,12 @@ def show_split(
     """
     from trashkit.coco import read_dataset
     from trashkit.errors import TrashkitError
-    from trashkit.files import refuse_inputs, write_text
+    from trashkit.files import write_text
     from trashkit.split.check import check_split
     from trashkit.split.files import load_split, read_split
     from trashkit.split.page import split_page
     from trashkit.split.quality import over_repeats
 
-    if html is not None:
-        refuse_inputs(html, [split, data])
     if data is not None:
         dataset = read_dataset(data, classes=_classes(split, classes))
         quality = over_repeats(check_split(read_split(split, dataset), dataset).quality)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trashkit.cli.groups import default_group
+from trashkit.cli.groups import Commands, default_group
 from trashkit.cli.output import Classes, Json, Overwrite, command, note, progress, show, table, warn
 from trashkit.cli.submit_compare import diff, trace, vote
 from trashkit.cli.submit_form import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 
-app = typer.Typer(
+app = Commands(
     cls=default_group("make"),
     help="Make a submission from a store (the default), check it, compare, vote, turn it into COCO and back.",
     no_args_is_help=True,

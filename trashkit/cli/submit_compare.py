@@ -41,7 +41,7 @@ def diff(
       trashkit submit diff label_maps_a label_maps_b --data test.json --profile png
     """
     from trashkit.coco import OFFICIAL_NAMES
-    from trashkit.files import refuse_existing, refuse_inputs, write_text
+    from trashkit.files import refuse_existing, write_text
     from trashkit.submission import Profile
     from trashkit.submit import diff as difference
     from trashkit.submit.page import CLASS_COLUMNS, class_rows, diff_page
@@ -55,7 +55,6 @@ def diff(
     if html is not None:
         if dataset is None:
             raise TrashkitError("a page needs to know the images", hint="add --data test.json")
-        refuse_inputs(html, [first, second, data])
         refuse_existing(html, overwrite=overwrite)
     with progress() as report:
         found = difference(first, second, profile=profile, form=kind, dataset=dataset, progress=report)

@@ -113,6 +113,7 @@ def train(
     """
     from trashkit.cli.train_plan import read_folds, read_recipes, refuse_contradictions, say_nothing
     from trashkit.coco import read_dataset
+    from trashkit.files import refuse_inputs
 
     if all_data and (split is not None or fold is not None):
         raise TrashkitError("--all-data leaves nothing to validate on", hint="leave out --split and --fold, or it")
@@ -145,6 +146,11 @@ def train(
     beside = _extra(extra or [], jobs, dataset, images, say)
     if is_main_process(device):
         _warn_of_makers(jobs, [dataset, *(one.dataset for one in beside)], images)
+    if overwrite:
+        places = [place for one in beside for place in (one.path, one.folder)]
+        places += [Path(config.model.weights) for config in recipes.values()]
+        for job in jobs:
+            refuse_inputs(job.out, [data, images, split, cache, *places])
     if preview is not None:
         from trashkit.cli.train_look import show_preview
 

@@ -35,13 +35,11 @@ def show_preview(
     from trashkit.nn.preview import as_page, as_sheet, preview
     from trashkit.nn.record import TrainData
     from trashkit.report.overlay import class_shares
-    from trashkit.run import refuse_parts
 
     if file.suffix.lower() not in SHEETS:
         raise TrashkitError(f"{file} is no name of a sheet", hint=f"let it end in one of {', '.join(SHEETS)}")
     refuse_existing(file, overwrite=overwrite)
-    refuse_inputs(file, [images, dataset.coco.path, *(images / one.file_name for one in dataset.images)])
-    refuse_parts(file)
+    refuse_inputs(file, [images / one.file_name for one in dataset.images])
     data = TrainData(dataset, images, job.train, job.val, "", beside(extra, job, images))
     with tempfile.TemporaryDirectory() as place, progress() as report:
         seen, drawn_from = preview(job.config, data, Path(place), progress=report)

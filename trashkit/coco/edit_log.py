@@ -33,6 +33,10 @@ def to_record(edit: Edit) -> dict[str, Any]:
     return {**shown, "related": list(edit.related)} if edit.related else shown
 
 
+_BEGINNING = b'{"kind"'
+"""Of each line that is written."""
+
+
 def to_line(edit: Edit) -> bytes:
     """One edit as a line of JSON, see `to_record`."""
     return bytes(encode(to_record(edit))) + b"\n"
@@ -89,7 +93,9 @@ def read_log(path: Path | str) -> EditLog:
             edits.append(from_record(decode(line)))
         except (ValueError, RecursionError) as error:
             what = str(error) if str(error).startswith(("is ", "has ", "needs ", "adds ")) else f"is not JSON: {error}"
-            if number == len(lines) and what.startswith("is not JSON"):  # nothing but a kill leaves out the newline
+            # Nothing but a kill leaves out the newline; what does not begin as `to_line` does is no log at all.
+            torn = line.startswith(_BEGINNING) or _BEGINNING.startswith(line)
+            if number == len(lines) and torn and what.startswith("is not JSON"):
                 return EditLog(edits, f"{path} line {number} is unfinished and left out: its writer was stopped")
             raise TrashkitError(
                 f"{path} line {number} {what}", hint="each line of an edit log is one edit, as `trashkit fix` writes it"
@@ -104,14 +110,9 @@ def write_log(path: Path | str, edits: Sequence[Edit], *, overwrite: bool = Fals
             file.write(to_line(edit))
 
 
-def append_log(path: Path | str, edits: Sequence[Edit]) -> int:
-    """Append edits to a log, made if it is absent; how many were new: those it holds already are not repeated.
-
-    A last line that a killed writer left unfinished is cut off first. Written with one call and flushed to disk, so
-    that a kill tears at most the last line. Raises TrashkitError where the log is about another file.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+def log_to_go_on(path: Path, edits: Sequence[Edit]) -> EditLog:
+    """The log that edits will be appended to, empty where there is none. Raises TrashkitError where it is about another
+    file, or no edit log at all."""
     there = read_log(path) if path.exists() else EditLog([], "")
     sources = {edit.source for edit in there.edits}
     foreign = next((edit for edit in edits if sources and edit.source not in sources), None)
@@ -120,6 +121,18 @@ def append_log(path: Path | str, edits: Sequence[Edit]) -> int:
             f"{path} holds edits of another file ({next(iter(sources))[:12]}, not {foreign.source[:12]})",
             hint="name a new log: one log is about one file",
         )
+    return there
+
+
+def append_log(path: Path | str, edits: Sequence[Edit]) -> int:
+    """Append edits to a log, made if it is absent; how many were new: those it holds already are not repeated.
+
+    A last line that a killed writer left unfinished is cut off first. Written with one call and flushed to disk, so
+    that a kill tears at most the last line. Raises TrashkitError as `log_to_go_on` does.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    there = log_to_go_on(path, edits)
     lines = {to_line(edit) for edit in there.edits}
     new = [line for line in map(to_line, edits) if line not in lines]
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
