@@ -335,6 +335,10 @@ def test_a_process_of_its_own_computes_on_its_own_gpu(monkeypatch):
 def test_ctrl_c_waits_until_a_process_is_started_and_is_not_that_process_s():
     from trashkit.nn.spread import _no_interrupt
 
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a script
+    with _no_interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     reached = []
     code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
     with pytest.raises(KeyboardInterrupt), _no_interrupt():
@@ -343,3 +347,4 @@ def test_ctrl_c_waits_until_a_process_is_started_and_is_not_that_process_s():
     assert reached == ["True\n"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    signal.signal(signal.SIGINT, before)

@@ -115,7 +115,8 @@ def _no_interrupt() -> Iterator[None]:
     Their imports would be cut off with a traceback each. Blocked signals are inherited; the handler is there because
     other threads of this process still take them.
     """
-    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+    here = hasattr(signal, "pthread_sigmask") and threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield
         return
     pressed: list[int] = []
