@@ -18,7 +18,7 @@ PACKAGE = ROOT / "trashkit"
 SIBLINGS = "audit review split leaderboard nn onnx ensemble postprocess pseudo submit interop"
 LEVELS: tuple[str, ...] = (
     "errors progress loss_text provenance",
-    "files",
+    "files run_folder",
     "coco rasterise",
     "masks photos finding sampling",
     "scores near_duplicates data_settings",

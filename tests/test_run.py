@@ -12,14 +12,13 @@ from trashkit.run import (
     as_json,
     differences,
     find_runs,
-    lock,
     open_run,
     read_metrics,
     read_run,
-    unlock,
     update,
     write_metrics,
 )
+from trashkit.run_folder import lock, unlock
 
 SPEC = RunSpec(
     "fpn", "e", {"a": 1}, (64, 48), (0.1, 0.2, 0.3), (1.0, 1.0, 1.0), ("Background", "종이"), ((0, 0, 0), (1, 2, 3))

@@ -16,7 +16,8 @@ from trashkit import submission
 from trashkit.coco import Coco, Dataset, Image, read_dataset
 from trashkit.errors import TrashkitError
 from trashkit.masks import PaintOrder, dataset_label_map, resize_nearest
-from trashkit.run import is_run, read_run
+from trashkit.run import read_run
+from trashkit.run_folder import is_run
 from trashkit.store import Probabilities, is_store, open_store
 from trashkit.submission import Profile
 

@@ -27,7 +27,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,20 +35,20 @@ from numpy.typing import NDArray
 from trashkit.errors import TrashkitError
 from trashkit.files import write_bytes
 from trashkit.provenance import git_state, now, versions
-
-MANIFEST = "manifest.json"
-SETTINGS = "settings.toml"
-METRICS = "metrics.jsonl"
-OOF = "oof"
-VALIDATION = "validation.npz"
-REPORT = "report.html"
-CHECKPOINTS = "checkpoints"
-STATE = "state.pt"
-LOCK = ".training"
-OWN = (MANIFEST, SETTINGS, METRICS, VALIDATION, CHECKPOINTS, OOF)
-"""What in a run folder is the run's, and no output of other commands."""
-FORMAT = "trashkit run"
-VERSION = 1
+from trashkit.run_folder import (
+    CHECKPOINTS,
+    FORMAT,
+    MANIFEST,
+    METRICS,
+    VALIDATION,
+    VERSION,
+    is_bare,
+    is_damaged,
+    is_run,
+    lock,
+    refuse_folder,
+    unlock,
+)
 
 Status = Literal["running", "complete"]
 
@@ -149,14 +149,6 @@ class Run:
         return float(value) if isinstance(value, int | float) else math.nan
 
 
-def is_run(path: Path) -> bool:
-    """Whether a folder holds a run's manifest."""
-    try:
-        return bool(json.loads((path / MANIFEST).read_bytes()).get("format") == FORMAT)
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
 _FOLDER = "give a folder that `trashkit train --out` wrote"
 _ANEW = "its weights are in checkpoints/; train it again, with --overwrite"
 
@@ -208,7 +200,7 @@ def open_run(
     anything that is not a run is refused still). content: further entries of the manifest of a new run.
     """
     made = beginning(FORMAT, VERSION, identity, content)
-    if path.exists() and not _is_bare(path):
+    if path.exists() and not is_bare(path):
         if is_run(path) or is_damaged(path):
             unlock(path, lock(path))
         if resume:
@@ -219,68 +211,6 @@ def open_run(
         shutil.rmtree(path)
     (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     return write_manifest(path, made)
-
-
-def _is_bare(path: Path) -> bool:
-    """Whether a folder holds nothing, or only what is made before the manifest: a run may have been killed there."""
-    return path.is_dir() and all(
-        entry.name.startswith(".") or (entry.name == CHECKPOINTS and entry.is_dir() and not any(entry.iterdir()))
-        for entry in path.iterdir()
-    )
-
-
-def refuse_folder(path: Path, *, overwrite: bool) -> None:
-    """Raise TrashkitError unless a run may be written to `path`: nothing is there, or with `overwrite` a run."""
-    for place in (path, *path.parents):
-        if place.is_file():
-            raise TrashkitError(f"{place} is a file", hint="--out takes the name of a folder")
-    if not path.exists() or _is_bare(path):
-        return
-    if not overwrite:
-        raise TrashkitError(
-            f"{path} exists already", hint="choose another --out, or add --resume to go on or --overwrite"
-        )
-    if not (is_run(path) or is_damaged(path)):
-        raise TrashkitError(f"{path} is not a run, and is not removed", hint="choose another --out")
-
-
-def refuse_parts(out: Path) -> None:
-    """Raise TrashkitError where writing `out` would replace a part of a run: its manifest, weights, predictions ..."""
-    place = out.resolve()
-    for folder in place.parents:
-        if place.relative_to(folder).parts[0] in OWN and (is_run(folder) or is_damaged(folder)):
-            raise TrashkitError(f"{out} is part of the run {folder}", hint="choose another name")
-
-
-def is_damaged(path: Path) -> bool:
-    """Whether a folder is a run but for its manifest, which is lost, damaged or another's."""
-    return not is_run(path) and (path / CHECKPOINTS).is_dir() and (path / SETTINGS).is_file()
-
-
-def lock(path: Path) -> IO[bytes]:
-    """Say that this process trains the run in `path`, until what is returned is closed or the process ends.
-
-    Raises TrashkitError where another process does. Systems without such locks know of no other.
-    """
-    file = (path / LOCK).open("ab")
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise TrashkitError(
-            f"{path} is being trained by another process", hint="wait for it, or choose another --out"
-        ) from None
-    except (ImportError, OSError):
-        pass
-    return file
-
-
-def unlock(path: Path, held: IO[bytes]) -> None:
-    """End what `lock` began."""
-    (path / LOCK).unlink(missing_ok=True)
-    held.close()
 
 
 def require_same(path: Path, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

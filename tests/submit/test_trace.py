@@ -18,7 +18,8 @@ from trashkit.coco.edit_log import write_log
 from trashkit.coco.edits import apply
 from trashkit.errors import TrashkitError
 from trashkit.files import sha256
-from trashkit.run import CHECKPOINTS, open_run, read_run, update, write_manifest
+from trashkit.run import open_run, read_run, update, write_manifest
+from trashkit.run_folder import CHECKPOINTS
 from trashkit.store import create_store, open_store
 from trashkit.submission import Profile
 from trashkit.submit import diff, from_coco, make, trace, vote

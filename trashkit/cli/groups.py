@@ -43,7 +43,7 @@ class Commands(typer.Typer):
 def _keeping_inputs(function: Callable[..., Any], *, many: bool) -> Callable[..., Any]:
     @wraps(function)
     def call(**values: Any) -> Any:
-        from trashkit.run import refuse_parts
+        from trashkit.run_folder import refuse_parts
 
         outs = [values[name] for name in OUTPUTS if isinstance(values.get(name), Path)]
         if "overwrite" in values and not values.get("resume"):

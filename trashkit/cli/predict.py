@@ -119,7 +119,8 @@ def predict(
 def _sort(paths: list[Path]) -> tuple[list[Run], list[Path], list[Path]]:
     """Run folders (those of a training of several folds or recipes are all of them), exported files, and the rest."""
     from trashkit.onnx import is_onnx
-    from trashkit.run import find_runs, is_damaged, read_run
+    from trashkit.run import find_runs, read_run
+    from trashkit.run_folder import is_damaged
 
     models: list[Run] = []
     exported: list[Path] = []

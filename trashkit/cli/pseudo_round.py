@@ -42,7 +42,8 @@ from trashkit.pseudo.plan import (
 )
 from trashkit.pseudo.selection import Selection
 from trashkit.pseudo.stages import Stage, as_json
-from trashkit.run import Run, find_runs, is_run, read_run
+from trashkit.run import Run, find_runs, read_run
+from trashkit.run_folder import is_run
 from trashkit.store import Probabilities, is_store, open_store
 
 

@@ -32,7 +32,8 @@ from trashkit.pseudo.page import SHOWN, cards, round_page
 from trashkit.pseudo.plan import Group, Step
 from trashkit.pseudo.record import COUNT, LABELS, PAGE, PROBABILITIES, open_round, read_round, write_round
 from trashkit.pseudo.selection import STEPS
-from trashkit.run import Run, is_run
+from trashkit.run import Run
+from trashkit.run_folder import is_run
 from trashkit.store import Probabilities, open_store
 
 

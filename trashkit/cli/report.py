@@ -41,7 +41,8 @@ def report(
     """
     from trashkit.files import refuse_existing, refuse_inputs
     from trashkit.report.run_page import siblings, write_report
-    from trashkit.run import REPORT, read_run
+    from trashkit.run import read_run
+    from trashkit.run_folder import REPORT
 
     found = [read_run(path) for path in runs]
     if len({run.path.resolve() for run in found}) < len(found):

@@ -27,7 +27,8 @@ def runs(
 
       trashkit runs experiments --json
     """
-    from trashkit.run import MANIFEST, SETTINGS, find_runs, is_damaged
+    from trashkit.run import find_runs
+    from trashkit.run_folder import MANIFEST, SETTINGS, is_damaged
 
     if not folder.is_dir():
         raise TrashkitError(f"there is no folder {folder}", hint="trashkit runs DIR looks elsewhere")

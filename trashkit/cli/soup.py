@@ -41,7 +41,8 @@ def soup(
     """
     from trashkit.coco import read_dataset
     from trashkit.nn.soup import check_ingredients, cook
-    from trashkit.run import read_run, refuse_folder
+    from trashkit.run import read_run
+    from trashkit.run_folder import refuse_folder
 
     if device not in ("auto", "cpu"):
         raise TrashkitError(f'there is no device "{device}"', hint="choose auto or cpu")

@@ -188,7 +188,7 @@ def _instead(asked: Mapping[str, object]) -> str:
 
 def _check_places(out: Path | None, cache: Path | None, *, new: bool, overwrite: bool) -> None:
     """Refuse folders that cannot be used, before anything slow. new: `out` is for one run that begins."""
-    from trashkit.run import is_run, refuse_folder
+    from trashkit.run_folder import is_run, refuse_folder
 
     if out is not None and str(out) in ("", "."):
         raise TrashkitError("--out is this very folder", hint="name a folder for the run, such as --out runs/first")

@@ -105,7 +105,8 @@ def show_suggestions(
 
 def own_recipe(out: Path | None, say: Callable[[str], None]) -> list[str] | None:
     """The settings of a run, or of the best run below a folder, as a recipe; None where there is none."""
-    from trashkit.run import SETTINGS, find_runs
+    from trashkit.run import find_runs
+    from trashkit.run_folder import SETTINGS
 
     if out is None or not out.is_dir():
         return None
@@ -125,7 +126,7 @@ def _out_of_fold(dataset: Dataset, out: Path | None) -> Confusion | None:
         return None
     from trashkit.evaluate import evaluate
     from trashkit.predictions import open_predictions
-    from trashkit.run import OOF
+    from trashkit.run_folder import OOF
 
     stores = [place for place in (out / OOF, *sorted(out.glob(f"*/{OOF}"))) if place.exists()]
     if not stores:

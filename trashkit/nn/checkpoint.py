@@ -22,7 +22,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from trashkit.files import replacing
-from trashkit.run import CHECKPOINTS, STATE
+from trashkit.run_folder import CHECKPOINTS, STATE
 
 PREVIOUS = "state.previous.pt"
 _SEAL = b"sha256:"

@@ -22,7 +22,8 @@ from trashkit.nn.predict import device
 from trashkit.nn.resize import Pixels, resize_photo
 from trashkit.photos import photo_path, thumbnail
 from trashkit.progress import Progress, silent
-from trashkit.run import RunSpec, is_run
+from trashkit.run import RunSpec
+from trashkit.run_folder import is_run
 
 SIDE = 224
 """Photos are seen at this many pixels, where an encoder or a run has no size of its own."""

@@ -26,6 +26,7 @@ from trashkit.nn.shard import gathered
 from trashkit.nn.validate import validate_each
 from trashkit.progress import Progress
 from trashkit.provenance import now
+from trashkit.run_folder import CHECKPOINTS, OOF
 from trashkit.scores import Matrix
 
 Say = Callable[[str], None]
@@ -113,7 +114,7 @@ def _best(run: runs.Run, engine: Accelerator, digest: str) -> State | None:
 
 
 def _checkpoint(run: runs.Run, name: str) -> Path:
-    return run.path / runs.CHECKPOINTS / f"{name}.safetensors"
+    return run.path / CHECKPOINTS / f"{name}.safetensors"
 
 
 def add_to_mean(mean: Mapping[str, Tensor] | None, count: int, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -176,7 +177,7 @@ def finish(
         run = runs.update(run, **decided)
     engine.wait_for_everyone()
     run = runs.read_run(run.path)
-    oof = run.path / runs.OOF
+    oof = run.path / OOF
     if data.val and predict:
         predict_dataset(
             [load_run_model(run.path, engine.device)],
@@ -189,7 +190,7 @@ def finish(
         )
     if engine.is_main_process:
         keep = {STANDING, "best", decided["checkpoint"]}
-        for path in (run.path / runs.CHECKPOINTS).glob("*.safetensors"):
+        for path in (run.path / CHECKPOINTS).glob("*.safetensors"):
             if path.stem not in keep:
                 path.unlink()
         runs.update(

@@ -28,7 +28,8 @@ from trashkit.nn.record import MapData, TrainData, run_spec
 from trashkit.nn.spread import Task, train_tasks
 from trashkit.nn.weights import SOURCES
 from trashkit.progress import Progress, silent
-from trashkit.run import OOF, Run, is_run, refuse_folder
+from trashkit.run import Run
+from trashkit.run_folder import OOF, is_run, refuse_folder
 from trashkit.store import Probabilities, create_store, open_store
 
 Ids = Sequence[Any]

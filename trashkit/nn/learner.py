@@ -24,7 +24,8 @@ from trashkit.nn.models import PresenceHead, Segmenter
 from trashkit.nn.optimise import MovingAverage, encoder_blocks, encoder_layers, make_optimiser, parameter_groups
 from trashkit.nn.schedule import encoder_factor, factor, reductions
 from trashkit.nn.shard import by_torch, cut, gathered, scattered, together
-from trashkit.run import CHECKPOINTS, write_metrics
+from trashkit.run import write_metrics
+from trashkit.run_folder import CHECKPOINTS
 
 
 def start_accelerator(device: str, amp: str) -> Accelerator:

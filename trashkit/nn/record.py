@@ -19,7 +19,8 @@ from trashkit.nn.extra import ExtraSet
 from trashkit.nn.smooth import iou_errors, miou_interval
 from trashkit.nn.teaching import Teaching
 from trashkit.nn.weights import normalisation
-from trashkit.run import RunSpec, as_json, is_run, read_run
+from trashkit.run import RunSpec, as_json, read_run
+from trashkit.run_folder import is_run
 from trashkit.scores import Confusion, Matrix
 
 

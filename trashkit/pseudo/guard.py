@@ -23,7 +23,8 @@ from trashkit.errors import TrashkitError
 from trashkit.files import sha256
 from trashkit.photos import photo_path, read_photo, thumbnail
 from trashkit.progress import Progress, silent
-from trashkit.run import Run, is_run, read_run
+from trashkit.run import Run, read_run
+from trashkit.run_folder import is_run
 
 SHOWN = 5
 

@@ -34,17 +34,8 @@ from trashkit.report.html import (
 )  # fmt: skip
 from trashkit.report.overlay import shown_color
 from trashkit.report.run_errors import EACH, cards, choose, judge
-from trashkit.run import (
-    OOF,
-    REPORT,
-    SETTINGS,
-    Run,
-    Validation,
-    differences,
-    find_runs,
-    read_metrics,
-    read_validation,
-)  # fmt: skip
+from trashkit.run import Run, Validation, differences, find_runs, read_metrics, read_validation
+from trashkit.run_folder import OOF, REPORT, SETTINGS  # fmt: skip
 from trashkit.scores import Confusion, bootstrap_iou, bootstrap_miou_difference, interval
 from trashkit.store import open_store
 

@@ -14,7 +14,8 @@ from trashkit.coco.edit_log import read_log
 from trashkit.coco.edits import apply
 from trashkit.errors import TrashkitError
 from trashkit.files import sha256
-from trashkit.run import Run, is_run, read_run
+from trashkit.run import Run, read_run
+from trashkit.run_folder import is_run
 from trashkit.store import is_store, open_store
 from trashkit.submit.notes import digest_of, find_note
 
