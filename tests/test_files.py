@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from trashkit.errors import TrashkitError
-from trashkit.files import replacing, write_bytes, write_text
+from trashkit.files import MARK, refuse_existing, refuse_inputs, remove_folder, replacing, write_bytes, write_text
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
@@ -64,6 +65,7 @@ def test_a_folder_of_other_files_is_not_replaced(tmp_path: Path) -> None:
         with replacing(tmp_path / "sheets", overwrite=True, ours=r"(deep/)?\d+\.png") as temporary:
             begun = True
             temporary.mkdir()
+            (temporary / MARK).touch()
             (temporary / "2.png").write_text("drawn")
 
     photos = tmp_path / "sheets" / "deep"
@@ -75,8 +77,11 @@ def test_a_folder_of_other_files_is_not_replaced(tmp_path: Path) -> None:
     assert (photos / "a1.png").read_text() == "kept"
     (photos / "a1.png").rename(photos / "1.png")
     (photos / ".DS_Store").write_text("of a file manager")
+    with pytest.raises(TrashkitError, match="which this command did not write"):  # right names, but no mark
+        write()
+    (tmp_path / "sheets" / MARK).touch()
     write()
-    assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["2.png"]
+    assert {path.name for path in (tmp_path / "sheets").iterdir()} == {MARK, "2.png"}
     assert [path.name for path in tmp_path.iterdir()] == ["sheets"]
 
 
@@ -108,3 +113,50 @@ def test_a_folder_comes_back_where_the_new_one_cannot_take_its_place(
         (temporary / "b.png").write_text("new")
     assert (tmp_path / "out/a.png").read_text() == "kept"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_was_moved_aside_comes_back_after_a_kill(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    aside = tmp_path / f".out.old.{ended.pid}.part"
+    aside.mkdir()
+    (aside / "a.png").write_text("kept")
+    with pytest.raises(RuntimeError), replacing(tmp_path / "out", overwrite=True):
+        raise RuntimeError
+    assert (tmp_path / "out/a.png").read_text() == "kept"
+    assert not aside.exists()
+
+
+def test_a_removed_folder_is_whole_or_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "a").touch()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(shutil, "rmtree", interrupted)
+        remove_folder(folder)
+    assert not folder.exists()
+    folder.mkdir()
+    remove_folder(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def interrupted(path: Path) -> None:
+    raise KeyboardInterrupt
+
+
+def test_devices_links_to_nothing_and_places_without_a_name_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    (tmp_path / "one").symlink_to(tmp_path / "two")
+    (tmp_path / "two").symlink_to(tmp_path / "one")
+    for path, words in (
+        (tmp_path / "pipe", "neither a file nor a folder"),
+        (Path(os.devnull), "neither a file nor a folder"),
+        (tmp_path / "link", "a link to nothing"),
+        (tmp_path / "one", "a link to nothing"),
+        (Path(), "no name of its own"),
+        (tmp_path / "..", "no name of its own"),
+    ):
+        with pytest.raises(TrashkitError, match=words):
+            refuse_existing(path, overwrite=True)
+    refuse_inputs(tmp_path / "one", [tmp_path / "two"])

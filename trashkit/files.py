@@ -15,7 +15,16 @@ from trashkit.errors import TrashkitError
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Raise unless `path` is free or may be overwritten, and its parent is (or can become) a folder."""
+    """Raise unless `path` is free or may be overwritten, and its parent is (or can become) a folder.
+
+    Devices, pipes and links to nothing are never overwritten.
+    """
+    if not path.name or path.name == "..":
+        raise TrashkitError(f"{path} has no name of its own", hint="write to a name inside it, such as --out NAME")
+    if path.is_symlink() and not path.exists():
+        raise TrashkitError(f"{path} is a link to nothing", hint="remove the link, or choose another name")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise TrashkitError(f"{path} is neither a file nor a folder, so it is kept", hint="choose another name")
     if path.exists() and not overwrite:
         raise TrashkitError(f"{path} exists already", hint="choose another name, or add --overwrite")
     for parent in path.parents:
@@ -27,18 +36,31 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
             break
 
 
+def real_path(path: Path | str) -> Path:
+    """The absolute path without links; of links that lead round in circles, what can be made of them."""
+    return Path(os.path.realpath(path))
+
+
+def is_file(name: Path | str) -> bool:
+    """Whether a text names a file; not where it could name none, being too long or with a zero byte."""
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def refuse_inputs(out: Path, inputs: Iterable[Path | str | None]) -> None:
     """Raise where writing `out` would destroy something that was given to read.
 
     That is an input itself, also through another spelling or a link, or a folder that an input lies in (a written
     folder replaces the one that was there). None among the inputs is skipped; so are names that do not exist.
     """
-    where = Path(out).resolve()
+    where = real_path(out)
     for given in inputs:
         if given is None:
             continue
         path = Path(given)
-        real = path.resolve()
+        real = real_path(path)
         # samefile also sees hard links and file systems that ignore case.
         if where == real or (out.exists() and path.exists() and out.samefile(path)):
             raise TrashkitError(f"{out} is an input and would be overwritten", hint="choose another name")
@@ -53,12 +75,33 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left of the same output under temporary names."""
+def remove_folder(path: Path) -> None:
+    """Remove a folder that an output will take the place of; killed at any moment, it is there whole or not at all.
+
+    What a killed removal left under a hidden name is removed as well.
+    """
+    remove_leftovers(path)
+    gone = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    _remove(gone)
+    path.rename(gone)
+    _remove(gone)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.old.{os.getpid()}.part{path.suffix}")
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of the same output under temporary names; what they moved aside comes back
+    where nothing has taken its place."""
     for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part{glob.escape(path.suffix)}"):
-        number = left.name.removeprefix(f".{path.stem}.").removesuffix(f".part{path.suffix}").removeprefix("old.")
-        if number.isdecimal() and not _is_running(int(number)):
-            _remove(left)
+        number = left.name.removeprefix(f".{path.stem}.").removesuffix(f".part{path.suffix}")
+        process = number.removeprefix("old.").removesuffix(".new")
+        if process.isdecimal() and not _is_running(int(process)):
+            if number.startswith("old.") and not path.exists():
+                left.rename(path)
+            else:
+                _remove(left)
 
 
 def _is_running(process: int) -> bool:
@@ -73,24 +116,26 @@ def _is_running(process: int) -> bool:
     return True
 
 
+MARK = ".trashkit"
+"""A file that says who wrote a folder, for folders that hold nothing else that would."""
 _LEFT_BY_FILE_MANAGERS = {".ds_store", "thumbs.db", "desktop.ini"}
 
 
-def _refuse_foreign(folder: Path, ours: str) -> None:
-    """Raise where the folder holds a file whose name, as of the folder, does not match the pattern `ours`."""
-    for place, _, names in os.walk(folder):
-        for name in sorted(names):
-            part = Path(place, name).relative_to(folder)
-            if not re.fullmatch(ours, part.as_posix()) and name.lower() not in _LEFT_BY_FILE_MANAGERS:
-                raise TrashkitError(
-                    f"{folder} holds {part}, which this command did not write, so it is kept",
-                    hint="choose another --out, or move the folder away",
-                )
+def _refuse_foreign(folder: Path, ours: str, mark: str) -> None:
+    """Raise unless the folder is empty or holds `mark` and, but for it, only names that match the pattern `ours`."""
+    names = sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    parts = [path.relative_to(folder).as_posix() for path in names if path.name.lower() not in _LEFT_BY_FILE_MANAGERS]
+    foreign = [part for part in parts if part != mark and not re.fullmatch(ours, part)]
+    if parts and (foreign or mark not in parts):
+        raise TrashkitError(
+            f"{folder} holds {(foreign or parts)[0]}, which this command did not write, so it is kept",
+            hint="choose another --out, or move the folder away",
+        )
 
 
 def _exchange(old: Path, new: Path) -> None:
     """Put the folder `new` in the place of `old`, which is moved aside first and removed last: removing takes long."""
-    aside = old.with_name(f".{old.stem}.old.{os.getpid()}.part{old.suffix}")
+    aside = _aside(old)
     _remove(aside)
     old.rename(aside)
     try:
@@ -111,7 +156,7 @@ def _is_picture(path: Path) -> bool:
 
 
 @contextmanager
-def replacing(path: Path, *, overwrite: bool = False, ours: str | None = None) -> Iterator[Path]:
+def replacing(path: Path, *, overwrite: bool = False, ours: str | None = None, mark: str = MARK) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write to (a file or a folder); rename it to `path` when the block ends.
 
     An exception in the block removes what was written and leaves an existing `path` as it was. An existing `path` is
@@ -120,16 +165,17 @@ def replacing(path: Path, *, overwrite: bool = False, ours: str | None = None) -
     left is removed.
     ours: pattern of the names of files (with "/", as of the folder) that an earlier output may hold. A folder with any
     other file is refused, whatever `overwrite` says: it may be somebody's photos. None where the caller knows better.
+    mark: a file that the caller writes into each such folder; one without it is refused too.
     """
     path = Path(path)
     refuse_existing(path, overwrite=overwrite)
     if ours is not None:
-        _refuse_foreign(path, ours)
+        _refuse_foreign(path, ours, mark)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix is kept, since writers such as cv2.imwrite choose the format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     _remove(temporary)
-    _remove_leftovers(path)
+    remove_leftovers(path)
     try:
         yield temporary
         if path.exists() and temporary.exists() and path.is_dir() != temporary.is_dir():

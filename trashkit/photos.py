@@ -65,6 +65,13 @@ def photo_path(folder: Path, file_name: str) -> Path:
     """
     if not isinstance(file_name, str) or not file_name.strip() or "\0" in file_name:
         raise TrashkitError(f"{file_name!r} is not a file name", hint="run trashkit audit on the annotation file")
+    try:
+        os.fsencode(file_name)
+    except UnicodeEncodeError as error:
+        raise TrashkitError(
+            f"{file_name!r} is not a file name: it holds half a character",
+            hint="run trashkit audit on the annotation file",
+        ) from error
     inside = os.path.normpath(file_name.replace("\\", "/") if os.sep == "\\" else file_name)
     if Path(inside).is_absolute() or Path(inside).drive or inside == "." or Path(inside).parts[0] == "..":
         raise TrashkitError(

@@ -21,7 +21,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -33,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trashkit.errors import TrashkitError
-from trashkit.files import write_bytes
+from trashkit.files import remove_folder, write_bytes
 from trashkit.provenance import git_state, now, versions
 from trashkit.run_folder import (
     CHECKPOINTS,
@@ -208,7 +207,7 @@ def open_run(
             require_same(path, run.manifest.get("identity", {}), identity)
             return run
         refuse_folder(path, overwrite=overwrite)
-        shutil.rmtree(path)
+        remove_folder(path)
     (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     return write_manifest(path, made)
 

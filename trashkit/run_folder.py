@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from trashkit.errors import TrashkitError
+from trashkit.files import real_path
 
 MANIFEST = "manifest.json"
 SETTINGS = "settings.toml"
@@ -39,25 +40,29 @@ def is_bare(path: Path) -> bool:
     )
 
 
-def refuse_folder(path: Path, *, overwrite: bool) -> None:
-    """Raise TrashkitError unless a run may be written to `path`: nothing is there, or with `overwrite` a run."""
+def refuse_folder(path: Path, *, overwrite: bool, resumes: bool = True) -> None:
+    """Raise TrashkitError unless a run may be written to `path`: nothing is there, or with `overwrite` a run.
+
+    resumes: the command has --resume, which its advice then names.
+    """
     for place in (path, *path.parents):
         if place.is_file():
             raise TrashkitError(f"{place} is a file", hint="--out takes the name of a folder")
     if not path.exists() or is_bare(path):
         return
     if not overwrite:
-        raise TrashkitError(
-            f"{path} exists already", hint="choose another --out, or add --resume to go on or --overwrite"
-        )
+        more = "--resume to go on or --overwrite" if resumes else "--overwrite"
+        raise TrashkitError(f"{path} exists already", hint=f"choose another --out, or add {more}")
     if not (is_run(path) or is_damaged(path)):
         raise TrashkitError(f"{path} is not a run, and is not removed", hint="choose another --out")
 
 
 def refuse_parts(out: Path) -> None:
-    """Raise TrashkitError where writing `out` would replace a part of a run: its manifest, weights, predictions ..."""
-    place = out.resolve()
+    """Raise TrashkitError where `out` would lie in a store, or replace a part of a run: its manifest, weights ..."""
+    place = real_path(out)
     for folder in place.parents:
+        if (folder / "zarr.json").is_file():
+            raise TrashkitError(f"{out} lies in the store {folder}", hint="choose another name")
         if place.relative_to(folder).parts[0] in OWN and (is_run(folder) or is_damaged(folder)):
             raise TrashkitError(f"{out} is part of the run {folder}", hint="choose another name")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
+import re
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ from zarr.core.chunk_key_encodings import ChunkKeyEncodingLike
 from zarr.storage import LocalStore
 
 from trashkit.errors import TrashkitError
-from trashkit.files import refuse_existing
+from trashkit.files import refuse_existing, remove_folder, remove_leftovers
 from trashkit.store_header import (
     FORMAT,
     VERSION,
@@ -230,18 +230,21 @@ def create_store(
         return _continue_store(path, header)
     refuse_existing_store(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    remove_leftovers(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.new.part{path.suffix}")
     try:
         _make_array(temporary, header)
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.is_symlink():
-            path.unlink()
+        if path.exists():
+            remove_folder(path)
         temporary.rename(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return _continue_store(path, header)
+
+
+_OWN = re.compile(r"zarr\.json|c\.[\d.]+|.*\.partial", re.DOTALL)
+"""Names of the files in a store."""
 
 
 def refuse_existing_store(path: Path, *, overwrite: bool) -> None:
@@ -263,6 +266,12 @@ def refuse_existing_store(path: Path, *, overwrite: bool) -> None:
     for folder in path.absolute().parents:
         if is_store(folder):
             raise TrashkitError(f"{path} lies in the store {folder}", hint="choose another --out")
+    foreign = next((one.name for one in path.iterdir() if not _OWN.fullmatch(one.name)), "") if is_store(path) else ""
+    if foreign:
+        raise TrashkitError(
+            f"{path} holds {foreign}, which is no part of a store, so it is kept",
+            hint="move it, or choose another --out",
+        )
     if path.is_file() or (path.is_dir() and any(path.iterdir()) and not is_store(path)):
         kind = "file and" if path.is_file() else "folder but"
         raise TrashkitError(f"{path} is a {kind} no store, so it is not overwritten", hint="choose another --out")

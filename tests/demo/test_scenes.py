@@ -376,6 +376,6 @@ def test_only_what_was_drawn_here_is_replaced(tmp_path: Path) -> None:
     real = tmp_path / "real"
     (real / "images").mkdir(parents=True)
     (real / "train.json").write_text("{}")
-    with pytest.raises(TrashkitError, match="was not drawn by trashkit"):
+    with pytest.raises(TrashkitError, match=r"holds train\.json, which this command did not write"):
         make(real, images=20, overwrite=True)
     assert (real / "train.json").read_text() == "{}"

@@ -28,7 +28,9 @@ def key(finding: Finding) -> str:
 
 
 def write_baseline(findings: Iterable[Finding], path: Path, *, overwrite: bool = False) -> int:
-    """Write all findings as known; returns how many. An existing file is refused unless `overwrite`."""
+    """Write all findings as known; returns how many. An existing file is refused unless `overwrite` and a baseline."""
+    if overwrite and path.exists():
+        read_baseline(path)
     counts = Counter(key(finding) for finding in findings)
     content = {"format": FORMAT, "version": 1, "known": dict(sorted(counts.items()))}
     write_text(path, json.dumps(content, ensure_ascii=False, indent=0) + "\n", overwrite=overwrite)
@@ -43,10 +45,12 @@ def read_baseline(path: Path) -> Counter[str]:
         hint = "make it first: trashkit audit ANN.json --baseline FILE --write-baseline"
         raise TrashkitError(f"the baseline {path} cannot be read: {error.strerror}", hint=hint) from error
     except ValueError as error:
-        raise TrashkitError(f"the baseline {path} is not JSON: {error}", hint="write it again") from error
+        raise TrashkitError(
+            f"the baseline {path} is not JSON: {error}", hint="name a baseline, or a new file"
+        ) from error
     known = content.get("known") if isinstance(content, dict) and content.get("format") == FORMAT else None
     if not isinstance(known, dict) or not all(isinstance(count, int) for count in known.values()):
-        raise TrashkitError(f"{path} is no baseline of trashkit audit", hint="write it again with --write-baseline")
+        raise TrashkitError(f"{path} is no baseline of trashkit audit", hint="name a new file with --write-baseline")
     return Counter(known)
 
 

@@ -131,6 +131,7 @@ def fix(
         return
     assert out is not None
     if write_edits is not None:
+        refuse_existing(write_edits, overwrite=True)
         log_to_go_on(write_edits, made)
     write(fixed, out, overwrite=overwrite)
     if write_edits is not None:

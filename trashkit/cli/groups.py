@@ -17,7 +17,8 @@ from typer.core import TyperGroup
 
 from trashkit.cli.output import console
 from trashkit.errors import TrashkitError
-from trashkit.files import refuse_inputs
+from trashkit.files import is_file, real_path, refuse_inputs
+from trashkit.run_folder import refuse_parts
 
 OUTPUTS = ("out", "html", "onnx", "overlay", "preview")
 """Parameters that name what a command writes. Every other path among its parameters is an input."""
@@ -43,14 +44,17 @@ class Commands(typer.Typer):
 def _keeping_inputs(function: Callable[..., Any], *, many: bool) -> Callable[..., Any]:
     @wraps(function)
     def call(**values: Any) -> Any:
-        from trashkit.run_folder import refuse_parts
-
-        outs = [values[name] for name in OUTPUTS if isinstance(values.get(name), Path)]
+        outs = [(name, values[name]) for name in OUTPUTS if isinstance(values.get(name), Path)]
+        for name, out in outs:
+            if str(out) in ("", "."):
+                raise TrashkitError(f"--{name} is this very folder", hint=f"name what to write, such as --{name} NAME")
+        if values.get("resume") and values.get("overwrite"):
+            raise TrashkitError("--resume keeps what --overwrite removes", hint="give one of them")
         if "overwrite" in values and not values.get("resume"):
             inputs = [path for name, value in values.items() if name not in OUTPUTS for path in _paths(value)]
-            for out in outs:
-                inside = out.resolve() if many else None
-                refuse_inputs(out, [path for path in inputs if inside not in path.resolve().parents])
+            for _, out in outs:
+                inside = real_path(out) if many else None
+                refuse_inputs(out, [path for path in inputs if inside not in real_path(path).parents])
                 refuse_parts(out)
         return function(**values)
 
@@ -58,11 +62,16 @@ def _keeping_inputs(function: Callable[..., Any], *, many: bool) -> Callable[...
 
 
 def _paths(value: Any) -> Iterator[Path]:
-    """The paths that a parameter names; of texts such as FILE:FOLDER:WEIGHT or file:FILE the files that there are."""
+    """The paths that a parameter names, with the notes of submissions among them.
+
+    Of texts such as FILE:FOLDER:WEIGHT or file:FILE the files that there are.
+    """
     if isinstance(value, Path):
         yield value
+        if is_file(note := f"{value}.json") and is_file(value):
+            yield Path(note)
     elif isinstance(value, str):
-        yield from (Path(part) for part in value.split(":") if Path(part).is_file())
+        yield from (Path(part) for part in value.split(":") if is_file(part))
     elif isinstance(value, list):
         for one in value:
             yield from _paths(one)
@@ -114,7 +123,10 @@ class Root(TyperGroup):
         try:
             return self._invoke_explained(ctx, words)
         except KeyboardInterrupt as stopped:  # also while another error was being told
-            again = ", with --resume to go on where it stopped" if _resumes(self, words) else ""
+            again = ""
+            if _resumes(self, words):
+                way = "--resume in place of --overwrite" if "--overwrite" in words else "--resume"
+                again = f", with {way} to go on where it stopped"
             say("stopped", "", f"run the same command again{again}")
             raise typer.Exit(130) from stopped
 

@@ -212,7 +212,7 @@ def _photos(
     if not paths:
         raise TrashkitError("no photo is named", hint="trashkit predict RUN PHOTO --overlay DIR")
     refuse_existing(folder, overwrite=overwrite)
-    found = photos_in(paths)
+    found = photos_in(paths, but=folder)
     predict, classes = _engine(runs, exported, tta, zoom)
     with progress() as report:
         described, unreadable = describe(

@@ -46,7 +46,7 @@ def soup(
 
     if device not in ("auto", "cpu"):
         raise TrashkitError(f'there is no device "{device}"', hint="choose auto or cpu")
-    refuse_folder(out, overwrite=overwrite)
+    refuse_folder(out, overwrite=overwrite, resumes=False)
     found = [read_run(path) for path in runs]
     check_ingredients(found, method)
     inputs = found[0].manifest.get("inputs") or {}

@@ -190,8 +190,6 @@ def _check_places(out: Path | None, cache: Path | None, *, new: bool, overwrite:
     """Refuse folders that cannot be used, before anything slow. new: `out` is for one run that begins."""
     from trashkit.run_folder import is_run, refuse_folder
 
-    if out is not None and str(out) in ("", "."):
-        raise TrashkitError("--out is this very folder", hint="name a folder for the run, such as --out runs/first")
     if out is not None and new:
         refuse_folder(out, overwrite=overwrite)
     if cache is None:

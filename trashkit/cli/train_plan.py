@@ -29,8 +29,6 @@ def refuse_contradictions(
         raise TrashkitError(f'there is no device "{device}"', hint="choose auto or cpu")
     if fold is not None and split is None:
         raise TrashkitError("--fold needs --split", hint=f"trashkit split {data} --out split.json makes one")
-    if resume and overwrite:
-        raise TrashkitError("--resume keeps what --overwrite removes", hint="give one of them")
 
 
 def read_recipes(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from typing import Any
 
 from trashkit.demo.grade import Grade, grade
 from trashkit.errors import TrashkitError
-from trashkit.files import write_text
+from trashkit.files import remove_folder, write_text
 
 Say = Callable[[str], None]
 
@@ -92,7 +91,7 @@ def prepare(out: Path) -> None:
         empty = out.is_dir() and not any(out.iterdir())
         if not empty and not (out / MARKER).exists():
             raise TrashkitError(f"{out} exists already and is no demo of trashkit", hint="choose another --out")
-        shutil.rmtree(out)
+        remove_folder(out)
     out.mkdir(parents=True)
     write_text(out / MARKER, "{}\n")
 

@@ -68,9 +68,7 @@ def make(
     _check(images, size, test_share, noise)
     made = Path(out)
     # A real data set has the names of _PARTS, too; only what was drawn here knows where errors were planted.
-    if overwrite and made.is_dir() and any(made.iterdir()) and not (made / _LEDGER).exists():
-        raise TrashkitError(f"{made} was not drawn by trashkit, so it is kept", hint="choose another --out")
-    with replacing(made, overwrite=overwrite, ours=_PARTS) as folder:
+    with replacing(made, overwrite=overwrite, ours=_PARTS, mark=_LEDGER) as folder:
         (folder / "images").mkdir(parents=True)
         plans = make_plan(_generator(seed, _MASTER), images, test_share, shift)
         draw = partial(_draw_scene, size=size, seed=seed, quality=quality)

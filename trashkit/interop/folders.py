@@ -14,7 +14,7 @@ import cv2
 
 from trashkit.coco import OFFICIAL_NAMES, Dataset, Image
 from trashkit.errors import TrashkitError
-from trashkit.files import refuse_existing
+from trashkit.files import is_file, refuse_existing
 from trashkit.photos import PhotoInfo, photo_info, photo_path, read_photo
 
 Photos = Literal["copy", "link", "none"]
@@ -127,7 +127,7 @@ def class_names(given: str | None, source: Path, *found: str) -> tuple[str, ...]
     """
     if given == "official":
         return OFFICIAL_NAMES
-    if given is not None and not Path(given).is_file():
+    if given is not None and not is_file(given):
         if "," not in given:
             raise TrashkitError(
                 f"there is no file {given}", hint="give --names official, a file with one name a line, or A,B,C"
@@ -221,12 +221,25 @@ def refuse_foreign(out: Path, *, overwrite: bool) -> None:
     refuse_existing(out, overwrite=overwrite)
     if out.exists() and not (out / MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise TrashkitError(f"{out} was not written by an export, so it is kept", hint="choose another --out")
+    if not out.exists():
+        return
+    text = (out / MARK).read_text(encoding="utf-8", errors="replace") if (out / MARK).is_file() else ""
+    written = re.search(r"^files: (\d+)$", text, re.MULTILINE)
+    if written and (more := _count(out) - int(written[1])) > 0:
+        raise TrashkitError(
+            f"{out} holds {more} files more than its export wrote, so it is kept",
+            hint="move them, or choose another --out",
+        )
 
 
 def mark(folder: Path, kind: str, dataset: Dataset) -> None:
-    """Write the mark, with the format and the hash of the annotations."""
+    """Write the mark, with the format, the hash of the annotations and how many files there are, itself among them."""
     text = f"format: {kind}\nannotations: {dataset.coco.path}\nsha256: {dataset.coco.sha256}\n"
-    (folder / MARK).write_text(text, encoding="utf-8")
+    (folder / MARK).write_text(f"{text}files: {_count(folder) + 1}\n", encoding="utf-8")
+
+
+def _count(folder: Path) -> int:
+    return sum(len(names) for _, _, names in os.walk(folder))
 
 
 def parts_of(dataset: Dataset, parts: dict[str, list[Any]] | None) -> dict[str, tuple[Image, ...]]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from trashkit.coco import Coco, read, write
 from trashkit.errors import TrashkitError
-from trashkit.files import replacing
+from trashkit.files import remove_folder, replacing
 from trashkit.interop.download import DeadError, Fetched, Manners, Wanted, fetch_all
 from trashkit.interop.draft import with_classes
 from trashkit.photos import photo_info, photo_path, read_photo
@@ -119,7 +119,7 @@ def _prepare(out: Path, settings: dict[str, Any], *, resume: bool, overwrite: bo
     if out.exists():
         known = _settings(note)
         if overwrite and known is not None:
-            shutil.rmtree(out)
+            remove_folder(out)
         elif overwrite and (not out.is_dir() or any(out.iterdir())):
             raise TrashkitError(f"{out} is no folder of a download, so it is not replaced", hint="choose another --out")
         elif resume and known is not None and known != settings:

@@ -138,7 +138,7 @@ def cook(
     """
     found = [runs.read_run(path) for path in paths]
     check_ingredients(found, method)
-    refuse_folder(out, overwrite=overwrite)
+    refuse_folder(out, overwrite=overwrite, resumes=False)
     first = found[0]
     if dataset.coco.sha256 != _identity(first, "data"):
         raise TrashkitError(f"{dataset.coco.path} is not what {first.path} was trained on", hint="give it as --data")

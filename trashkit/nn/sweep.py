@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from trashkit.config import TrainConfig, to_toml
 from trashkit.errors import TrashkitError
-from trashkit.files import write_text
+from trashkit.files import refuse_existing, remove_folder, write_text
 from trashkit.nn.space import Range, Space, assignment, check_space
 from trashkit.run import Run, differences, read_metrics
 
@@ -97,12 +96,14 @@ def sweep(
 
 
 def _prepare(out: Path, *, resume: bool, overwrite: bool) -> None:
-    if out.exists() and any(out.iterdir()) and not resume:
-        if not overwrite:
+    refuse_existing(out, overwrite=True)
+    if out.exists() and any(out.iterdir()):
+        if not (overwrite or resume):
             raise TrashkitError(f"{out} exists already", hint="add --resume to go on, --overwrite, or another --out")
         if not (out / STUDY).exists():
-            raise TrashkitError(f"{out} is no sweep, and is not removed", hint="choose another --out")
-        shutil.rmtree(out)
+            raise TrashkitError(f"{out} is no sweep, and is left as it is", hint="choose another --out")
+        if overwrite:
+            remove_folder(out)
     out.mkdir(parents=True, exist_ok=True)
 
 

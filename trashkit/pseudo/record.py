@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from trashkit.errors import TrashkitError
-from trashkit.files import refuse_existing, write_text
+from trashkit.files import refuse_existing, remove_folder, write_text
 from trashkit.run import beginning, require_same
 
 ROUND = "pseudo.json"
@@ -58,7 +57,7 @@ def open_round(
                 f"{folder} exists already", hint="choose another --out, or add --resume to go on or --overwrite"
             )
         read_round(folder)
-        shutil.rmtree(folder)
+        remove_folder(folder)
     refuse_existing(folder, overwrite=True)
     folder.mkdir(parents=True, exist_ok=True)
     record = beginning(FORMAT, VERSION, wanted, content)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trashkit import photos
 from trashkit.coco import ClassMap
 from trashkit.errors import TrashkitError
-from trashkit.files import replacing
+from trashkit.files import MARK, real_path, replacing
 from trashkit.masks import resize_nearest
 from trashkit.progress import Progress, silent
 from trashkit.report.overlay import class_shares, overlay, with_legend
@@ -45,10 +45,11 @@ class Unreadable:
     reason: str
 
 
-def photos_in(paths: Sequence[Path]) -> list[Path]:
+def photos_in(paths: Sequence[Path], *, but: Path | None = None) -> list[Path]:
     """Photos named one by one, and those that lie in named folders or below them, sorted within each.
 
-    What is hidden (a leading dot) is passed over. TrashkitError for a folder without photos.
+    What is hidden (a leading dot) is passed over, and so is the folder `but`. TrashkitError for a folder without
+    photos.
     """
     found: list[Path] = []
     for path in paths:
@@ -56,7 +57,10 @@ def photos_in(paths: Sequence[Path]) -> list[Path]:
             inside = sorted(
                 item
                 for item in path.rglob("*")
-                if item.suffix.lower() in PHOTO_SUFFIXES and not _hidden(item.relative_to(path)) and item.is_file()
+                if item.suffix.lower() in PHOTO_SUFFIXES
+                and not _hidden(item.relative_to(path))
+                and item.is_file()
+                and (but is None or real_path(but) not in real_path(item).parents)
             )
             if not inside:
                 raise TrashkitError(
@@ -97,6 +101,7 @@ def describe(
     names = _overlay_names(paths)
     with replacing(out, overwrite=overwrite, ours=r".*\.overlay\.jpg|.*\.labels\.png|annotations\.json") as folder:
         folder.mkdir()
+        (folder / MARK).write_text("trashkit predict --overlay\n", encoding="utf-8")
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         described: list[Described] = []

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trashkit import photos
 from trashkit.coco import Dataset
 from trashkit.errors import TrashkitError
-from trashkit.files import replacing
+from trashkit.files import MARK, replacing
 from trashkit.masks import PaintOrder, dataset_label_map, resize_nearest
 from trashkit.predictions import Predictions
 from trashkit.progress import Progress, silent
@@ -68,6 +68,7 @@ def write_sheets(
     written = []
     with replacing(out, overwrite=overwrite, ours=r"\d+-.*\.jpg") as temporary:
         temporary.mkdir()
+        (temporary / MARK).write_text("trashkit sheets\n", encoding="utf-8")
         for n, row in enumerate(chosen):
             image = dataset.image_by_row[row]
             photo = photos.read_photo(photos.photo_path(folder, image.file_name), (image.width, image.height))

@@ -199,7 +199,9 @@ def export_folds(split: Split, dataset: Dataset, folder: Path | str, *, overwrit
     folder = Path(folder)
     rows = {image.id: image.row for image in dataset.images}
     names: list[str] = []
-    with replacing(folder, overwrite=overwrite, ours=r"fold-\d+/(train|val)\.json") as temporary:
+    with replacing(
+        folder, overwrite=overwrite, ours=r"fold-\d+/(train|val)\.json", mark="fold-0/train.json"
+    ) as temporary:
         for number, fold in enumerate(split.folds):
             for side, ids in (("train", fold.train), ("val", fold.val)):
                 name = f"fold-{number}/{side}.json"

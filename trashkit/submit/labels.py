@@ -24,7 +24,7 @@ from trashkit.submission import Profile, Row
 from trashkit.submit import other_forms
 from trashkit.submit.check import Report
 from trashkit.submit.forms import Form, fitting
-from trashkit.submit.notes import digest_of, note_path, write_note
+from trashkit.submit.notes import digest_of, is_note, note_path, write_note
 
 LabelMap = NDArray[np.uint8]
 
@@ -164,8 +164,11 @@ def write_labels(
 def refuse_out(out: Path, *, overwrite: bool) -> None:
     """TrashkitError unless a submission and its note may be written here."""
     refuse_existing(out, overwrite=overwrite)
-    refuse_existing(note_path(out), overwrite=overwrite)
-    if overwrite and out.is_dir() and not note_path(out).exists():
+    note = note_path(out)
+    if note.exists() and not is_note(note):
+        raise TrashkitError(f"{note}, where the note of {out} would lie, is another file", hint="choose another --out")
+    refuse_existing(note, overwrite=overwrite)
+    if overwrite and out.is_dir() and not note.exists():
         # A mistyped --out must not cost a folder of photos.
         raise TrashkitError(f"{out} is a folder that no submission made, so it is kept", hint="choose another --out")
 

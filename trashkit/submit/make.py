@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trashkit import submission
 from trashkit.coco import Dataset
-from trashkit.files import refuse_existing, replacing, sha256
+from trashkit.files import replacing, sha256
 from trashkit.predictions import class_lookup, match_rows
 from trashkit.progress import Progress, silent
 from trashkit.store import Probabilities
@@ -21,7 +21,7 @@ from trashkit.submit import other_forms
 from trashkit.submit.check import Report, check, profile_of
 from trashkit.submit.forms import Form, fitting
 from trashkit.submit.labels import refuse_failures, refuse_out
-from trashkit.submit.notes import digest_of, note_path, write_note
+from trashkit.submit.notes import digest_of, write_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,7 @@ def make(
     exists.
     """
     profile = profile or profile_of(dataset)
-    note = note_path(out)
-    refuse_existing(out, overwrite=overwrite)
-    refuse_existing(note, overwrite=overwrite)
+    refuse_out(out, overwrite=overwrite)
     store.require_complete()
     rows = match_rows(store, dataset)
     lookup = class_lookup(store.classes, dataset, str(store.path))

@@ -52,6 +52,11 @@ def member(path: Path) -> dict[str, Any]:
     return {"path": str(path.absolute()), "sha256": digest, "note": note if _is_of(note, digest) else None}
 
 
+def is_note(path: Path) -> bool:
+    """Whether a file is the note of a submission."""
+    return "trashkit" in (_read(path) or {})
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
