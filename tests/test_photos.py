@@ -252,6 +252,8 @@ def test_file_names_that_leave_the_folder_are_refused(tmp_path, name):
 
 def test_ordinary_file_names_are_joined(tmp_path):
     assert photos.photo_path(tmp_path, "batch 1/0002.jpg") == tmp_path / "batch 1/0002.jpg"
+    with pytest.raises(TrashkitError, match="half a character"):
+        photos.photo_path(tmp_path, "\ud800.jpg")
     assert photos.photo_path(tmp_path, "./x/../..a.jpg") == tmp_path / "..a.jpg"
 
 

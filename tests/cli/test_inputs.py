@@ -93,3 +93,61 @@ def test_an_audit_page_does_not_replace_the_file_or_a_photo(tmp_path: Path) -> N
         assert words in done.stderr
     assert json.loads((tmp_path / "a.json").read_text()) == content
     assert len((tmp_path / "a.jpg").read_bytes()) == 4
+
+
+def test_nothing_is_written_into_a_store_or_over_the_note_of_an_input(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/zarr.json").touch()
+    with pytest.raises(TrashkitError, match="lies in the store"):
+        WRITING["submit make"](out=tmp_path / "store/sub.csv", overwrite=True)
+    for name in ("sub.csv", "sub.csv.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(TrashkitError, match=r"sub\.csv\.json is an input"):
+        WRITING["submit to-coco"](csv=tmp_path / "sub.csv", out=tmp_path / "sub.csv.json", overwrite=True)
+
+
+def test_long_texts_are_no_names_of_files(tmp_path: Path) -> None:
+    codes = ",".join(f"G{number:03}" for number in range(200))
+    (tmp_path / "a.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    done = CliRunner().invoke(app, ["fix", str(tmp_path / "a.json"), "--out", str(tmp_path / "b"), "--select", codes])
+    assert done.exit_code == 2
+    assert "no check" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["fix", "data synth", "split export", "demo"])
+def test_the_folder_itself_is_no_output(name: str) -> None:
+    command = dict(commands(app))[name]
+    with pytest.raises(TrashkitError, match="--out is this very folder"):
+        command(out=Path())
+
+
+def test_resume_and_overwrite_exclude_each_other() -> None:
+    both = [name for name, command in WRITING.items() if "resume" in parameters(command)]
+    assert {"train", "predict", "pseudo", "sweep"} <= set(both)
+    for name in both:
+        with pytest.raises(TrashkitError, match="--resume keeps what --overwrite removes"):
+            WRITING[name](resume=True, overwrite=True)
+
+
+def test_only_a_baseline_is_replaced_by_one(tmp_path: Path) -> None:
+    content = '{"images": [], "annotations": [], "categories": []}'
+    for name in ("a.json", "test.json"):
+        (tmp_path / name).write_text(content)
+    for name, code in (("a.json", 2), ("test.json", 2), ("new.json", 0), ("new.json", 0)):
+        line = ["audit", str(tmp_path / "a.json"), "--baseline", str(tmp_path / name), "--write-baseline"]
+        done = CliRunner().invoke(app, [*line, "--overwrite"])
+        assert done.exit_code == code, done.output
+    assert (tmp_path / "a.json").read_text() == (tmp_path / "test.json").read_text() == content
+
+
+def test_photos_beside_their_annotations_are_no_submission(tmp_path: Path) -> None:
+    """``test/`` with photos beside ``test.json`` looks like a folder of label maps with its note."""
+    from trashkit.submit.labels import refuse_out
+
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test/1.png").touch()
+    (tmp_path / "test.json").write_text('{"images": []}')
+    with pytest.raises(TrashkitError, match="is another file"):
+        refuse_out(tmp_path / "test", overwrite=True)
+    (tmp_path / "test.json").write_text('{"sha256": "0", "trashkit": "0.1"}')
+    refuse_out(tmp_path / "test", overwrite=True)

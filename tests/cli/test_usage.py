@@ -38,3 +38,12 @@ def test_help_is_whole(words: str) -> None:
     assert "Usage: trashkit" in done.output and "--help" in done.output
     assert "error:" not in done.output
     assert done.exit_code == (0 if "--help" in words else 2)
+
+
+@pytest.mark.parametrize("words", ["Connection closed by peer", "[gloo] readv: Connection reset by peer"])
+def test_the_end_of_another_process_is_no_bug_of_this_one(words: str) -> None:
+    from trashkit.cli.groups import explain
+
+    message, hint = explain(RuntimeError(f"[../gloo/tcp/pair.cc:534] {words}"))
+    assert "another process of this training ended" in message
+    assert "--resume" in hint

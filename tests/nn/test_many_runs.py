@@ -250,6 +250,13 @@ def test_a_sweep_of_values_that_cannot_be_writes_nothing(drawn, quick, tmp_path)
         assert part in told
     assert run(*words, "--try", "epochs=1..3", "--fold", "0").exit_code == 2
     assert not (tmp_path / "sweep").exists()
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep/photo.jpg").touch()
+    for more in ("--resume", "--overwrite"):
+        adopted = run(*words, "--recipe", "tiny", "--try", "optimiser.lr=0.1|0.2", more)
+        assert adopted.exit_code == 2, adopted.output
+        assert "is no sweep, and is left as it is" in " ".join(adopted.stderr.split())
+    assert [path.name for path in (tmp_path / "sweep").iterdir()] == ["photo.jpg"]
 
 
 def test_what_is_right_only_beside_others_is_tried():

@@ -26,3 +26,10 @@ def test_a_folder_without_photos_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrashkitError, match=r"no photo lies in .*empty") as error:
         photos_in([tmp_path / "empty"])
     assert ".jpg" in error.value.hint
+
+
+def test_overlays_among_the_photos_are_not_drawn_again(tmp_path: Path) -> None:
+    for name in ("a.jpg", "seen/a.overlay.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert photos_in([tmp_path], but=tmp_path / "x" / ".." / "seen") == [tmp_path / "a.jpg"]

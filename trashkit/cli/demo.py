@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,8 @@ def demo(
 
       trashkit demo --full --out longer
     """
+    if find_spec("torch") is None:  # found before 200 photos are drawn
+        raise ModuleNotFoundError("torch", name="torch")
     from trashkit.demo.page import write_page
     from trashkit.demo.story import tell
 

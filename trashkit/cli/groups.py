@@ -219,6 +219,15 @@ def explain(error: Exception) -> tuple[str, str]:
             "free some space and run it again" if error.errno == errno.ENOSPC else "check the path and its permissions"
         )
         return f"{error.strerror}{where}", hint
+    if (
+        type(error).__name__ == "DistBackendError"
+        or "Connection closed by peer" in str(error)
+        or (isinstance(error, RuntimeError) and "Connection reset by peer" in str(error))
+    ):
+        return (
+            "another process of this training ended, so this one cannot go on",
+            "its own lines say why (out of memory, killed); the same command with --resume goes on",
+        )
     if isinstance(error, MemoryError):
         return "out of memory", "use a smaller size, fewer workers or fewer images at a time"
     if os.environ.get("TRASHKIT_DEBUG"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -193,6 +194,15 @@ def _show_store(
     show(result, json=json, human=human, wrote=out, next=following)
 
 
+def _draws(runs: list[Run]) -> bool:
+    """Whether this process is the one that draws, of those that torchrun started."""
+    if not runs:
+        return int(os.environ.get("RANK", "0")) == 0
+    from trashkit.nn.folds import is_main_process
+
+    return is_main_process()  # all processes meet here before the others leave
+
+
 def _photos(
     runs: list[Run],
     exported: list[Path],
@@ -211,6 +221,8 @@ def _photos(
 
     if not paths:
         raise TrashkitError("no photo is named", hint="trashkit predict RUN PHOTO --overlay DIR")
+    if not _draws(runs):
+        return
     refuse_existing(folder, overwrite=overwrite)
     found = photos_in(paths, but=folder)
     predict, classes = _engine(runs, exported, tta, zoom)

@@ -113,7 +113,6 @@ def train(
     """
     from trashkit.cli.train_plan import read_folds, read_recipes, refuse_contradictions, say_nothing
     from trashkit.coco import read_dataset
-    from trashkit.files import refuse_inputs
 
     if all_data and (split is not None or fold is not None):
         raise TrashkitError("--all-data leaves nothing to validate on", hint="leave out --split and --fold, or it")
@@ -130,7 +129,9 @@ def train(
 
         chosen = recipe or own_recipe(out, note)
         config = next(iter(read_recipes(chosen, assignments, device, note).values()))
-        show_suggestions(config, chosen[0] if chosen else None, dataset, images, out, json=json)
+        typed = [("--split", split), ("--fold", fold), *(("--set", one) for one in assignments)]
+        given = [word for pair in typed if pair[1] is not None for word in pair]
+        show_suggestions(config, chosen[0] if chosen else None, dataset, images, out, given=given, json=json)
         return
     images = _needed(images, out, elsewhere=preview is not None or profile is not None)
 
@@ -147,13 +148,12 @@ def train(
     if is_main_process(device):
         _warn_of_makers(jobs, [dataset, *(one.dataset for one in beside)], images)
     if overwrite:
-        places = [place for one in beside for place in (one.path, one.folder)]
-        places += [Path(config.model.weights) for config in recipes.values()]
-        for job in jobs:
-            refuse_inputs(job.out, [data, images, split, cache, *places])
+        _keep_inputs(jobs, beside, [data, images, split, cache])
     if preview is not None:
         from trashkit.cli.train_look import show_preview
 
+        if not is_main_process(device):  # of torchrun's processes one draws
+            return
         show_preview(jobs[0], dataset, images, beside, preview, overwrite=overwrite, json=json)
         return
     if profile is not None:
@@ -198,6 +198,16 @@ def _check_places(out: Path | None, cache: Path | None, *, new: bool, overwrite:
         raise TrashkitError(f"{cache} is a file", hint="--cache takes the name of a folder")
     if is_run(cache) or (out is not None and cache.resolve() == out.resolve()):
         raise TrashkitError(f"{cache} is for a run, not for decoded photos", hint="choose another --cache")
+
+
+def _keep_inputs(jobs: Sequence[Job], beside: Sequence[ExtraSet], inputs: Sequence[Path | None]) -> None:
+    """Refuse a run that would replace what any run is made from."""
+    from trashkit.files import refuse_inputs
+
+    places = [place for one in beside for place in (one.path, one.folder)]
+    places += [Path(job.config.model.weights) for job in jobs]
+    for job in jobs:
+        refuse_inputs(job.out, [*inputs, *places])
 
 
 def _assignments(set_: list[str] | None, *, init: Path | None, seed: int | None, batch_size: str | None) -> list[str]:

@@ -67,9 +67,13 @@ def show_suggestions(
     images: Path | None,
     out: Path | None,
     *,
+    given: Sequence[object],
     json: bool,
 ) -> None:
-    """Print what the data, its audit and the out-of-fold errors of `out` point to, and the settings to type."""
+    """Print what the data, its audit and the out-of-fold errors of `out` point to, and the settings to type.
+
+    given: further words of the command line, which what is to be typed next begins with.
+    """
     from trashkit.audit import audit
     from trashkit.nn.suggest import gather, suggest, together
 
@@ -94,7 +98,7 @@ def show_suggestions(
         rows += [[one.topic if not n else "", one.reason if not n else "", text] for n, text in enumerate(types)]
     human: list[Any] = [table(["what", "why", "to type"], rows)] if rows else ["nothing stands out in this data set"]
     arguments: list[Any] = ["--data", dataset.coco.path, "--images", images or "DIR"]
-    arguments += ["--recipe", recipe] if recipe else []
+    arguments += [*(["--recipe", recipe] if recipe else []), *given]
     first = next((one.settings for one in found if one.settings), ())
     if first:
         human.append("Each is a guess from counts: try them one at a time, against the same folds.")

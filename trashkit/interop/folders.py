@@ -227,7 +227,7 @@ def refuse_foreign(out: Path, *, overwrite: bool) -> None:
     written = re.search(r"^files: (\d+)$", text, re.MULTILINE)
     if written and (more := _count(out) - int(written[1])) > 0:
         raise TrashkitError(
-            f"{out} holds {more} files more than its export wrote, so it is kept",
+            f"{out} holds more files than its export wrote ({more}), so it is kept",
             hint="move them, or choose another --out",
         )
 

@@ -42,7 +42,7 @@ def tracker_names(asked: Sequence[str]) -> list[str]:
             found += [LOCAL] if find_spec(LOCAL) is not None else []
             continue
         if name not in known:
-            raise TrashkitError(unknown("tracker", name, [*known, AUTO, "none"]), hint="--track NAME")
+            raise TrashkitError(unknown("tracker", name, [*sorted(known), AUTO, "none"]), hint="--track NAME")
         if find_spec(PACKAGES.get(name, name)) is None:
             raise TrashkitError(f"the tracker {name} is not installed", hint=f"pip install {name}")
         found.append(name)

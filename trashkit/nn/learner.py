@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ def start_accelerator(device: str, amp: str) -> Accelerator:
     # Some encoders have heads that segmentation does not use. Each process gathers statistics of its own images, see
     # share_statistics, and does not overwrite them by those of the first one.
     how = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+    # accelerate names it so still; torch's new name for it is not in accelerate yet
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
     with by_torch():
         engine = Accelerator(cpu=on_cpu(device), mixed_precision=precision, kwargs_handlers=[how])
     if engine.distributed_type not in _WAYS:

@@ -100,7 +100,7 @@ def _prepare(out: Path, *, resume: bool, overwrite: bool) -> None:
     if out.exists() and any(out.iterdir()):
         if not (overwrite or resume):
             raise TrashkitError(f"{out} exists already", hint="add --resume to go on, --overwrite, or another --out")
-        if not (out / STUDY).exists():
+        if not ((out / STUDY).exists() or (resume and (out / "trials").is_dir())):
             raise TrashkitError(f"{out} is no sweep, and is left as it is", hint="choose another --out")
         if overwrite:
             remove_folder(out)

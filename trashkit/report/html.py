@@ -98,6 +98,12 @@ def bars(
     return Html(f"<figure><figcaption>{safe(title)}</figcaption>{svg}</figure>")
 
 
+def short(value: float) -> str:
+    """A number in at most seven characters."""
+    text = f"{value:.3g}"
+    return text if len(text) < 7 else f"{value:.1e}"
+
+
 def lines(title: object, series: Mapping[str, Sequence[tuple[float, float]]], *, x: str = "", y: str = "") -> Html:
     """A line chart: points (x, y) by name of the series; up to eight series are told apart by colour."""
     colors = ["#2f7ed8", "#e4572e", "#3a9d5d", "#8e44ad", "#c98b00", "#16a2b8", "#555", "#d6336c"]
@@ -108,8 +114,8 @@ def lines(title: object, series: Mapping[str, Sequence[tuple[float, float]]], *,
     y0, y1 = min(p[1] for p in points), max(p[1] for p in points)
     wide, high = (x1 - x0) or 1.0, (y1 - y0) or 1.0
     parts = [
-        f'<text x="54" y="14" text-anchor="end" class="value">{y1:.3g}</text>',
-        f'<text x="54" y="212" text-anchor="end" class="value">{y0:.3g}</text>',
+        f'<text x="54" y="14" text-anchor="end" class="value">{short(y1)}</text>',
+        f'<text x="54" y="212" text-anchor="end" class="value">{short(y0)}</text>',
         f'<text x="60" y="236" class="value">{x0:.4g}</text>',
         f'<text x="560" y="236" text-anchor="end" class="value">{x1:.4g} {escape(x)}</text>',
         f'<text x="66" y="20" class="value">{escape(y)}</text>',
@@ -243,7 +249,8 @@ h1{font-size:26px}h2{margin-top:36px;border-bottom:1px solid var(--line)}h3{font
 th,td{padding:4px 12px 4px 0;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
 th{cursor:pointer;white-space:nowrap}td.number{text-align:right}
 figure{margin:12px 12px 12px 0;display:inline-block;vertical-align:top;max-width:100%}
-figcaption{font-weight:600;margin-bottom:4px}svg{max-width:100%;font-size:12px}
+figcaption{font-weight:600;margin-bottom:4px}svg{max-width:100%;height:auto;font-size:12px}
+@media(max-width:700px){figure{overflow-x:auto}figure>svg{max-width:none}}
 svg text{fill:var(--ink)}svg text.value{fill:var(--soft)}
 .tiles{display:flex;flex-wrap:wrap}.tiles figure{margin:6px 14px 6px 0}.tiles figcaption{font-weight:400;font-size:13px}
 .tiles img{width:128px}.pair{display:flex;gap:6px}.pair figure{margin:0;flex:1}
