@@ -178,7 +178,8 @@ def test_the_suggest_command_prints_what_can_be_typed(drawn, quick):
     plain = command(drawn, quick, "--suggest")
     assert "\\n" not in plain.stdout
     assert "few steps" in plain.stdout
-    told = " ".join(command(drawn, [*quick, "seed=7"], "--suggest", "--fold", "0", "--split", "s.json").stderr.split())
+    done = command(drawn, [*quick, "seed=7"], "--suggest", "--fold", "0", "--split", "s.json")
+    told = " ".join(done.output.split())
     following = told[told.index("next: ") :]
     assert "--fold 0" in following and "--split s.json" in following and "--set seed=7" in following
 
