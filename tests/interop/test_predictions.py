@@ -136,6 +136,10 @@ def test_a_killed_import_goes_on_and_refuses_other_files(tmp_path: Path) -> None
         import_predictions(folder, dataset(), tmp_path / "s", size=SIZE, resume=True, logits=True)
     with pytest.raises(TrashkitError, match="exists"):
         import_predictions(folder, dataset(), tmp_path / "s", size=SIZE)
+    (folder / "other.png").write_bytes(b"damaged")
+    with pytest.raises(TrashkitError, match=r"other\.png"):
+        import_predictions(folder, dataset(), tmp_path / "s", size=SIZE, overwrite=True)
+    open_store(tmp_path / "s").require_complete()
 
 
 class Bomb:

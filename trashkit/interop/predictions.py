@@ -74,8 +74,10 @@ def import_predictions(
         "data_sha256": dataset.coco.sha256,
         "logits": logits,
     }
-    # The first file is read before anything is written, so that a wrong folder leaves nothing behind.
-    _read(paths[0], dataset.images[0], len(model_classes), logits, size)
+    # The first file is read before anything is written, so that a wrong folder leaves nothing behind; all are where a
+    # store would be lost.
+    for path, image in zip(paths if out.exists() and not resume else paths[:1], dataset.images, strict=False):
+        _read(path, image, len(model_classes), logits, size)
     writer = create_store(
         out,
         image_ids=[image.id for image in dataset.images],
