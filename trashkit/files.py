@@ -122,11 +122,12 @@ _LEFT_BY_FILE_MANAGERS = {".ds_store", "thumbs.db", "desktop.ini"}
 
 
 def _refuse_foreign(folder: Path, ours: str, mark: str) -> None:
-    """Raise unless the folder is empty or holds `mark` and, but for it, only names that match the pattern `ours`."""
+    """Raise unless the folder is empty, or all names in it match `ours` or `mark`, and at least one `mark`."""
     names = sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names)
     parts = [path.relative_to(folder).as_posix() for path in names if path.name.lower() not in _LEFT_BY_FILE_MANAGERS]
-    foreign = [part for part in parts if part != mark and not re.fullmatch(ours, part)]
-    if parts and (foreign or mark not in parts):
+    marks = {part for part in parts if re.fullmatch(mark, part)}
+    foreign = [part for part in parts if part not in marks and not re.fullmatch(ours, part)]
+    if parts and (foreign or not marks):
         raise TrashkitError(
             f"{folder} holds {(foreign or parts)[0]}, which this command did not write, so it is kept",
             hint="choose another --out, or move the folder away",
@@ -156,7 +157,9 @@ def _is_picture(path: Path) -> bool:
 
 
 @contextmanager
-def replacing(path: Path, *, overwrite: bool = False, ours: str | None = None, mark: str = MARK) -> Iterator[Path]:
+def replacing(
+    path: Path, *, overwrite: bool = False, ours: str | None = None, mark: str = re.escape(MARK)
+) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write to (a file or a folder); rename it to `path` when the block ends.
 
     An exception in the block removes what was written and leaves an existing `path` as it was. An existing `path` is
@@ -165,7 +168,7 @@ def replacing(path: Path, *, overwrite: bool = False, ours: str | None = None, m
     left is removed.
     ours: pattern of the names of files (with "/", as of the folder) that an earlier output may hold. A folder with any
     other file is refused, whatever `overwrite` says: it may be somebody's photos. None where the caller knows better.
-    mark: a file that the caller writes into each such folder; one without it is refused too.
+    mark: pattern of names that the caller writes into each such folder; one without any is refused too.
     """
     path = Path(path)
     refuse_existing(path, overwrite=overwrite)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def write_label_maps(
     maps: images with their maps, uint8 [H, W] at `size`, taken one at a time. Raises ValueError for a map of another
     size or with a value that is neither a class nor 255, and TrashkitError where `path` exists (without `overwrite`).
     """
-    with replacing(path, overwrite=overwrite, ours=r"\d+\.png", mark=HEADER) as folder:
+    with replacing(path, overwrite=overwrite, ours=r"\d+\.png", mark=re.escape(HEADER)) as folder:
         folder.mkdir()
         listed = []
         for n, (image, labels) in enumerate(maps):

@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from trashkit.cli.app import app
-from trashkit.cli.groups import OUTPUTS
+from trashkit.cli.groups import OUTPUTS, WORKPLACES
 from trashkit.errors import TrashkitError
 from trashkit.run import open_run
 
@@ -51,7 +51,7 @@ def test_an_input_is_not_replaced(name: str, tmp_path: Path) -> None:
     known = parameters(command)
     for output in set(OUTPUTS) & known.keys():
         for other, kind in known.items():
-            if "Path" in kind and other not in OUTPUTS:
+            if "Path" in kind and other not in (*OUTPUTS, *WORKPLACES):
                 value = [given] if "list[" in kind else given
                 with pytest.raises(TrashkitError, match="given is an input and would be overwritten"):
                     command(**{output: given, other: value, "overwrite": True})

@@ -21,7 +21,9 @@ from trashkit.files import is_file, real_path, refuse_inputs
 from trashkit.run_folder import refuse_parts
 
 OUTPUTS = ("out", "html", "onnx", "overlay", "preview")
-"""Parameters that name what a command writes. Every other path among its parameters is an input."""
+"""Parameters that name what a command writes."""
+WORKPLACES = ("cache",)
+"""Parameters that name folders which it works in. Every other path among its parameters is an input."""
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -51,7 +53,9 @@ def _keeping_inputs(function: Callable[..., Any], *, many: bool) -> Callable[...
         if values.get("resume") and values.get("overwrite"):
             raise TrashkitError("--resume keeps what --overwrite removes", hint="give one of them")
         if "overwrite" in values and not values.get("resume"):
-            inputs = [path for name, value in values.items() if name not in OUTPUTS for path in _paths(value)]
+            inputs = [
+                path for name, value in values.items() if name not in (*OUTPUTS, *WORKPLACES) for path in _paths(value)
+            ]
             for _, out in outs:
                 inside = real_path(out) if many else None
                 refuse_inputs(out, [path for path in inputs if inside not in real_path(path).parents])

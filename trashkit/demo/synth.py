@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import multiprocessing
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -68,7 +69,7 @@ def make(
     _check(images, size, test_share, noise)
     made = Path(out)
     # A real data set has the names of _PARTS, too; only what was drawn here knows where errors were planted.
-    with replacing(made, overwrite=overwrite, ours=_PARTS, mark=_LEDGER) as folder:
+    with replacing(made, overwrite=overwrite, ours=_PARTS, mark=re.escape(_LEDGER)) as folder:
         (folder / "images").mkdir(parents=True)
         plans = make_plan(_generator(seed, _MASTER), images, test_share, shift)
         draw = partial(_draw_scene, size=size, seed=seed, quality=quality)

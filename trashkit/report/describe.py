@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trashkit import photos
 from trashkit.coco import ClassMap
 from trashkit.errors import TrashkitError
-from trashkit.files import MARK, real_path, replacing
+from trashkit.files import real_path, replacing
 from trashkit.masks import resize_nearest
 from trashkit.progress import Progress, silent
 from trashkit.report.overlay import class_shares, overlay, with_legend
@@ -99,9 +99,10 @@ def describe(
     cost the others. TrashkitError, and nothing written, where that is all of them.
     """
     names = _overlay_names(paths)
-    with replacing(out, overwrite=overwrite, ours=r".*\.overlay\.jpg|.*\.labels\.png|annotations\.json") as folder:
+    with replacing(
+        out, overwrite=overwrite, ours=r".*\.labels\.png|annotations\.json", mark=r".*\.overlay\.jpg"
+    ) as folder:
         folder.mkdir()
-        (folder / MARK).write_text("trashkit predict --overlay\n", encoding="utf-8")
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         described: list[Described] = []

@@ -200,7 +200,7 @@ def export_folds(split: Split, dataset: Dataset, folder: Path | str, *, overwrit
     rows = {image.id: image.row for image in dataset.images}
     names: list[str] = []
     with replacing(
-        folder, overwrite=overwrite, ours=r"fold-\d+/(train|val)\.json", mark="fold-0/train.json"
+        folder, overwrite=overwrite, ours=r"fold-\d+/(train|val)\.json", mark=r"fold-0/train\.json"
     ) as temporary:
         for number, fold in enumerate(split.folds):
             for side, ids in (("train", fold.train), ("val", fold.val)):
