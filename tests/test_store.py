@@ -179,7 +179,10 @@ def test_overwrite_starts_afresh_but_spares_other_folders(tmp_path: Path) -> Non
     assert (photos / "a.jpg").read_bytes() == b"precious"
     with pytest.raises(TrashkitError, match="lies in the store"):
         new(tmp_path / "s/inside")
+    (tmp_path / "s/.DS_Store").touch()
+    new(tmp_path / "s", overwrite=True, manifest={})
     (tmp_path / "s/mine.csv").write_text("precious")
+    new(tmp_path / "s", resume=True, manifest={})
     with pytest.raises(TrashkitError, match=r"holds mine\.csv, which is no part of a store"):
         new(tmp_path / "s", overwrite=True)
     assert (tmp_path / "s/mine.csv").read_text() == "precious"

@@ -229,6 +229,12 @@ def create_store(
     if resume and path.exists():
         return _continue_store(path, header)
     refuse_existing_store(path, overwrite=overwrite)
+    foreign = next((one.name for one in path.iterdir() if not _OWN.fullmatch(one.name)), "") if path.exists() else ""
+    if foreign:
+        raise TrashkitError(
+            f"{path} holds {foreign}, which is no part of a store, so it is kept",
+            hint="move it, or choose another --out",
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.new.part{path.suffix}")
@@ -243,8 +249,8 @@ def create_store(
     return _continue_store(path, header)
 
 
-_OWN = re.compile(r"zarr\.json|c\.[\d.]+|.*\.partial", re.DOTALL)
-"""Names of the files in a store."""
+_OWN = re.compile(r"zarr\.json|c\.[\d.]+|.*\.partial|\..*", re.DOTALL)
+"""Names of the files in a store, and hidden ones, which file managers leave."""
 
 
 def refuse_existing_store(path: Path, *, overwrite: bool) -> None:
@@ -266,12 +272,6 @@ def refuse_existing_store(path: Path, *, overwrite: bool) -> None:
     for folder in path.absolute().parents:
         if is_store(folder):
             raise TrashkitError(f"{path} lies in the store {folder}", hint="choose another --out")
-    foreign = next((one.name for one in path.iterdir() if not _OWN.fullmatch(one.name)), "") if is_store(path) else ""
-    if foreign:
-        raise TrashkitError(
-            f"{path} holds {foreign}, which is no part of a store, so it is kept",
-            hint="move it, or choose another --out",
-        )
     if path.is_file() or (path.is_dir() and any(path.iterdir()) and not is_store(path)):
         kind = "file and" if path.is_file() else "folder but"
         raise TrashkitError(f"{path} is a {kind} no store, so it is not overwritten", hint="choose another --out")
