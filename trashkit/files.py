@@ -118,13 +118,13 @@ def _is_running(process: int) -> bool:
 
 MARK = ".trashkit"
 """A file that says who wrote a folder, for folders that hold nothing else that would."""
-_LEFT_BY_FILE_MANAGERS = {".ds_store", "thumbs.db", "desktop.ini"}
+LEFT_BY_FILE_MANAGERS = {".ds_store", "thumbs.db", "desktop.ini"}
 
 
 def _refuse_foreign(folder: Path, ours: str, mark: str) -> None:
     """Raise unless the folder is empty, or all names in it match `ours` or `mark`, and at least one `mark`."""
     names = sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names)
-    parts = [path.relative_to(folder).as_posix() for path in names if path.name.lower() not in _LEFT_BY_FILE_MANAGERS]
+    parts = [path.relative_to(folder).as_posix() for path in names if path.name.lower() not in LEFT_BY_FILE_MANAGERS]
     marks = {part for part in parts if re.fullmatch(mark, part)}
     foreign = [part for part in parts if part not in marks and not re.fullmatch(ours, part)]
     if parts and (foreign or not marks):

@@ -89,6 +89,8 @@ def test_overwrite_replaces_exports_and_nothing_else(tmp_path: Path) -> None:
         export("labelme", data, tmp_path / "out", images=photos)
     export("labelme", data, tmp_path / "out", images=photos, overwrite=True)
     assert not (tmp_path / "out/data.yaml").exists()
+    (tmp_path / "out/.DS_Store").touch()
+    export("yolo", data, tmp_path / "out", images=photos, overwrite=True)
     (tmp_path / "out/mine").mkdir()
     (tmp_path / "out/mine/notes.txt").touch()
     with pytest.raises(TrashkitError, match="holds more files than its export wrote"):

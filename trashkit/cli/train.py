@@ -147,8 +147,6 @@ def train(
     beside = _extra(extra or [], jobs, dataset, images, say)
     if is_main_process(device):
         _warn_of_makers(jobs, [dataset, *(one.dataset for one in beside)], images)
-    if overwrite:
-        _keep_inputs(jobs, beside, [data, images, split, cache])
     if preview is not None:
         from trashkit.cli.train_look import show_preview
 
@@ -162,6 +160,8 @@ def train(
         show_profile(jobs[0], dataset, images, beside, profile, device=device, shard=shard, json=json)
         return
     assert out is not None  # asked for above
+    if overwrite:
+        _keep_inputs(jobs, beside, [data, images, split, cache])
     if dry_run:
         plans = look_ahead(jobs, dataset, images, out, device=device, resume=resume, overwrite=overwrite)
         if is_main_process(device):

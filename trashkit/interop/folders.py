@@ -14,7 +14,7 @@ import cv2
 
 from trashkit.coco import OFFICIAL_NAMES, Dataset, Image
 from trashkit.errors import TrashkitError
-from trashkit.files import is_file, refuse_existing
+from trashkit.files import LEFT_BY_FILE_MANAGERS, is_file, refuse_existing
 from trashkit.photos import PhotoInfo, photo_info, photo_path, read_photo
 
 Photos = Literal["copy", "link", "none"]
@@ -239,7 +239,7 @@ def mark(folder: Path, kind: str, dataset: Dataset) -> None:
 
 
 def _count(folder: Path) -> int:
-    return sum(len(names) for _, _, names in os.walk(folder))
+    return sum(name.lower() not in LEFT_BY_FILE_MANAGERS for _, _, names in os.walk(folder) for name in names)
 
 
 def parts_of(dataset: Dataset, parts: dict[str, list[Any]] | None) -> dict[str, tuple[Image, ...]]:
