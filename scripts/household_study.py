@@ -1,12 +1,12 @@
-"""What single choices of a training do to the out-of-fold score of a folder like `household`, on a CPU.
+"""How single training choices change the out-of-fold score on a data set like `household`, on a CPU.
 
 python scripts/household_study.py DATA OUT [--rows NAME ...] [--extra JSON:DIR:WEIGHT] [--jobs 2] [--table]
 
-DATA holds train.json and its photos, OUT what `scripts/household.py` left there (fixed.json), or nothing. Each row
-trains the recipe `cpu-small` on three folds with one thing changed, and every photo is judged by the network that has
-not seen it. Rows that are there already are not trained again. --table only prints what is there.
-The column "weighed" is the score after `postprocess --presence --step one-class=1`.
-docs/explanation/experiments.md has the results.
+DATA contains train.json and its photos; OUT is an output folder of `trashkit auto` (fixed.json), or empty. Each
+row trains the recipe `cpu-small` on three folds with one change, and photos are predicted out of fold. Rows that exist
+are not trained again. --table only prints the rows that exist.
+The column "reweighted" is the score after `postprocess --presence --step one-class=1`.
+The results are in docs/explanation/experiments.md.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ ROWS: dict[str, list[str]] = {
 
 
 def trashkit(*words: object) -> str:
-    """Run a command and give its stdout; what it says besides is shown only where it fails."""
+    """Run a command and give its stdout; stderr is shown only if it fails."""
     typed = [str(word) for word in words]
     done = subprocess.run([sys.executable, "-m", "trashkit", *typed], check=False, capture_output=True, text=True)
     if done.returncode:
@@ -61,7 +61,7 @@ def trashkit(*words: object) -> str:
 
 
 def folder(out: Path, name: str) -> Path:
-    """Where a row's runs lie."""
+    """Folder of a row's runs."""
     return out / "study" / name.replace(" ", "-").replace("+", "and").replace(",", "")
 
 
@@ -71,7 +71,7 @@ def oof(out: Path, name: str) -> Path:
 
 
 def train(data: Path, out: Path, name: str, extra: list[str]) -> None:
-    """Train a row's three folds, or go on where they were stopped."""
+    """Train a row's three folds, or resume them."""
     words = [word for setting in [*BASE, *ROWS.get(name, [])] for word in ("--set", setting)]
     words += [word for one in extra for word in ("--extra", one)]
     what = ["--data", out / "fixed.json", "--images", data, "--split", out / "split3.json", "--fold", "all"]
@@ -79,9 +79,9 @@ def train(data: Path, out: Path, name: str, extra: list[str]) -> None:
     print(f"# {name}: trained", file=sys.stderr, flush=True)
 
 
-def weighed(out: Path, name: str) -> Path:
-    """A row's out-of-fold store, weighed by which classes each photo shows, objects that touch being one."""
-    made = folder(out, name) / "weighed"
+def reweighted(out: Path, name: str) -> Path:
+    """A row's out-of-fold store, reweighted by class presence, with touching objects merged."""
+    made = folder(out, name) / "reweighted"
     if not made.exists():
         steps = ["--presence", out / "presence3.json", "--step", "one-class=1"]
         trashkit("postprocess", oof(out, name), *steps, "--out", made)
@@ -89,19 +89,19 @@ def weighed(out: Path, name: str) -> Path:
 
 
 def table(out: Path, names: list[str]) -> None:
-    """Print each row's score, its difference to the first, its classes, and its score when weighed."""
+    """Print each row's score, its difference from the first, its classes, and its score after reweighting."""
     truth, base = out / "fixed.json", oof(out, names[0])
     classes: list[str] = []
     for name in names:
         score = json.loads(trashkit("score", oof(out, name), "--truth", truth, "--json"))
         if not classes:
             classes = [key for key, value in score["per_class"].items() if value is not None]
-            print("| change | mIoU | against none (95 %) | weighed |", " | ".join(classes), "|")
+            print("| change | mIoU | difference (95 %) | reweighted |", " | ".join(classes), "|")
             print("|---" * (4 + len(classes)) + "|")
         difference = ""
         if name != names[0]:
             difference = interval(json.loads(trashkit("compare", base, oof(out, name), "--truth", truth, "--json")))
-        later = json.loads(trashkit("score", weighed(out, name), "--truth", truth, "--json"))["miou"]
+        later = json.loads(trashkit("score", reweighted(out, name), "--truth", truth, "--json"))["miou"]
         shown = " | ".join(f"{score['per_class'][key]:.3f}" for key in classes)
         print(f"| {name} | {score['miou']:.4f} | {difference} | {later:.4f} | {shown} |", flush=True)
 
@@ -118,9 +118,11 @@ def main() -> None:
     parser.add_argument("data", type=Path, metavar="DATA")
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--rows", nargs="*", default=list(ROWS), metavar="NAME", choices=list(ROWS))
-    parser.add_argument("--extra", action="append", default=[], metavar="JSON:DIR:WEIGHT", help="one more row with it")
-    parser.add_argument("--jobs", type=int, default=2, help="rows at a time, a CPU core each")
-    parser.add_argument("--table", action="store_true", help="train nothing")
+    parser.add_argument(
+        "--extra", action="append", default=[], metavar="JSON:DIR:WEIGHT", help="adds a row with this data set"
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="rows to train in parallel, one CPU core each")
+    parser.add_argument("--table", action="store_true", help="only print the table")
     parser.epilog = f"rows: {', '.join(ROWS)}. On two CPU cores a row takes about seven minutes."
     arguments = parser.parse_args()
     if arguments.table:
@@ -146,10 +148,10 @@ def main() -> None:
 
 
 def print_table(out: Path, names: list[str]) -> None:
-    """Print the rows that are trained, compared with the one without a change."""
+    """Print the trained rows, compared with the row without a change."""
     names = [name for name in ["base", *names] if oof(out, name).exists()]
     if "base" not in names:
-        sys.exit(f"household_study: {folder(out, 'base')} is not trained, and all rows are compared with it")
+        sys.exit(f"household_study: {folder(out, 'base')} is not trained, but all rows are compared with it")
     table(out, list(dict.fromkeys(names)))
 
 

@@ -1,4 +1,4 @@
-"""Write docs/reference/cli.md from the live commands, or check that it still says what they say.
+"""Write docs/reference/cli.md from the live commands, or check that it is up to date.
 
 python scripts/reference.py            writes the page
 python scripts/reference.py --check    exits 1 where the page is stale or a command lacks help or a working example
@@ -11,8 +11,10 @@ import inspect
 import re
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterator
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -25,10 +27,16 @@ HEAD = """# Commands
 
 Generated from the program by `python scripts/reference.py`; do not edit.
 
-Every command takes `--help`. Exit codes: 0 done, 1 the gate failed (findings, an invalid submission, a broken
-installation), 2 usage or user error, 130 stopped by Ctrl-C. With `--json` the result is on stdout and everything else
+Every command takes `--help`. Exit codes: 0 success, 1 a check failed (findings, an invalid submission, a broken
+installation), 2 usage or input error, 130 Ctrl-C. With `--json` the result is on stdout and everything else
 on stderr.
 """
+
+
+@cache
+def program() -> Any:
+    """The trashkit command with all its commands."""
+    return typer.main.get_command(app)
 
 
 def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -41,7 +49,7 @@ def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
         for name, child in sorted(getattr(command, "commands", {}).items()):
             yield from walk((*words, name), child)
 
-    yield from walk((), typer.main.get_command(app))
+    yield from walk((), program())
 
 
 def parts(command: Any) -> tuple[str, list[str]]:
@@ -81,7 +89,7 @@ def _value(param: Any) -> str:
 
 
 def _kind(annotation: Any) -> str:
-    """A type in the reader's words: enumerations and literals by their choices."""
+    """A type for readers: enumerations and literals by their choices."""
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return "|".join(str(member.value) for member in annotation)
     if get_origin(annotation) is Literal:
@@ -103,11 +111,20 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def _wrapped(prose: str) -> str:
+    return "\n\n".join(
+        part
+        if part.startswith(" ") or "\n" in part
+        else textwrap.fill(part, 120, break_long_words=False, break_on_hyphens=False)
+        for part in prose.split("\n\n")
+    )
+
+
 def section(words: tuple[str, ...], command: Any) -> str:
     """One command's part of the page."""
     prose, examples = parts(command)
     lines = [f"{'#' * min(len(words) + 1, 4)} trashkit {' '.join(words)}".rstrip(), ""]
-    lines += [prose, ""] if prose else []
+    lines += [_wrapped(prose), ""] if prose else []
     children = getattr(command, "commands", {})
     if children:
         default = getattr(command, "default", "")
@@ -132,7 +149,7 @@ def page() -> str:
 
 def find(words: list[str]) -> tuple[tuple[str, ...], Any]:
     """The command that a command line runs; a group's default where it names none."""
-    command: Any = typer.main.get_command(app)
+    command: Any = program()
     path: list[str] = []
     for word in words:
         children = getattr(command, "commands", {})

@@ -1,4 +1,4 @@
-"""Draws the pictures of the review App in docs/how-to, on the embedded data set: python scripts/screenshots.py."""
+"""Take the screenshots of the review App in docs/how-to, on the synthetic data set: python scripts/screenshots.py."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ COLORS = 256
 
 
 def main() -> None:
-    """Start a review in a folder of its own and save its two pictures."""
+    """Start a review in a temporary folder and take the two screenshots."""
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "synth"  # the App shows where photos lie: not on whose machine this ran
+        data = Path(folder) / "synth"  # the App shows paths: keep those of this machine out
         shutil.copytree(SYNTH, data)
         words = ["review", data / "train.json", "--images", data / "images", "--edits", Path(folder) / "log.jsonl"]
         process = subprocess.Popen(
@@ -45,15 +45,15 @@ def main() -> None:
 
 
 def draw(address: str) -> None:
-    """The panel beside the pictures, and one image in the viewer."""
+    """The review panel next to the images, and one image in the viewer."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
         page = browser.new_page(viewport={"width": 1360, "height": 860})
         page.goto(address, wait_until="domcontentloaded")
-        page.get_by_text("Accept fix", exact=True).wait_for(timeout=120_000)
+        page.get_by_text("Accept fix", exact=True).wait_for(timeout=240_000)
         if page.get_by_text("Dismiss", exact=True).count():
             page.get_by_text("Dismiss", exact=True).click()
-        for _ in range(12):  # to a finding whose fix moves an outline, in a file with a plain name
+        for _ in range(12):  # to a finding whose fix reshapes an outline, in a file with a plain name
             shown = page.inner_text("body")
             if "ring" in shown and "fix: reshape" in shown and re.search(r"batch[ _]0", shown):
                 break
@@ -62,13 +62,13 @@ def draw(address: str) -> None:
         page.wait_for_timeout(3000)
         save(page, "review-panel.png")
         page.get_by_text("Open", exact=True).click()
-        page.wait_for_timeout(8000)
+        page.wait_for_timeout(40000)
         save(page, "review-viewer.png")
         browser.close()
 
 
 def save(page: Any, name: str) -> None:
-    """A small PNG: few colours are enough for an interface."""
+    """Save a small PNG: few colours are enough for an interface."""
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     picture = picture.resize((1088, 688), Image.Resampling.LANCZOS)
     picture.quantize(COLORS, dither=Image.Dither.NONE).save(OUT / name, optimize=True)

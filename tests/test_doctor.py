@@ -1,11 +1,9 @@
-"""Doctor: what it finds broken, what it says to type, and that it neither hangs nor tells secrets."""
+"""Doctor: what it finds, the commands it suggests, and that it neither hangs nor prints secrets."""
 
 from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,22 +13,24 @@ from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from typer.testing import CliRunner
 
 from trashkit import doctor
+from trashkit.cli.app import app
 
 
-def test_package_that_is_there() -> None:
+def test_an_installed_package() -> None:
     check = doctor.check_package(Requirement("numpy>=1.0"), "")
     assert (check.status, check.required, check.hint) == ("ok", True, "")
 
 
-def test_package_that_is_too_old_says_what_to_type() -> None:
+def test_a_package_that_is_too_old_has_a_command_to_upgrade_it() -> None:
     check = doctor.check_package(Requirement("numpy>=999"), "")
     assert check.status == "problem"
     assert check.hint == "pip install 'numpy>=999'"
 
 
-def test_missing_package_of_an_extra_is_a_choice() -> None:
+def test_a_missing_package_of_an_extra_is_optional() -> None:
     check = doctor.check_package(Requirement("no-such-package-anywhere>=1"), "train")
     assert (check.status, check.required, check.hint) == ("missing", False, "pip install 'trashkit[train]'")
 
@@ -45,7 +45,7 @@ def test_package_that_cannot_be_imported_is_a_problem(monkeypatch: pytest.Monkey
     assert check.detail.endswith("cannot be imported: OSError: libGL.so.1: cannot open shared object file")
 
 
-def test_only_what_is_required_makes_it_fail() -> None:
+def test_only_required_packages_make_it_fail() -> None:
     fine = doctor.Check("a", "b", "missing", "", required=False)
     broken = doctor.Check("a", "b", "problem", "", required=True)
     assert doctor.Diagnosis((fine,)).ok
@@ -86,7 +86,7 @@ def test_mongod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str | 
     assert bool(check.hint) == (status != "ok")
 
 
-def test_database_of_ones_own_is_tried_and_its_password_kept() -> None:
+def test_an_external_database_is_tried_and_its_password_hidden() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         (check,) = doctor._mongod(f"mongodb://me:secret@127.0.0.1:{port}/db")
@@ -97,13 +97,13 @@ def test_database_of_ones_own_is_tried_and_its_password_kept() -> None:
 
 
 @pytest.mark.parametrize("uri", ["http://x", "mongodb://", "mongodb://h:port", "mongodb://[", "x"])
-def test_database_address_that_is_none(uri: str) -> None:
+def test_an_invalid_database_address(uri: str) -> None:
     (check,) = doctor._mongod(uri)
     assert check.status == "problem"
     assert "FIFTYONE_DATABASE_URI" in check.hint
 
 
-def test_a_network_that_swallows_everything_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_without_answers_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     def hang(*_: object, **__: object) -> None:
         time.sleep(30)
         raise OSError("nobody answered")
@@ -114,7 +114,7 @@ def test_a_network_that_swallows_everything_does_not_hang(monkeypatch: pytest.Mo
     assert time.monotonic() - start < 10
 
 
-def test_a_refusal_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_connection_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> Any:
         raise urllib.error.HTTPError("https://x", 403, "Forbidden", {}, None)  # type: ignore[arg-type]
 
@@ -122,10 +122,10 @@ def test_a_refusal_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.reachable("example.org")
 
 
-def test_command_gives_json_alone_on_stdout(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "trashkit", "doctor", "--offline", "--json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+def test_only_json_is_on_stdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["doctor", "--offline", "--json"])
     answer = json.loads(done.stdout)
-    assert done.returncode == (0 if answer["ok"] else 1)
+    assert done.exit_code == (0 if answer["ok"] else 1)
     assert {"group", "name", "status", "detail", "hint", "required"} == set(answer["checks"][0])
     assert {check["status"] for check in answer["checks"] if check["group"] == "network"} == {"skipped"}

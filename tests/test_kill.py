@@ -1,4 +1,4 @@
-"""Kill any step of the whole story in its middle and start it again: the same files, nothing lost, nothing doubled."""
+"""Kill each step of the whole workflow and run it again: the files are the same, without losses or duplicates."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from trashkit.label_maps import open_label_maps
-from trashkit.run import read_metrics, read_run
-from trashkit.store import is_store, open_store
+from trashkit.predictions.store import is_store, open_store
+from trashkit.raster.label_maps import open_label_maps
+from trashkit.runs.metrics import read_metrics
+from trashkit.runs.run import read_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -48,9 +49,9 @@ STEPS: dict[str, list[str]] = {
     "submit": ["submit", "stores/mean", "--data", "data/test.json", "--size", "64", "--out", "s.csv"],
 }
 WHOLE = ("edits.jsonl", "fixed.json", "split.json", "s.csv", "labels.json", "pseudo-labels.json")
-"""Files that must be the same byte for byte, beside the photos."""
+"""Files that must be byte-identical, in addition to the photos."""
 CONTINUED = {"train", "predict", "ensemble", "pseudo", "second round"}
-"""Steps that go on with --resume; the others are made anew."""
+"""Steps that continue with --resume; the others start again."""
 
 
 def start(words: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
@@ -62,7 +63,7 @@ def start(words: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(words: Sequence[str], folder: Path) -> float:
-    """Run a command to its end, which must be a good one; its seconds."""
+    """Run a command, which must succeed; returns its seconds."""
     began = time.monotonic()
     process = start(words, folder)
     _, errors = process.communicate()
@@ -71,7 +72,7 @@ def finish(words: Sequence[str], folder: Path) -> float:
 
 
 def kill_in_the_middle(words: Sequence[str], folder: Path, seconds: float, rng: random.Random) -> bool:
-    """Start a command, wait until it writes something and a while more, and kill it; whether it was still running."""
+    """Start a command, kill it some time after its first output, and return whether it was still running."""
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     process = start(words, folder)
     while process.poll() is None:
@@ -90,7 +91,7 @@ def kill_in_the_middle(words: Sequence[str], folder: Path, seconds: float, rng: 
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """What the files of a story say, without times and absolute folders."""
+    """Contents of all files of a workflow, without times and absolute paths."""
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -118,7 +119,7 @@ def contents(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], dict[str, float]]:
-    """A story that nothing stopped: its folder before each step and after the last, and each step's seconds."""
+    """An uninterrupted workflow: its folder before each step and after the last, and the seconds of each step."""
     place = tmp_path_factory.mktemp("story")
     folder, seconds = place / "after", {}
     folder.mkdir()
@@ -131,7 +132,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], di
 
 
 @pytest.mark.parametrize("step", list(STEPS))
-def test_a_step_that_was_killed_ends_as_if_nothing_had_happened(
+def test_a_killed_step_ends_with_the_same_files(
     step: str, story: tuple[dict[str, Path], dict[str, float]], tmp_path: Path
 ) -> None:
     folders, seconds = story

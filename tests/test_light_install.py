@@ -1,4 +1,4 @@
-"""Without the extras the light part works, and what needs more says which extra to install."""
+"""Without extras the core works, and commands that need more name the extra to install."""
 
 from __future__ import annotations
 

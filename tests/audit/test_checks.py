@@ -1,4 +1,4 @@
-"""Laws over the registry: every check finds its broken example, and none speaks on clean data."""
+"""Laws of all checks: each finds its broken example, and none reports anything on clean data."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ import inspect
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trashkit.audit import audit
 from trashkit.audit.example import clean_file
 from trashkit.audit.reference import explain, reference_page
-from trashkit.audit.registry import Check, checks, chosen, find
+from trashkit.audit.registry import Check, Hit, checks, chosen, find
+from trashkit.audit.registry import check as register
 from trashkit.coco import Coco, read
 from trashkit.errors import TrashkitError
-from trashkit.finding import Finding
+from trashkit.finding import Finding, Severity
 
 CHECKS = list(checks().values())
 WITH_EXAMPLE = [check for check in CHECKS if check.on not in ("photos", "predictions")]
 
 
 def broken(check: Check, folder: Path) -> list[Finding]:
-    """Findings on a check's own broken example, read from a file as users' files are."""
+    """Findings in a check's broken example, read from a file."""
     assert check.broken is not None, f"{check.code} has no broken example"
     coco = clean_file()
     text = check.broken(coco)
@@ -33,7 +35,7 @@ def broken(check: Check, folder: Path) -> list[Finding]:
     return audit(read(path), against=against).findings
 
 
-def test_nothing_is_found_in_the_clean_file() -> None:
+def test_the_clean_file_has_no_findings() -> None:
     assert audit(Coco.of(clean_file())).findings == []
 
 
@@ -49,7 +51,7 @@ def test_a_check_finds_its_broken_example(check: Check, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("check", WITH_EXAMPLE, ids=lambda check: check.code)
-def test_a_check_alone_finds_what_it_finds_among_all(check: Check, tmp_path: Path) -> None:
+def test_a_check_finds_the_same_alone_and_among_all(check: Check, tmp_path: Path) -> None:
     assert check.broken is not None
     among = [finding for finding in broken(check, tmp_path) if finding.code == check.code]
     against = clean_file()
@@ -60,12 +62,12 @@ def test_a_check_alone_finds_what_it_finds_among_all(check: Check, tmp_path: Pat
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.code)
-def test_a_page_says_what_a_check_finds_shows_it_and_cures_it(check: Check) -> None:
+def test_a_page_has_an_example_and_a_fix(check: Check) -> None:
     assert re.fullmatch(r"[SGLIP]\d{3}", check.code)
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", check.name)
     assert check.title.endswith((".", ","))
     assert "Example" in check.page
-    assert "Cure:" in check.page
+    assert "Fix:" in check.page
 
 
 def test_codes_and_names_are_unique() -> None:
@@ -91,7 +93,7 @@ def test_the_reference_has_every_check_once() -> None:
     assert "Example::" not in page
 
 
-def test_explain_takes_codes_names_and_beginnings() -> None:
+def test_explain_accepts_codes_names_and_prefixes() -> None:
     assert explain("g003") == explain("invalid-ring")
     assert explain("G003") in explain("G")
     assert all(check.code in explain("all") for check in CHECKS)
@@ -110,5 +112,26 @@ def test_unknown_codes_are_refused_with_the_closest() -> None:
 def test_select_and_ignore() -> None:
     codes = [check.code for check in chosen(select=["G", "rare-category"], ignore=["G003"])]
     assert "G003" not in codes and "G005" in codes and "S022" in codes and "S010" not in codes
-    with pytest.raises(TrashkitError, match="no check is left"):
+    with pytest.raises(TrashkitError, match="there are no checks to run"):
         chosen(select=["G003"], ignore=["G"])
+
+
+@pytest.mark.parametrize(
+    ("code", "on", "message"),
+    [
+        ("G999", "shape", "choices: file, shapes"),
+        ("X001", "shapes", "G = Geometry"),
+        ("G01", "shapes", "three digits"),
+        ("G0010", "shapes", "three digits"),
+        ("G001", "shapes", r"code G001: trashkit\.audit\.checks\.\w+\.\w+ and .*\bnew_check"),
+        ("G999", "file", "takes shapes, .* on='file'"),
+    ],
+)
+def test_wrong_registrations_fail_at_import(code: str, on: Any, message: str) -> None:
+    def new_check(shapes: object) -> list[Hit]:
+        return []
+
+    before = checks()
+    with pytest.raises(ValueError, match=message):
+        register(code, "new-check", Severity.INFO, on=on)(new_check)
+    assert checks() == before

@@ -1,4 +1,4 @@
-"""The engine on whole files: against independent counts, over processes, on damaged files."""
+"""The audit of whole files: compared with independent counts, in several processes, on damaged files."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 import shapely
 
-from trashkit.audit import Settings, audit, chunks
+from trashkit.audit import Settings, audit
 from trashkit.audit.example import annotation, clean_file, octagon
-from trashkit.audit.findings_json import json_pieces
+from trashkit.audit.output.findings_json import json_pieces
+from trashkit.audit.views import parallel
 from trashkit.coco import Coco, read
 from trashkit.coco.segmentation import check_segmentation
+from trashkit.errors import TrashkitError
 from trashkit.finding import Severity
 
 
@@ -38,7 +40,7 @@ def polygons(rings: list[list[float]]) -> list[Any]:
 
 
 def test_real_file_against_a_plain_count(real_data: Path) -> None:
-    """Every annotation of TACO one at a time with shapely, as anyone would write it."""
+    """Compare with a plain loop over all annotations of TACO that uses shapely."""
     path = real_data / "taco" / "annotations.json"
     data = json.loads(path.read_text())
     sizes = {image["id"]: (image["width"], image["height"]) for image in data["images"]}
@@ -90,44 +92,44 @@ def test_a_field_that_all_annotations_lack_is_one_finding() -> None:
     assert [(f.code, f.row, f.related_count) for f in found] == [("S006", None, 108), ("S006", 4, 0)]
 
 
-def test_crowds_may_overlap_what_stands_in_them() -> None:
+def test_crowds_may_overlap_single_objects() -> None:
     coco = clean_file()
     coco["annotations"].append({**annotation(500, 1, 2, octagon(111, 91, 41)), "iscrowd": 1})
     assert not codes(coco, select=["L"])
 
 
-def test_the_number_of_processes_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_do_not_depend_on_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     coco = clean_file()
     coco["annotations"][5]["segmentation"][0][0] = -40
     coco["annotations"][50]["area"] = 3
     coco["annotations"].append({**coco["annotations"][20], "id": 900})
-    monkeypatch.setattr(chunks, "CHUNK", 10)
-    monkeypatch.setattr(chunks, "SMALL", 0)
+    monkeypatch.setattr(parallel, "CHUNK", 10)
+    monkeypatch.setattr(parallel, "SMALL", 0)
     one = audit(Coco.of(coco), workers=1)
     several = audit(Coco.of(coco), workers=3)
     assert one.findings == several.findings
     assert {f.code for f in one.findings} >= {"G010", "G022", "L001"}
 
 
-def test_chunks_hold_whole_images_and_every_annotation(monkeypatch: pytest.MonkeyPatch) -> None:
-    from trashkit.audit.table import read_table
+def test_chunks_have_whole_images_and_all_annotations(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trashkit.audit.views.table import read_table
 
     coco = clean_file()
     coco["annotations"].reverse()
     coco["annotations"][3]["image_id"] = 999
-    monkeypatch.setattr(chunks, "CHUNK", 7)
+    monkeypatch.setattr(parallel, "CHUNK", 7)
     table = read_table(Coco.of(coco), Settings())
-    cut = chunks.cut(table)
+    cut = parallel.chunks_of(table)
     assert sorted(np.concatenate(cut).tolist()) == list(range(len(coco["annotations"])))
     seen = [set(table.image_row[rows][table.image_row[rows] >= 0].tolist()) for rows in cut]
     assert sum(map(len, seen)) == len(set().union(*seen))
 
 
-def test_a_run_length_mask_is_measured_as_pycocotools_measures_it() -> None:
+def test_rle_measures_agree_with_pycocotools() -> None:
     from pycocotools import mask as coco_mask
 
     rng = np.random.default_rng(3)
-    from trashkit.audit.rle import run_length_mask
+    from trashkit.audit.views.run_lengths import run_length_mask
 
     for _ in range(50):
         height, width = rng.integers(1, 40, 2).tolist()
@@ -141,11 +143,11 @@ def test_a_run_length_mask_is_measured_as_pycocotools_measures_it() -> None:
             assert made.box == (x, y, x + w, y + h)
 
 
-def test_parts_and_holes_of_a_mask_are_those_that_opencv_finds() -> None:
+def test_parts_and_holes_of_a_mask_agree_with_opencv() -> None:
     import cv2
     from pycocotools import mask as coco_mask
 
-    from trashkit.audit.rle import hole_sizes, part_sizes, run_length_mask
+    from trashkit.audit.views.run_lengths import hole_sizes, part_sizes, run_length_mask
 
     rng = np.random.default_rng(4)
     for _ in range(200):
@@ -175,7 +177,7 @@ def test_masks_and_polygons_are_compared_by_their_pixels() -> None:
     assert found[0].score is not None and found[0].score > 0.97
 
 
-def test_explicitly_closed_rings_and_half_pixel_boxes_are_no_findings() -> None:
+def test_closed_rings_and_half_pixel_boxes_are_not_reported() -> None:
     coco = clean_file()
     for one in coco["annotations"]:
         ring = one["segmentation"][0]
@@ -209,8 +211,8 @@ def test_polygons_at_another_scale_than_their_boxes() -> None:
     assert found[0].score == pytest.approx(2, rel=0.02)
 
 
-def test_boxes_that_tell_what_is_wrong_with_polygons_are_not_made_to_agree() -> None:
-    from trashkit.audit.fix import fix
+def test_boxes_of_exchanged_polygons_are_not_changed() -> None:
+    from trashkit.audit.fixes.fix_file import fix
 
     coco = clean_file()
     for one in coco["annotations"][:9]:
@@ -230,7 +232,7 @@ def test_settings_move_the_thresholds() -> None:
     assert not codes(coco, select=["L006"], settings=Settings(parts=(("can", "BOT*"),)))
 
 
-def test_many_copies_of_one_annotation_neither_hang_nor_fill_the_memory() -> None:
+def test_many_copies_of_one_annotation_take_little_time_and_memory() -> None:
     coco = clean_file()
     coco["annotations"] = [annotation(n, 1, 1 + n % 3, octagon(111, 91, 40)) for n in range(600)]
     found = codes(coco)
@@ -257,14 +259,14 @@ def test_many_copies_of_one_annotation_neither_hang_nor_fill_the_memory() -> Non
         ({"size": [480, 640], "counts": None}, "G041"),
     ],
 )
-def test_damaged_segmentations_are_named(segmentation: Any, code: str) -> None:
+def test_damaged_segmentations_are_found(segmentation: Any, code: str) -> None:
     coco = clean_file()
     coco["annotations"][0]["segmentation"] = segmentation
     found = [f for f in audit(Coco.of(coco)).findings if f.code == code]
     assert [f.row for f in found] == [0]
 
 
-def test_sound_masks_of_the_fixture_pass_the_same_check_as_strict_reading() -> None:
+def test_valid_masks_pass_the_check_of_strict_reading() -> None:
     for one in clean_file()["annotations"]:
         assert check_segmentation(one["segmentation"], 480, 640) is None
 
@@ -284,7 +286,7 @@ def test_ids_keep_their_type() -> None:
     assert found["S013"] == 9 and found["S010"] == 0
 
 
-def test_json_holds_whatever_ids_and_names_a_file_has() -> None:
+def test_json_output_takes_any_ids_and_names() -> None:
     coco = clean_file()
     coco["annotations"][0].update(id=2**80, area=-5)
     coco["annotations"][1].update(id=[1], area=-5)
@@ -298,19 +300,19 @@ def test_json_holds_whatever_ids_and_names_a_file_has() -> None:
     assert keys | {"fix", "related"} <= set(by_row[0])
 
 
-def test_empty_files_are_reported_on() -> None:
+def test_empty_files_can_be_audited() -> None:
     assert codes({}) == {"S003": 3}
     assert codes({"images": None, "annotations": {}, "categories": 3}) == {"S003": 3}
     assert not codes({"images": [], "annotations": [], "categories": []})
 
 
-def test_gate() -> None:
+def test_fail_on_compares_severities() -> None:
     result = audit(Coco.of({"images": [], "annotations": [], "categories": [{"id": 0, "name": "a"}]}))
     assert [f.severity for f in result.findings] == [Severity.WARNING]
     assert not result.fails("error") and result.fails("warning") and not result.fails("never")
 
 
-def test_keys_given_twice_are_found_at_the_top_and_inside_what_no_other_check_reads(tmp_path: Path) -> None:
+def test_repeated_keys_are_found_in_all_blocks(tmp_path: Path) -> None:
     text = json.dumps(clean_file())
     text = text.replace('"description": "an example"', '"year": 1, "year": 2')
     text = text.replace('"name": "CC BY 4.0"', '"name": "a", "name": "b"')
@@ -323,7 +325,7 @@ def test_keys_given_twice_are_found_at_the_top_and_inside_what_no_other_check_re
     assert len(messages) == 3
 
 
-def test_references_of_other_blocks_are_followed_by_their_names() -> None:
+def test_references_in_other_blocks_are_checked() -> None:
     coco = clean_file()
     coco["videos"] = [{"id": 1}, {"id": 1}]
     coco["images"][0]["video_id"], coco["images"][1]["video_id"], coco["images"][2]["video_id"] = 1, 2, None
@@ -340,9 +342,20 @@ def test_references_of_other_blocks_are_followed_by_their_names() -> None:
 
 
 @pytest.mark.parametrize(("outside", "found"), [(4, 0), (8, 1)])
-def test_swapped_sides_are_found_by_a_few_pixels(outside: int, found: int) -> None:
+def test_swapped_axes_are_found_from_a_few_pixels_outside(outside: int, found: int) -> None:
     coco = clean_file()
     coco["annotations"] = [annotation(n, 1, 1, octagon(x, 90, 40)) for n, x in ((1, 100), (2, 440 + outside))]
     right = max(coco["annotations"][1]["segmentation"][0][0::2])
     coco["images"][0].update(width=int(right) - outside, height=640)
     assert codes(coco)["G012"] == found
+
+
+def test_one_string_selects_like_a_list(tmp_path: Path) -> None:
+    coco = Coco.of(clean_file())
+    assert audit(coco, select="G003").summary["checks"] == ["G003"]
+    assert audit(coco, select="G003,G004", ignore="G004").summary["checks"] == ["G003"]
+    with pytest.raises(TrashkitError) as one:
+        audit(coco, predictions=tmp_path / "none")
+    with pytest.raises(TrashkitError) as several:
+        audit(coco, predictions=[tmp_path / "none"])
+    assert one.value.message == several.value.message

@@ -1,4 +1,4 @@
-"""Fixing whole files: only what needs it, in the right order, and never what a reviewer rejected."""
+"""Fixing whole files: only rows that need it, in the right order, without fixes that a reviewer rejected."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from PIL import Image
 
 from trashkit.audit import audit
 from trashkit.audit.example import clean_file
-from trashkit.audit.fix import fix, propose
+from trashkit.audit.fixes.fix_file import fix, propose
 from trashkit.coco import Coco, read
-from trashkit.coco.edit import decide
-from trashkit.coco.edits import apply, select
+from trashkit.edits.apply import apply, select
+from trashkit.edits.edit import decide
 from trashkit.errors import TrashkitError
 
 
@@ -23,7 +23,7 @@ def fixed(value, **options):
     return result, result.coco.records("annotations")
 
 
-def test_duplicate_ids_are_renumbered_and_the_first_keeps_its_own():
+def test_duplicate_ids_are_renumbered_except_the_first():
     value = clean_file()
     for row in (3, 7, 9):
         value["annotations"][row]["id"] = value["annotations"][1]["id"]
@@ -34,7 +34,7 @@ def test_duplicate_ids_are_renumbered_and_the_first_keeps_its_own():
     assert all({**a, "id": 0} == {**b, "id": 0} for a, b in zip(annotations, value["annotations"], strict=True))
 
 
-def test_exact_duplicates_go_and_the_earliest_stays():
+def test_exact_duplicates_are_deleted_except_the_first():
     value = clean_file()
     first = value["annotations"][0]
     value["annotations"] += [{**copy.deepcopy(first), "id": 900 + n, "area": first["area"] + n} for n in range(3)]
@@ -43,7 +43,7 @@ def test_exact_duplicates_go_and_the_earliest_stays():
     assert [edit.row for edit in result.edits] == [108, 109, 110]
 
 
-def test_duplicates_that_differ_in_more_than_measures_are_left_to_people():
+def test_duplicates_that_differ_in_more_than_measures_are_kept():
     value = clean_file()
     value["annotations"].append({**copy.deepcopy(value["annotations"][0]), "id": 900, "occluded": True})
     result, annotations = fixed(value)
@@ -51,7 +51,7 @@ def test_duplicates_that_differ_in_more_than_measures_are_left_to_people():
     assert len(fixed(value, unsafe=True)[1]) == len(annotations) - 1
 
 
-def test_area_and_box_follow_a_mended_ring():
+def test_area_and_box_are_updated_with_a_repaired_ring():
     value = clean_file()
     x, y = 110, 90
     value["annotations"][0].update(
@@ -63,7 +63,7 @@ def test_area_and_box_follow_a_mended_ring():
     assert annotations[0]["bbox"] == [70, 50, 80, 100]
 
 
-def test_missing_measures_are_filled_in_everywhere():
+def test_missing_measures_are_filled_in_for_all_annotations():
     value = clean_file()
     for annotation in value["annotations"]:
         for name in ("area", "bbox", "iscrowd"):
@@ -77,7 +77,7 @@ def test_missing_measures_are_filled_in_everywhere():
     assert fix(result.coco, workers=1).edits == []
 
 
-def test_infinite_boxes_are_measured_and_empty_shapes_deleted_only_when_asked():
+def test_infinite_boxes_are_recomputed_and_empty_shapes_deleted_only_with_unsafe():
     value = clean_file()
     value["annotations"][0]["bbox"] = [float("inf")] * 4
     value["annotations"][1].update(segmentation=[], bbox=[float("inf")] * 4)
@@ -87,7 +87,7 @@ def test_infinite_boxes_are_measured_and_empty_shapes_deleted_only_when_asked():
     assert len(fixed(value, unsafe=True)[1]) == 107
 
 
-def test_images_that_cannot_be_used_go_with_all_that_refers_to_them(tmp_path):
+def test_unusable_images_are_deleted_with_all_rows_that_refer_to_them(tmp_path):
     value = clean_file()
     value["scenes"] = [{"image_id": n, "background": n} for n in (1, 2, 3)]
     for image in value["images"]:
@@ -108,7 +108,7 @@ def test_images_that_cannot_be_used_go_with_all_that_refers_to_them(tmp_path):
     assert fix(result.coco, unsafe=True, workers=1, **options).edits == []
 
 
-def test_nothing_is_clipped_where_the_image_has_another_size():
+def test_nothing_is_clipped_if_the_image_size_is_wrong():
     value = clean_file()
     value["images"][0].update(width=320, height=240)  # drawn at twice the size
     value["images"][1].update(width=480, height=640)  # x and y swapped
@@ -119,7 +119,7 @@ def test_nothing_is_clipped_where_the_image_has_another_size():
     assert fixed(value)[0].edits == []
 
 
-def test_half_a_pixel_and_closed_rings_are_no_reason_to_touch_a_row():
+def test_half_pixel_boxes_and_closed_rings_are_not_changed():
     value = clean_file()
     for annotation in value["annotations"]:
         annotation["bbox"] = [annotation["bbox"][0] - 0.5, annotation["bbox"][1] + 0.5, *annotation["bbox"][2:]]
@@ -138,7 +138,7 @@ def test_select_and_ignore():
         fixed(value, select=["G999"])
 
 
-def test_what_a_reviewer_rejected_stays():
+def test_rejected_fixes_are_not_applied():
     value = clean_file()
     value["annotations"][0]["area"] *= 2
     value["annotations"][5]["area"] *= 2
@@ -148,11 +148,11 @@ def test_what_a_reviewer_rejected_stays():
         result = fix(coco, decisions=[rejection], workers=1)
         assert [edit.row for edit in result.edits] == [0] and result.rejected == 1
     changed = coco.replace("annotations", {5: {**value["annotations"][5], "area": 1}})
-    with pytest.raises(TrashkitError, match=r"annotations\[5\] \(id 6\) is no longer"):
+    with pytest.raises(TrashkitError, match=r"annotations\[5\] \(id 6\) has changed"):
         fix(changed, decisions=[rejection], workers=1)
 
 
-def test_edits_name_rows_of_the_source_after_several_rounds():
+def test_edits_refer_to_rows_of_the_source_after_several_rounds():
     value = clean_file()
     first = value["annotations"][0]
     value["annotations"].insert(0, {**copy.deepcopy(first), "id": 900, "image_id": 999})  # dangling
@@ -167,7 +167,7 @@ def test_edits_name_rows_of_the_source_after_several_rounds():
     assert areas_only.count("annotations") == len(value["annotations"])
 
 
-def test_rows_that_are_damaged_otherwise_do_not_stop_it():
+def test_rows_with_other_damage_do_not_matter():
     value = clean_file()
     value["annotations"] += [None, 3, {"id": None}, {"id": 5, "image_id": [], "segmentation": "x"}]
     value["annotations"][0].update(segmentation={"size": [1], "counts": "!"}, area="x")
@@ -178,6 +178,7 @@ def test_rows_that_are_damaged_otherwise_do_not_stop_it():
         assert fix(result.coco, unsafe=unsafe, workers=1).edits == []
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_taco_is_fixed_without_changing_masks(real_data):
     coco = read(real_data / "taco/annotations.json")
@@ -236,27 +237,29 @@ def test_areas_of_images_at_another_scale_stay():
     [at_other_scale, rle_of_wrong_size, no_image_of_its_own, ring_outside_at_other_scale],
     ids=lambda f: f.__name__,
 )
-def test_each_promise_is_kept_where_fixing_is_refused(made):
+def test_every_promised_fix_is_possible(made):
     coco = Coco.of(made())
     for finding in audit(coco, workers=1).findings:
         if finding.fix is not None:
             assert propose(coco, [finding], unsafe=True), finding
 
 
-def test_splinters_of_a_mended_ring_go_with_it():
-    """A big square whose last stroke crosses its own start leaves a triangle of 1.5 px², which was no part before."""
+def test_new_specks_of_a_repaired_ring_are_dropped():
+    """A big square whose last edge crosses its first one leaves a triangle of 1.5 px², which would be a new part."""
     value = clean_file()
     value["annotations"][0]["segmentation"] = [[60, 60, 160, 60, 160, 160, 60, 160, 61.5, 58]]
     codes = {finding.code for finding in audit(Coco.of(value), select=["G"]).findings}
     result, annotations = fixed(value, select=["G003"])
     after = {finding.code for finding in audit(result.coco, select=["G"]).findings}
     assert "G003" in codes and "G003" not in after
-    assert after - codes <= {"G022", "G023"}, "only measures, which another check mends"
+    assert after - codes <= {"G022", "G023"}, "only measures, which another check fixes"
     assert len(annotations[0]["segmentation"]) == 1
 
 
-def test_no_finding_is_new_after_safe_fixes_of_taco(real_data):
+@pytest.mark.slow
+@pytest.mark.real
+def test_safe_fixes_of_taco_cause_no_new_findings(real_data):
     source = read(real_data / "taco/annotations.json")
-    mended = fix(source).coco
-    before, after = ({(one.code, one.block, one.row) for one in audit(coco).findings} for coco in (source, mended))
+    fixed = fix(source).coco
+    before, after = ({(one.code, one.block, one.row) for one in audit(coco).findings} for coco in (source, fixed))
     assert len(before) > 400 and after < before

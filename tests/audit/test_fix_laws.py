@@ -1,4 +1,4 @@
-"""Laws that hold for every check with a fix, whatever checks there are."""
+"""Properties of every check with a fix."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import pytest
 
 from trashkit.audit import audit
 from trashkit.audit.example import clean_file
-from trashkit.audit.fix import fix, propose
-from trashkit.audit.fixers import FIXERS
+from trashkit.audit.fixes.by_check import FIXES
+from trashkit.audit.fixes.fix_file import fix, propose
 from trashkit.audit.registry import checks
 from trashkit.coco import Coco, read
-from trashkit.coco.edits import apply, invert
+from trashkit.edits.apply import apply, invert
 
 
 def broken_example(check, tmp_path):
-    """The check's own broken file, read from disk as a user's would be, and the file to compare it with."""
+    """The check's broken file, read from disk, and the file to compare it with."""
     value = clean_file()
     text = check.broken(value)
     against = value.pop("against", None)
@@ -26,26 +26,26 @@ def broken_example(check, tmp_path):
 
 
 WITH_EXAMPLE = [check for check in checks().values() if check.broken is not None]
-CURED = [check for check in WITH_EXAMPLE if check.name in FIXERS]
+FIXABLE = [check for check in WITH_EXAMPLE if check.name in FIXES]
 
 
-def test_fixers_belong_to_checks():
-    assert set(FIXERS) <= {check.name for check in checks().values()}
-    assert len(CURED) >= 15
+def test_fixes_belong_to_checks():
+    assert set(FIXES) <= {check.name for check in checks().values()}
+    assert len(FIXABLE) >= 15
 
 
 @pytest.mark.parametrize("check", WITH_EXAMPLE, ids=lambda check: check.code)
-def test_promise_of_a_fix_is_kept(check, tmp_path):
+def test_findings_with_a_fix_can_be_fixed(check, tmp_path):
     coco, options = broken_example(check, tmp_path)
     findings = audit(coco, select=[check.code], **options).findings
     assert findings
     promised = {finding.fix for finding in findings} - {None}
-    assert promised == set() or check.name in FIXERS, "a finding promises a fix that does not exist"
+    assert promised == set() or check.name in FIXES, "a finding promises a fix that does not exist"
     assert bool(propose(coco, findings)) == ("safe" in promised)
     assert bool(propose(coco, findings, unsafe=True)) == bool(promised)
 
 
-@pytest.mark.parametrize("check", CURED, ids=lambda check: check.code)
+@pytest.mark.parametrize("check", FIXABLE, ids=lambda check: check.code)
 @pytest.mark.parametrize("unsafe", [False, True])
 def test_check_is_silent_after_its_fix_and_fixing_twice_changes_nothing(check, unsafe, tmp_path):
     coco, options = broken_example(check, tmp_path)
@@ -56,8 +56,8 @@ def test_check_is_silent_after_its_fix_and_fixing_twice_changes_nothing(check, u
     assert again.edits == []
 
 
-@pytest.mark.parametrize("check", CURED, ids=lambda check: check.code)
-def test_fix_causes_no_other_error_and_can_be_taken_back(check, tmp_path):
+@pytest.mark.parametrize("check", FIXABLE, ids=lambda check: check.code)
+def test_fix_causes_no_other_error_and_can_be_undone(check, tmp_path):
     coco, options = broken_example(check, tmp_path)
     before = audit(coco, **options).findings
     result = fix(coco, unsafe=True, **options)
@@ -69,6 +69,6 @@ def test_fix_causes_no_other_error_and_can_be_taken_back(check, tmp_path):
     assert {block: back.rows(block) for block in back.blocks()} == {block: coco.rows(block) for block in coco.blocks()}
 
 
-def test_clean_file_needs_nothing():
+def test_clean_file_is_not_changed():
     result = fix(Coco.of(clean_file()), unsafe=True, workers=1)
     assert result.edits == [] and result.kept_back == 0

@@ -1,4 +1,4 @@
-"""Mutated files: no check may crash or hang, and the report must stay JSON."""
+"""Mutated files: no check may crash or hang, and the output must be valid JSON."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trashkit.audit import audit
 from trashkit.audit.example import clean_file
-from trashkit.audit.findings_json import json_pieces
+from trashkit.audit.output.findings_json import json_pieces
 from trashkit.coco import Coco, read
 from trashkit.errors import TrashkitError
 
@@ -66,9 +67,24 @@ def audited(coco: Coco) -> list[Any]:
     return list(made["findings"])
 
 
+def examples(count: int) -> settings:
+    return settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))
+
+
 @given(st.integers(0, 2**32))
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-def test_mutated_files_are_reported_on(tmp_path_factory: Any, seed: int) -> None:
+@examples(80)
+def test_mutated_files_can_be_audited(tmp_path_factory: Any, seed: int) -> None:
+    audit_mutated(tmp_path_factory, seed)
+
+
+@pytest.mark.slow
+@given(st.integers(0, 2**32))
+@examples(300)
+def test_many_mutated_files_can_be_audited(tmp_path_factory: Any, seed: int) -> None:
+    audit_mutated(tmp_path_factory, seed)
+
+
+def audit_mutated(tmp_path_factory: Any, seed: int) -> None:
     path: Path = tmp_path_factory.getbasetemp() / "mutated.json"
     path.write_text(json.dumps(mutated(random.Random(seed))))
     audited(read(path))
@@ -83,15 +99,27 @@ FIELDS = ["id", "image_id", "category_id", "segmentation", "area", "bbox", "iscr
 ROW = st.dictionaries(st.sampled_from([*FIELDS, "name", "license"]), JSON) | JSON
 
 
-@given(st.dictionaries(st.sampled_from(["images", "annotations", "categories", "licenses", "x"]), st.lists(ROW) | JSON))
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-def test_rows_of_anything_are_reported_on(coco: dict[str, Any]) -> None:
+BLOCKS = st.dictionaries(
+    st.sampled_from(["images", "annotations", "categories", "licenses", "x"]), st.lists(ROW) | JSON
+)
+
+
+@given(BLOCKS)
+@examples(50)
+def test_rows_of_any_values_can_be_audited(coco: dict[str, Any]) -> None:
+    audited(Coco.of(coco))
+
+
+@pytest.mark.slow
+@given(BLOCKS)
+@examples(200)
+def test_many_rows_of_any_values_can_be_audited(coco: dict[str, Any]) -> None:
     audited(Coco.of(coco))
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-def test_cut_off_files_are_refused_with_their_place_or_reported_on(tmp_path_factory: Any, seed: int) -> None:
+@examples(60)
+def test_truncated_files_are_refused_with_the_place_or_audited(tmp_path_factory: Any, seed: int) -> None:
     rng = random.Random(seed)
     text = json.dumps(small_file())
     path: Path = tmp_path_factory.getbasetemp() / "cut.json"

@@ -1,4 +1,4 @@
-"""Workflow commands: one line each, on the right line of the file, nothing that breaks out of it."""
+"""GitHub workflow commands: one line each, with the right line of the file, and properly escaped."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 
 from trashkit.audit import audit
 from trashkit.audit.example import clean_file
-from trashkit.audit.github import github_lines
+from trashkit.audit.output.github import github_lines
 from trashkit.coco import Coco, read
 from trashkit.finding import Finding, Severity
+from trashkit.names import printable
 
 COMMAND = re.compile(r"::(error|warning|notice) (file=[^:,\n\r]*)(,line=(\d+))?,title=[^:,\n\r]*::[^\n\r]*")
 
 
 @pytest.mark.parametrize("indent", [None, 1])
-def test_lines_name_the_row(tmp_path: Path, indent: int | None) -> None:
+def test_commands_give_the_line_of_the_row(tmp_path: Path, indent: int | None) -> None:
     coco = clean_file()
     coco["annotations"][40]["area"] = 1.0
     coco["images"][3]["width"] = -4
@@ -37,7 +38,7 @@ def test_lines_name_the_row(tmp_path: Path, indent: int | None) -> None:
     assert number == 1 if indent is None else '"id": 41,' in "".join(source[number - 1 : number + 2])
 
 
-def test_the_worst_come_first_and_no_more_than_asked() -> None:
+def test_worst_findings_come_first_up_to_the_limit() -> None:
     findings = [
         Finding("S001", "x", severity, "file", None, severity.value)
         for severity in list(Severity)[::-1]
@@ -48,10 +49,11 @@ def test_the_worst_come_first_and_no_more_than_asked() -> None:
 
 
 @given(st.text(), st.text(), st.text() | st.none())
-def test_no_text_breaks_out(message: str, name: str, file_name: str | None) -> None:
+def test_all_text_is_escaped_in_commands(message: str, name: str, file_name: str | None) -> None:
     finding = Finding("S001", name, Severity.ERROR, "file", None, message, file_name=file_name)
     (line,) = github_lines(Coco.of(clean_file()), [finding])
-    assert "\n" not in line and "\r" not in line
+    assert printable(line[2:]) == line[2:]
     assert COMMAND.fullmatch(line, re.DOTALL.value) or COMMAND.fullmatch(line)
     data = line.split("::", 2)[2]
-    assert data.replace("%0A", "\n").replace("%0D", "\r").replace("%25", "%").endswith(message)
+    about = f"{file_name}: " if file_name else ""
+    assert data.replace("%25", "%") == printable(about + message)

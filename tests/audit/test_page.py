@@ -1,4 +1,4 @@
-"""The audit's page: whole, escaped, bounded, and filtered by its script."""
+"""The audit page: complete, escaped, of limited size, and filtered by its script."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from PIL import Image
 
 from trashkit.audit import audit
 from trashkit.audit.example import clean_file
-from trashkit.audit.page import PER_CODE, audit_page
-from trashkit.audit.page_data_set import _covered
-from trashkit.audit.page_drawings import BLANK, BLUE, OUTSIDE, RED, SIDE, Facts, draw_finding
+from trashkit.audit.output.page import PER_CODE, audit_page
+from trashkit.audit.output.page_drawings import BLANK, BLUE, OUTSIDE, RED, SIDE, RowLookup, draw_finding
 from trashkit.audit.registry import checks
 from trashkit.coco import Coco, read
 from trashkit.finding import Finding
+from trashkit.report.data_statistics import box_coverage
 
 NASTY = "<script>alert('x')</script>\"&'<img src=x onerror=y>"
 
 
 class Page(HTMLParser):
-    """Tags, cards and text of a page; complains about what is not closed."""
+    """Tags, cards and text of a page; fails for tags that are not closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Page(HTMLParser):
             assert not name.startswith("on")
             if name in ("src", "href"):
                 assert value is not None and value.startswith("data:image/jpeg;base64,")
-        if tag not in ("meta", "img", "br"):
+        if tag not in ("meta", "img", "br", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -72,7 +72,7 @@ def broken() -> dict[str, Any]:
     return coco
 
 
-def test_every_finding_on_a_blank_canvas_and_the_figures_of_the_data_set() -> None:
+def test_findings_are_drawn_without_photos_and_statistics_are_shown() -> None:
     text = page_of(broken())
     page = Page(text)
     codes = {str(card["data-code"]).split()[0] for card in page.cards}
@@ -85,9 +85,9 @@ def test_every_finding_on_a_blank_canvas_and_the_figures_of_the_data_set() -> No
     assert page.tags.count("script") == 1
 
 
-def test_a_clean_file_says_so() -> None:
+def test_the_page_of_a_clean_file() -> None:
     page = Page(page_of(clean_file()))
-    assert "Nothing was found." in page.text
+    assert "No findings." in page.text
     assert page.cards == []
 
 
@@ -105,7 +105,7 @@ def test_all_text_is_escaped(text: str) -> None:
         assert len(page.cards) > 3
 
 
-def test_names_are_shown_as_they_are() -> None:
+def test_names_are_shown_unchanged() -> None:
     coco = broken()
     coco["images"][0]["file_name"] = NASTY
     assert NASTY in Page(page_of(coco)).text
@@ -134,7 +134,7 @@ def test_empty_and_absurd_files() -> None:
     Page(page_of(coco))
 
 
-def test_leaks_stand_side_by_side_and_the_page_stays_small(tmp_path: Path) -> None:
+def test_leaks_are_drawn_side_by_side_and_the_page_stays_small(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = []
     for n in range(40):
@@ -147,31 +147,31 @@ def test_leaks_stand_side_by_side_and_the_page_stays_small(tmp_path: Path) -> No
     text = page_of(coco, images=tmp_path, against=Coco.of(test))
     page = Page(text)
     assert len([card for card in page.cards if str(card["data-code"]).startswith("I011")]) == PER_CODE
-    assert "This file beside the other" in page.text and "Brightness of photos" in page.text
+    assert "Compared with the other file" in page.text and "Brightness of photos" in page.text
     assert len(text) < 2_000_000
 
 
-def test_boxes_over_a_grid_are_counted_as_a_loop_counts_them() -> None:
+def test_box_coverage_equals_a_loop_over_boxes() -> None:
     rng = np.random.default_rng(2)
     first = rng.integers(0, 31, (50, 2))
     last = first + rng.integers(1, 12, (50, 2)).clip(max=32 - first)
     wanted = np.zeros((32, 32))
     for (left, top), (right, bottom) in zip(first, last, strict=True):
         wanted[top:bottom, left:right] += 1
-    assert (_covered(first, last) == wanted).all()
+    assert (box_coverage(first, last, 32) == wanted).all()
 
 
 def colored(picture: Any, color: tuple[int, int, int]) -> Any:
-    """Where a picture has a colour, nearly."""
+    """Where a picture has about this colour."""
     return np.abs(picture.astype(int) - color).max(axis=2) < 40
 
 
-def test_annotations_at_another_scale_are_drawn_where_they_lie() -> None:
+def test_annotations_at_another_scale_are_drawn_outside_the_image() -> None:
     coco = clean_file()
     coco["images"][0].update(width=320, height=240)
     whole = Coco.of(coco)
     (finding,) = audit(whole, select=["G013"]).findings
-    drawn = draw_finding(Facts(whole, None), finding)
+    drawn = draw_finding(RowLookup(whole, None), finding)
     assert drawn is not None and max(drawn.shape) <= SIDE + 1
     outside = (drawn == OUTSIDE).all(axis=2)
     red = colored(drawn, RED)
@@ -182,22 +182,22 @@ def test_annotations_at_another_scale_are_drawn_where_they_lie() -> None:
     assert red[:, :right].sum() > 50
 
 
-def test_a_ring_outside_its_image_is_seen() -> None:
+def test_a_ring_outside_its_image_is_drawn() -> None:
     coco = clean_file()
     coco["annotations"][0]["segmentation"].append([900, 10, 1000, 10, 1000, 110])
     whole = Coco.of(coco)
     (finding,) = audit(whole, select=["G011"]).findings
-    drawn = draw_finding(Facts(whole, None), finding)
+    drawn = draw_finding(RowLookup(whole, None), finding)
     assert drawn is not None
     beyond = np.flatnonzero((drawn == BLANK).all(axis=2).any(axis=0)).max() + 3
     assert colored(drawn, RED)[:, beyond:].sum() > 20
 
 
-def test_the_stated_box_is_drawn_beside_the_outline() -> None:
+def test_the_box_in_the_file_is_drawn_with_the_outline() -> None:
     whole = Coco.of(broken())
     findings = audit(whole, select=["G023", "G003"]).findings
     for finding in findings:
-        drawn = draw_finding(Facts(whole, None), finding)
+        drawn = draw_finding(RowLookup(whole, None), finding)
         assert drawn is not None and colored(drawn, RED).any()
         assert colored(drawn, BLUE).any() == (finding.code == "G023")
     assert len(findings) >= 2
@@ -216,9 +216,9 @@ def test_all_codes_have_a_bar_and_all_findings_a_row(monkeypatch: pytest.MonkeyP
     svg = audit_page(coco, result).split("<svg")[1].split("</svg>")[0]
     assert all(f"{code} {checks()[code].name}<" in svg for code in names)
     assert all(finding.message in page.text for finding in findings)
-    assert "100 of 100" in page.text and "left out here" not in page.text
-    monkeypatch.setattr("trashkit.audit.page.MOST_ROWS", 30)
-    assert "70 more are left out here" in Page(audit_page(coco, result)).text
+    assert "100 of 100" in page.text and "not shown" not in page.text
+    monkeypatch.setattr("trashkit.audit.output.page.MOST_ROWS", 30)
+    assert "70 more are not shown" in Page(audit_page(coco, result)).text
 
 
 CHOOSE = """<script>

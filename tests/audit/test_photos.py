@@ -1,4 +1,4 @@
-"""Checks on photos: each finds its broken photo, and all are silent on sound ones."""
+"""Checks on photos: each finds its broken photo, and none reports valid ones."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from trashkit.audit import Settings, audit
-from trashkit.audit.photo_table import photo_table
 from trashkit.audit.registry import checks
-from trashkit.audit.table import read_table
+from trashkit.audit.views.photo_table import photo_table
+from trashkit.audit.views.table import read_table
 from trashkit.coco import Coco, read
 from trashkit.demo.synth import make
 from trashkit.errors import TrashkitError
@@ -85,7 +85,7 @@ def test_every_check_on_photos_has_a_breaker() -> None:
     assert {c.code for c in checks().values() if c.on == "photos"} == {*BREAKERS, "I011"}
 
 
-def test_nothing_is_found_in_sound_photos(tmp_path: Path) -> None:
+def test_valid_photos_have_no_findings(tmp_path: Path) -> None:
     assert found(sound(tmp_path), tmp_path) == []
 
 
@@ -101,7 +101,7 @@ def test_a_check_finds_its_broken_photo_and_nothing_else(code: str, tmp_path: Pa
     assert {finding.code for finding in findings} - {code} <= allowed
 
 
-def test_a_leak_is_found_exact_and_relit_and_names_the_other_files_row(tmp_path: Path) -> None:
+def test_exact_and_near_leaks_are_found_with_the_row_of_the_other_file(tmp_path: Path) -> None:
     coco = sound(tmp_path)
     for n, photo in enumerate([picture(50), picture(3), (picture(4) * 0.9).astype(np.uint8)]):
         Image.fromarray(photo).save(tmp_path / f"test{n}.png")
@@ -116,7 +116,13 @@ def test_names_that_differ_in_case_are_proposed(tmp_path: Path) -> None:
     for name, meant in (("batch/a.png", "Batch/A.PNG"), ("Batch/A.jpg", "Batch/A.PNG"), ("Batch/b.png", None)):
         (finding,) = found(file_of([name]), tmp_path)
         assert finding.code == "I001"
-        assert ("did you mean " + meant + "?" in finding.message) if meant else ("mean" not in finding.message)
+        assert (f"{meant} is there and has its size" in finding.message) if meant else ("there" not in finding.message)
+        assert finding.proposal == ({"set": {"file_name": meant}} if meant else None)
+    other = file_of(["a.png"])
+    Image.fromarray(picture(0)[:50]).save(tmp_path / "A.PNG", format="PNG")
+    (finding,) = found(other, tmp_path)
+    assert "did you mean A.PNG?" in finding.message
+    assert finding.proposal is None
 
 
 def as_16_bit(path: Path) -> None:
@@ -128,7 +134,7 @@ def as_16_bit(path: Path) -> None:
     ("mode", "options"),
     [("L", {}), ("RGBA", {}), ("CMYK", {"format": "JPEG"}), ("P", {}), ("1", {}), ("LA", {}), ("I;16", {})],
 )
-def test_photos_of_every_kind_are_looked_at(mode: str, options: dict[str, Any], tmp_path: Path) -> None:
+def test_photos_of_all_modes_are_read(mode: str, options: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     if mode == "I;16":
         as_16_bit(path)
@@ -140,7 +146,7 @@ def test_photos_of_every_kind_are_looked_at(mode: str, options: dict[str, Any], 
 
 
 def test_each_photo_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trashkit import photos
+    from trashkit.images import photos
 
     read_photo, read_names = photos.read_photo, []
 
@@ -161,16 +167,16 @@ def test_thresholds_are_settings(tmp_path: Path) -> None:
     assert {finding.code for finding in found(coco, tmp_path, settings=Settings(empty_photo=200))} == {"I015"}
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrashkitError, match="does not exist"):
         found(file_of(["a.png"]), tmp_path / "none")
 
 
-def test_rows_without_a_usable_name_or_size_do_no_harm(tmp_path: Path) -> None:
+def test_rows_without_a_usable_name_or_size_are_skipped(tmp_path: Path) -> None:
     sound(tmp_path, 1)
     rows: list[Any] = [{"id": 1}, 7, None, {"id": 2, "file_name": 3}, {"id": 3, "file_name": "0.png", "width": "wide"}]
     table = read_table(Coco.of({"images": rows, "annotations": [], "categories": []}), Settings())
-    assert [one.state for one in photo_table(table, tmp_path, silent).seen] == ["nameless"] * 4 + ["ok"]
+    assert [one.state for one in photo_table(table, tmp_path, silent).photos] == ["nameless"] * 4 + ["ok"]
 
 
 PLANTED = {"missing-photo": "I001", "truncated-photo": "I003", "duplicate-photo": "I009", "test-leak": "I011"}
@@ -190,7 +196,7 @@ def test_planted_photo_defects_are_found_and_nothing_else(tmp_path: Path, seed: 
 
 
 def test_photos_of_a_set_without_damage_are_clean(tmp_path: Path) -> None:
-    """Near-duplicates are there on purpose; nothing else is."""
+    """Only the intended near-duplicates are found."""
     out = tmp_path / "set"
     make(out, images=60, size=128, seed=3, noise="light", damage_photos=False)
     result = audit(read(out / "train.json"), images=out / "images", against=read(out / "test.json"), select=["I"])
@@ -198,7 +204,35 @@ def test_photos_of_a_set_without_damage_are_clean(tmp_path: Path) -> None:
 
 
 def test_real_photos(real_data: Path) -> None:
-    """Six litter photos carry EXIF orientation 6, and one of them fits the file only as it is stored."""
+    """Six litter photos have EXIF orientation 6, and one of them fits the file only without rotation."""
     folder = real_data / "litter"
     by_code = audit(read(folder / "annotations.json"), images=folder, select=["I"]).summary["by_code"]
     assert by_code == {"I006": 1, "I007": 5}
+
+
+def test_near_duplicates_are_named_with_their_agreement_and_weak_pairs_of_groups(tmp_path: Path) -> None:
+    """Two groups of two photos, joined by one weak pair."""
+    sound(tmp_path)
+    first, second = picture(11), picture(12)
+    between = np.roll(first, 12, axis=1)
+    between[:36, :36] = second[:36, :36]
+    photos = {"a": first, "b": (first * 0.93).astype(np.uint8), "c": between, "d": (between * 0.93).astype(np.uint8)}
+    for name, photo in photos.items():
+        Image.fromarray(photo).save(tmp_path / f"{name}.png")
+    coco = file_of([f"{n}.png" for n in range(6)] + [f"{name}.png" for name in photos])
+    by_matching = {
+        matching: [one for one in found(coco, tmp_path, near_duplicate_matching=matching) if one.code == "I010"]
+        for matching in ("normal", "strict", "off")
+    }
+    assert by_matching["off"] == []
+    assert [one.row for one in by_matching["strict"]] == [7, 9]
+    assert [one.row for one in by_matching["normal"]] == [7, 8, 9]
+    for finding in by_matching["normal"]:
+        assert isinstance(finding.score, float)
+        assert "nearly the same photo as " in finding.message
+        assert f"agreement {finding.score:.2f}" in finding.message
+    assert "nearly the same photo as a.png" in by_matching["normal"][0].message
+    remarks = [
+        one.message for one in by_matching["normal"] if "this pair alone joins 2 photos with 2 others" in one.message
+    ]
+    assert len(remarks) == 1

@@ -1,4 +1,4 @@
-"""Despeckling: only pin-holes fill, every pixel is counted, and the log takes it back."""
+"""Despeckling: only pin-holes are filled, all pixels are counted, and the log undoes it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from trashkit.audit.pinholes import fill
+from trashkit.audit.fixes.pinholes import fill_pinholes
 from trashkit.coco import Coco, read_dataset
-from trashkit.coco.edits import apply, invert
+from trashkit.edits.apply import apply, invert
 from trashkit.errors import TrashkitError
-from trashkit.masks import dataset_label_map, despeckle, mask, polygons_from_label_map, rle_from_mask
+from trashkit.raster.masks import dataset_label_map, despeckle, mask, polygons_from_label_map, rle_from_mask
 
 
 def scene(seed: int) -> Coco:
-    """Two classes of objects full of little holes, as polygons with a slit between them and as masks."""
+    """Two classes of objects with many small holes, as polygons with a gap between them and as masks."""
     random = np.random.default_rng(seed)
     labels = np.zeros((60, 80), np.uint8)
     for number in range(4):
@@ -40,7 +40,7 @@ def painted(coco):
 def test_the_label_map_becomes_the_despeckled_one(seed, size):
     coco = scene(seed)
     before = painted(coco)
-    filled = fill(coco, despeckle=size)
+    filled = fill_pinholes(coco, despeckle=size)
     after_coco = apply(coco, filled.edits)
     after = painted(after_coco)
     assert np.array_equal(after, despeckle(before, size))
@@ -51,12 +51,12 @@ def test_the_label_map_becomes_the_despeckled_one(seed, size):
         parts = cv2.connectedComponents((after == value).astype(np.uint8), connectivity=8)[0] - 1
         assert counts["parts_after"] == parts
         assert counts["holes_after"] <= counts["holes_before"]
-    assert fill(after_coco, despeckle=size).edits == []
+    assert fill_pinholes(after_coco, despeckle=size).edits == []
     back = apply(after_coco, invert(after_coco, filled.edits))
     assert back.rows("annotations") == coco.rows("annotations")
 
 
-def test_holes_inside_one_annotation_fill_up_to_a_size():
+def test_holes_inside_one_annotation_are_filled_up_to_a_size():
     covered = np.zeros((40, 40), bool)
     covered[5:35, 5:35] = True
     covered[10:12, 10:12] = False  # 4 pixels
@@ -67,7 +67,7 @@ def test_holes_inside_one_annotation_fill_up_to_a_size():
         "annotations": [row], "categories": [{"id": 1, "name": "Paper"}],
     })  # fmt: skip
     for most, left in ((3, 29), (4, 25), (25, 0)):
-        filled = fill(coco, fill_holes=most)
+        filled = fill_pinholes(coco, fill_holes=most)
         made = apply(coco, filled.edits).record("annotations", 0)
         assert int(mask(made["segmentation"], 40, 40).sum()) == 900 - left
         assert filled.classes["Paper"]["holes_before"] == 2
@@ -85,7 +85,7 @@ def test_polygons_keep_their_vertices():
         ],
         "categories": [{"id": 1, "name": "Paper"}],
     })  # fmt: skip
-    filled = fill(coco, despeckle=3)
+    filled = fill_pinholes(coco, despeckle=3)
     (edit,) = filled.edits
     rings = edit.after["segmentation"]
     assert isinstance(rings, list) and {(5.25, 35.5), (5.0, 5.0)} <= set(
@@ -96,22 +96,22 @@ def test_polygons_keep_their_vertices():
 
 def test_other_sizes_are_refused():
     with pytest.raises(TrashkitError, match="takes 3 or 5, not 4"):
-        fill(scene(0), despeckle=4)
+        fill_pinholes(scene(0), despeckle=4)
 
 
-def test_one_annotation_that_cannot_be_drawn_costs_its_image_only():
+def test_an_annotation_that_cannot_be_rasterised_excludes_only_its_image():
     sound = scene(1)
     value = {block: sound.records(block) for block in sound.blocks()}
-    wanted = [(edit.id, edit.after) for edit in fill(sound, despeckle=3).edits]
+    wanted = [(edit.id, edit.after) for edit in fill_pinholes(sound, despeckle=3).edits]
     value["images"].insert(0, {"id": 2, "file_name": "bad.jpg", "width": 80, "height": 60})
     mine = {"id": 900, "image_id": 2, "category_id": 1, "area": 1.0, "bbox": [0, 0, 1, 1], "iscrowd": 0}
     value["annotations"].insert(0, {**mine, "segmentation": []})
     value["annotations"].insert(1, {**mine, "id": 901, "segmentation": [[1, 1, 9, 1, 9, 9]]})
     value["annotations"].append({**mine, "id": 902, "image_id": 3, "segmentation": [[1, 1, 9, 1, 9, 9]]})
     coco = Coco.of(value)
-    filled = fill(coco, despeckle=3)
+    filled = fill_pinholes(coco, despeckle=3)
     assert [(edit.id, edit.after) for edit in filled.edits] == wanted and wanted
     apply(coco, filled.edits)
     first, second = filled.skipped
     assert "bad.jpg" in first and "annotations[0] (id 900)" in first and "empty" in first
-    assert "(id 902) is of no image" in second
+    assert "(id 902) has no image" in second

@@ -1,4 +1,4 @@
-"""The generated reference is what the checks say today."""
+"""The generated reference matches the docstrings of the checks."""
 
 from __future__ import annotations
 

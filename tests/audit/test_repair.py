@@ -1,4 +1,4 @@
-"""Geometry repairs: pixels kept, holes kept, nothing dropped in silence."""
+"""Geometry repairs: pixels and holes are kept, and nothing is dropped silently."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from hypothesis import strategies as st
 from pycocotools import mask as pycoco
 from shapely.geometry import Polygon
 
-from trashkit.audit.repair import (
-    area_of,
-    box_of,
+from trashkit.audit.fixes.repair import (
     clip_rings,
     drop_broken_rings,
     drop_repeated_vertices,
-    judge,
     make_rings_valid,
     repair_segmentation,
+    safety_of_change,
     unite_rings,
 )
 from trashkit.coco import read
+from trashkit.raster.measures import union_area
 
 SQUARE = [10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]
 
 
 def pixels(segmentation, height=100, width=100):
-    """What pycocotools itself rasterises, the union of all parts."""
+    """The union of all parts as pycocotools rasterises it."""
     return pycoco.decode(pycoco.merge(pycoco.frPyObjects(segmentation, height, width)))
 
 
@@ -36,7 +35,7 @@ def valid(ring):
     return Polygon(list(zip(ring[::2], ring[1::2], strict=True))).is_valid
 
 
-def test_sound_segmentations_stay_the_same_objects():
+def test_valid_segmentations_are_returned_unchanged():
     closed = [*SQUARE, 10.0, 10.0]
     rle = {"size": [100, 100], "counts": [0, 10000]}
     for segmentation in ([SQUARE], [closed], [SQUARE, [50, 50, 60, 50, 60, 60]], rle):
@@ -45,7 +44,7 @@ def test_sound_segmentations_stay_the_same_objects():
         assert (repair.kind, repair.changed_pixels, repair.reasons) == (None, 0, ())
 
 
-def test_repeated_vertices_go_and_the_closing_one_stays():
+def test_repeated_vertices_are_dropped_except_the_closing_one():
     repair = repair_segmentation([[10, 10, 10, 10, 30, 10, 30, 30, 30, 30, 10, 30, 10, 10]], 100, 100)
     assert repair.segmentation == [[10, 10, 30, 10, 30, 30, 10, 30, 10, 10]]
     assert repair.kind == "safe" and repair.changed_pixels == 0
@@ -57,7 +56,7 @@ def test_bow_tie_becomes_two_triangles():
     assert repair.kind == "safe"
     assert len(repair.segmentation) == 2 and all(map(valid, repair.segmentation))
     assert all(isinstance(v, int) for ring in repair.segmentation for v in ring)
-    assert area_of(repair.segmentation, 100, 100) == pytest.approx(800)
+    assert union_area(repair.segmentation, 100, 100) == pytest.approx(800)
 
 
 def test_a_hole_is_kept_by_cutting_and_never_dropped():
@@ -69,7 +68,7 @@ def test_a_hole_is_kept_by_cutting_and_never_dropped():
     assert int((before != after).sum()) == repair.changed_pixels <= 20
     assert repair.kind == "safe"
     assert all(map(valid, repair.segmentation)) and len(repair.segmentation) >= 2
-    assert area_of(repair.segmentation, 100, 100) == pytest.approx(80 * 80 - 40 * 40)
+    assert union_area(repair.segmentation, 100, 100) == pytest.approx(80 * 80 - 40 * 40)
 
 
 def test_clip_is_safe_up_to_a_few_pixels():
@@ -81,7 +80,7 @@ def test_clip_is_safe_up_to_a_few_pixels():
     assert clip_rings([SQUARE, [200, 200, 250, 200, 250, 250]], 100, 100) == [SQUARE]
 
 
-def test_what_is_no_ring_is_dropped_unsafely():
+def test_dropping_malformed_rings_is_unsafe():
     nan = math.nan
     repair = repair_segmentation([SQUARE, [1, 2, 3, 4], [nan, 1, 20, 1, 20, 20, 5, 9]], 100, 100)
     assert repair.segmentation == [SQUARE, [20, 1, 20, 20, 5, 9]]
@@ -91,24 +90,24 @@ def test_what_is_no_ring_is_dropped_unsafely():
     assert drop_broken_rings({"size": [1, 1]}) == {"size": [1, 1]}
 
 
-def test_judge_measures_pixels_as_pycocotools_does():
-    assert judge([SQUARE], [SQUARE], 100, 100) == ("safe", 0)
+def test_safety_of_change_counts_pixels_as_pycocotools_does():
+    assert safety_of_change([SQUARE], [SQUARE], 100, 100) == ("safe", 0)
     wider = [[10, 10, 31, 10, 31, 30, 10, 30]]
-    kind, changed = judge([SQUARE], wider, 100, 100)
+    kind, changed = safety_of_change([SQUARE], wider, 100, 100)
     assert changed == int((pixels([SQUARE]) != pixels(wider)).sum()) == 20
     assert kind == "unsafe", "a whole column is more than a few pixels of the outline"
-    assert judge([SQUARE], [SQUARE, [60, 60, 63, 60, 63, 61, 60, 61]], 100, 100) == ("unsafe", 3), (
+    assert safety_of_change([SQUARE], [SQUARE, [60, 60, 63, 60, 63, 61, 60, 61]], 100, 100) == ("unsafe", 3), (
         "far from the outline"
     )
-    assert judge([], [SQUARE], 100, 100) == ("unsafe", -1)
+    assert safety_of_change([], [SQUARE], 100, 100) == ("unsafe", -1)
 
 
-def test_overlapping_siblings_are_united_and_others_left():
+def test_only_overlapping_rings_are_merged():
     apart = [60, 60, 70, 60, 70, 70]
     touching = [30, 10, 40, 10, 40, 30, 30, 30]
     over = [20, 20, 40, 20, 40, 40, 20, 40]
     assert unite_rings([SQUARE, apart]) == [SQUARE, apart]
-    assert unite_rings([SQUARE, touching]) == [SQUARE, touching], "a shared edge is no overlap"
+    assert unite_rings([SQUARE, touching]) == [SQUARE, touching], "a shared edge is not an overlap"
     united = unite_rings([SQUARE, apart, over])
     assert len(united) == 2 and apart in united
     assert np.array_equal(pixels(united), pixels([SQUARE, apart, over]))
@@ -119,18 +118,10 @@ def test_no_part_is_lost_where_edges_nearly_coincide():
     """GEOS's union on floating coordinates drops 287 of these 1632 px²."""
     first = [26.90625, 55, 0.759765625, 0.759765625, 36, 0.0, 49.78125, 0.0]
     second = [26.90625, 55, 60, 0.759765625, 36, 0.0, 49.78125, 0.0]
-    both = area_of([first, second], 64, 64)
+    both = union_area([first, second], 64, 64)
     assert both == pytest.approx(1632.07, abs=0.01)
-    assert area_of([second, first], 64, 64) == pytest.approx(both)
-    assert area_of(unite_rings([first, second]), 64, 64) == pytest.approx(both, abs=0.5)
-
-
-def test_area_and_box():
-    assert area_of([SQUARE, SQUARE], 100, 100) == 400
-    assert box_of([SQUARE, [60, 60, 70, 60, 70, 75]], 100, 100) == [10, 10, 60, 65]
-    rle = {"size": [100, 100], "counts": [105, 10, 90, 10, 9785]}
-    assert area_of(rle, 100, 100) == 20 and box_of(rle, 100, 100) == [1, 5, 2, 10]
-    assert area_of([], 100, 100) is None and box_of([[1, 2]], 100, 100) is None
+    assert union_area([second, first], 64, 64) == pytest.approx(both)
+    assert union_area(unite_rings([first, second]), 64, 64) == pytest.approx(both, abs=0.5)
 
 
 coordinates = st.floats(-3, 63, width=16) | st.integers(-3, 63)
@@ -139,12 +130,12 @@ rings = st.lists(coordinates, min_size=6, max_size=16).filter(lambda ring: len(r
 
 @given(st.lists(rings, min_size=1, max_size=3))
 @settings(max_examples=200, deadline=None)
-def test_any_rings_become_valid_keep_their_area_and_need_nothing_more(segmentation):
+def test_any_rings_become_valid_with_the_same_area_in_one_repair(segmentation):
     made = make_rings_valid(drop_repeated_vertices(segmentation))
     if any(Polygon(list(zip(r[::2], r[1::2], strict=True))).area for r in made):
         # Vertices are rounded to two decimals or more: each pixel of an outline moves the area by less than 0.01 px².
         outline = sum(Polygon(list(zip(r[::2], r[1::2], strict=True))).length for r in segmentation)
-        assert area_of(made, 64, 64) == pytest.approx(area_of(segmentation, 64, 64), abs=0.01 * outline + 1e-3)
+        assert union_area(made, 64, 64) == pytest.approx(union_area(segmentation, 64, 64), abs=0.01 * outline + 1e-3)
     repair = repair_segmentation(segmentation, 60, 60)
     if repair.segmentation and all(map(valid, repair.segmentation)):
         assert repair_segmentation(repair.segmentation, 60, 60).kind is None
@@ -153,7 +144,7 @@ def test_any_rings_become_valid_keep_their_area_and_need_nothing_more(segmentati
 
 
 def test_taco(real_data):
-    """All 84 invalid rings are mended safely; outer rings alone would change 403,929 pixels."""
+    """All 84 invalid rings are repaired safely; keeping only outer rings would change 403,929 pixels."""
     coco = read(real_data / "taco/annotations.json")
     sizes = {image["id"]: (image["height"], image["width"]) for image in coco.records("images")}
     repaired = changed = 0
@@ -162,7 +153,7 @@ def test_taco(real_data):
         rings = record["segmentation"]
         if not all(map(valid, rings)):
             made = make_rings_valid(rings)
-            kind, pixels_changed = judge(rings, made, *size)
+            kind, pixels_changed = safety_of_change(rings, made, *size)
             assert kind == "safe", record["id"]
             assert all(map(valid, made))
             repaired += 1

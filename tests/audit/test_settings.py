@@ -36,7 +36,7 @@ def test_every_setting_can_be_set(tmp_path: Path) -> None:
             assert value == (7 if isinstance(field.default, int) else 0.7) and type(value) is type(field.default)
 
 
-def test_all_mistakes_are_named_at_once_with_the_closest(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once_with_suggestions(tmp_path: Path) -> None:
     path = written(
         tmp_path, '[audit]\narea_shar = 1\noutside = "far"\nparts = [["cap"]]\ntiny_area = -1\nbbox_edge = nan'
     )
@@ -46,12 +46,12 @@ def test_all_mistakes_are_named_at_once_with_the_closest(tmp_path: Path) -> None
         assert word in error.value.message
 
 
-def test_files_without_the_table_and_no_file_at_all_mean_the_defaults(tmp_path: Path) -> None:
+def test_without_file_or_table_settings_have_their_defaults(tmp_path: Path) -> None:
     assert read_settings(written(tmp_path, "[train]\nepochs = 3")) == read_settings(None) == Settings()
 
 
 @pytest.mark.parametrize("text", ["[audit", "audit = 3"])
-def test_what_is_no_settings_file_is_refused(tmp_path: Path, text: str) -> None:
+def test_invalid_settings_files_are_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(TrashkitError):
         read_settings(written(tmp_path, text))
     with pytest.raises(TrashkitError):
@@ -68,7 +68,7 @@ def test_the_page_lists_every_setting_and_its_example_is_read(tmp_path: Path) ->
     assert read_settings(written(tmp_path, "[audit]\n" + default.partition("```")[0])) == Settings()
 
 
-def test_pairs_of_parts_are_added_or_replace_the_known() -> None:
+def test_pairs_of_parts_extend_or_replace_the_default() -> None:
     coco = clean_file()
     inner = {**coco["annotations"][0], "id": 900, "category_id": 2, "segmentation": [octagon(111, 91, 20)]}
     coco["annotations"].append(inner)

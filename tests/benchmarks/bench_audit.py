@@ -1,10 +1,10 @@
-"""The audit against the peers' ways on one file: time, memory, and what each found and missed.
+"""Compare the audit with other tools on one file: time, memory, and what each finds and misses.
 
     python tests/benchmarks/bench_audit.py ANN.json [PYTHON_WITH_PEERS]
 
-The peers (datumaro, supervision; pycocotools and shapely for the plain loop) may live in another environment, named
-by its python. Each way runs in a process of its own for at most LIMIT seconds. supervision decodes every mask at the
-photo's size and keeps them all, so it gets the first 40 images only.
+The other tools (datumaro, supervision; pycocotools and shapely for the plain loop) may be installed in another
+environment, given by its python. Each tool runs in a separate process for at most LIMIT seconds. supervision decodes
+and keeps every mask at the photo's size, so it gets only the first 40 images.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Combining stores: streamed, against the usual way of holding every member in memory.
+"""Combining stores: streamed, compared with the usual way of keeping every member in memory.
 
     python tests/benchmarks/bench_ensemble.py [IMAGES [SIDE [MEMBERS [METHODS]]]]
 
-40 images of 11 x 256 x 256, five members, and mean,geometric,vote by default. Each member holds DISTINCT drawn images,
-repeated. The usual way adds up float32 arrays [N, C, H, W] that were loaded whole; it is left out where these would
-take more than half of the memory that is free. Times are of the processor and of the wall clock, memory is the peak of
-each process above what it started with.
+40 images of 11 x 256 x 256, five members, and mean,geometric,vote by default. Each member has DISTINCT drawn images,
+repeated. The usual way adds up float32 arrays [N, C, H, W] that were loaded at once; it is skipped if these would
+take more than half of the free memory. Times are CPU time and wall-clock time; memory is the peak of each process above
+its initial memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from trashkit.ensemble import ensemble
-from trashkit.store import create_store, open_store
+from trashkit.predictions.store import create_store, open_store
 
 DISTINCT = 16
 

@@ -5,7 +5,7 @@
 Trains two small members out of fold (FPN on EfficientNet-Lite0, the second at three quarters of the size for half as
 long, with lighter augmentation and a narrower decoder), predicts each fold's validation images with sets of views by
 the models that did not see them, and combines the members. Each row is compared with its first by paired bootstrap over
-images (95 %). OUT keeps what was made: a run that was stopped goes on.
+images (95 %). OUT keeps all results, and an interrupted benchmark is resumed.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import sys
 from pathlib import Path
 
 from trashkit.coco import read_dataset
-from trashkit.evaluate import Evaluation, evaluate_parts
-from trashkit.predictions import open_predictions
-from trashkit.scores import bootstrap_miou_difference, interval
+from trashkit.metrics.evaluate import Evaluation, evaluate_parts
+from trashkit.metrics.scores import bootstrap_miou_difference, interval
+from trashkit.predictions.reading import open_predictions
 
 RECIPES = {
     "fpn": 'architecture = "fpn"\n[data]\nsize = {size}\naugment = "strong"\n',
@@ -36,7 +36,7 @@ def trashkit(*words: object) -> None:
 
 
 def train(given: argparse.Namespace) -> None:
-    """Both members on every fold."""
+    """Train both members on every fold."""
     given.out.mkdir(parents=True, exist_ok=True)
     split = given.out / "split.json"
     if not split.exists():
@@ -88,7 +88,7 @@ def combined(given: argparse.Namespace, members: list[list[Path]], name: str, *w
 
 
 def ensembles(given: argparse.Namespace, plain: dict[str, Evaluation]) -> None:
-    """The members together: against the better one alone, and fitted mixes against the plain mean (nested)."""
+    """Ensembles of the members compared with the better one alone, and fitted mixes with the plain mean (nested)."""
     print("\n| ensemble | mIoU out of fold | against the better member | 95 % |\n|---|---|---|---|")
     best = max(plain.values(), key=lambda one: one.confusion.miou())
     for recipe, found in plain.items():

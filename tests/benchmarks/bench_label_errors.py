@@ -1,12 +1,12 @@
-"""Planted label errors found from out-of-fold predictions: trashkit against cleanlab, from the same probabilities.
+"""Find planted label errors with out-of-fold predictions: trashkit and cleanlab on the same probabilities.
 
     python tests/benchmarks/bench_label_errors.py FOLDER... [--limit 60]
 
-Each FOLDER was made by plant_label_errors.py. Annotations: average precision (AP) and precision at k (k = how many were
-planted) of the probability of each kind; for cleanlab, of the share of an annotation's pixels that `find_label_issues`
-marks (stopped after --limit seconds). Images: AP of "this image has any error" for trashkit's probability, its softmin
-and cleanlab's softmin, which has one score for all types of error. Missing objects: regions against planted ones at
-IoU 0.3, missed ones counted. Times are of the processor and of the wall clock, memory is the peak of each process.
+Each FOLDER is made by plant_label_errors.py. Annotations: average precision (AP) and precision at k (k = number of
+planted errors) of the probability of each kind; for cleanlab, of the share of an annotation's pixels that
+`find_label_issues` marks (stopped after --limit seconds). Images: AP of "this image has any error" for trashkit's
+probability, its softmin and cleanlab's softmin, which has one score for all types of error. Missing objects: regions
+matched with planted ones at IoU 0.3, missed ones counted. CPU and wall time, and peak memory of each process.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from trashkit import masks
-from trashkit.audit.label_errors import KINDS, LabelErrors, find_label_errors
 from trashkit.coco import read
-from trashkit.store import open_store
+from trashkit.label_errors.search import KINDS, LabelErrors, find_label_errors
+from trashkit.predictions.store import open_store
+from trashkit.raster import masks
 
 KIND_OF = {
     "swap": "wrong-class",
@@ -50,7 +50,7 @@ def precision_at(wanted: np.ndarray, score: np.ndarray, k: int) -> float:
 
 
 def measured(work: Callable[..., Any], *given: Any, limit: float | None = None) -> tuple[Any, str]:
-    """Result (None where `limit` seconds were not enough), and what a call in a process of its own took, in words."""
+    """Result (None where `limit` seconds were not enough), and the cost of a call in its own process, as text."""
     here, there = multiprocessing.get_context("fork").Pipe(duplex=False)
 
     def run() -> None:
@@ -88,21 +88,21 @@ def issues(folder: Path) -> np.ndarray:
 
 
 def arrays_of(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    from trashkit.audit.label_pictures import open_gallery
+    from trashkit.label_errors.prediction_set import open_prediction_set
 
-    gallery = open_gallery(read(folder / "noisy.json"), [open_store(folder / "run/tiny/oof")])
-    scenes = [gallery.scene(picture) for picture in gallery.pictures]
-    return np.stack([s.given() for s in scenes]).astype(int), np.stack([s.probabilities for s in scenes])
+    predictions = open_prediction_set(read(folder / "noisy.json"), [open_store(folder / "run/tiny/oof")])
+    views = [predictions.view(predicted) for predicted in predictions.images]
+    return np.stack([s.label_map() for s in views]).astype(int), np.stack([s.probabilities for s in views])
 
 
 def marked_share(found: LabelErrors, marked: np.ndarray) -> np.ndarray:
     """Share of each annotation's visible pixels that cleanlab marks."""
     shares = []
-    for n, picture in enumerate(found.gallery.pictures):
-        scene = found.gallery.scene(picture)
-        inside = scene.owner >= 0
-        hits = np.bincount(scene.owner[inside], marked[n][inside], minlength=scene.count)
-        shares.append(hits / np.maximum(scene.areas(), 1))
+    for n, predicted in enumerate(found.predictions.images):
+        view = found.predictions.view(predicted)
+        inside = view.instance_map >= 0
+        hits = np.bincount(view.instance_map[inside], marked[n][inside], minlength=view.count)
+        shares.append(hits / np.maximum(view.areas(), 1))
     return np.concatenate(shares)
 
 
@@ -112,17 +112,17 @@ def image_shares(marked: np.ndarray) -> np.ndarray:
 
 def dropped(found: LabelErrors, ledger: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, int]:
     """Which candidate regions are planted drops, their scores, and how many drops there are."""
-    position = {picture.image.id: n for n, picture in enumerate(found.gallery.pictures)}
+    position = {predicted.image.id: n for n, predicted in enumerate(found.predictions.images)}
     hit = np.zeros(len(found.missing), bool)
     planted = [entry for entry in ledger if entry["type"] == "drop"]
     for entry in planted:
         n = position[entry["image_ids"][0]]
-        image, size = found.gallery.pictures[n].image, found.gallery.pictures[n].store.size
+        image, size = found.predictions.images[n].image, found.predictions.images[n].store.size
         gone = masks.mask(entry["detail"]["segmentation"], image.height, image.width).astype(np.uint8)
         small = masks.resize_nearest(gone, size) > 0
         best, at = 0.3, -1
         for k, one in enumerate(found.missing):
-            if one.picture == n:
+            if one.image_index == n:
                 region = one.region.pixels(size)
                 iou = (region & small).sum() / (region | small).sum()
                 best, at = (iou, k) if iou > best else (best, at)
@@ -137,7 +137,9 @@ def bench(folder: Path, limit: float) -> None:
     theirs, their_cost = measured(softmin, folder)
     marked, mark_cost = measured(issues, folder, limit=limit)
     share = None if marked is None else marked_share(found, marked)
-    print(f"\n{folder.name}: {len(found.gallery.pictures)} images, {len(found.rows)} annotations, {len(ledger)} errors")
+    print(
+        f"\n{folder.name}: {len(found.predictions.images)} images, {len(found.rows)} annotations, {len(ledger)} errors"
+    )
     print(f"{'type':10} {'planted':>7} {'AP':>6} {'P@k':>6}   {'issues AP':>9} {'P@k':>6}   {'chance':>6}")
     everything = np.zeros(len(found.rows), bool)
     for kind, name in KIND_OF.items():
@@ -147,7 +149,7 @@ def bench(folder: Path, limit: float) -> None:
     line("any", everything, found.probability.sum(axis=1), share)
     hit, score, total = dropped(found, ledger)
     print(f"{'drop':10} {total:7} {average_precision(hit, score, total):6.3f} {precision_at(hit, score, total):6.2f}")
-    position = {picture.image.id: n for n, picture in enumerate(found.gallery.pictures)}
+    position = {predicted.image.id: n for n, predicted in enumerate(found.predictions.images)}
     for kind in (*KIND_OF, "drop", "any"):
         wrong = np.zeros(len(position), bool)
         for entry in ledger:
@@ -180,11 +182,11 @@ def by_image(found: LabelErrors, kind: str) -> np.ndarray:
     """The largest probability of a kind of error in each image; of "any", that there is one."""
     if kind == "any":
         return found.image_scores()
-    best = np.zeros(len(found.gallery.pictures))
+    best = np.zeros(len(found.predictions.images))
     if kind == "drop":
-        np.maximum.at(best, [one.picture for one in found.missing], [one.probability for one in found.missing])
+        np.maximum.at(best, [one.image_index for one in found.missing], [one.probability for one in found.missing])
     else:
-        np.maximum.at(best, found.picture, found.probability[:, KINDS.index(KIND_OF[kind])])
+        np.maximum.at(best, found.image_index, found.probability[:, KINDS.index(KIND_OF[kind])])
     return best
 
 

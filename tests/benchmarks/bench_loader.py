@@ -1,12 +1,12 @@
-"""The way of photos to the network against the peers' way, and a training step, side by side in one run.
+"""Data loading and a training step, compared with the usual way in one run.
 
     python tests/benchmarks/bench_loader.py [ANN.json IMAGES_DIR]
 
-Peers, as their published code does it: cv2 decodes each epoch, the photo becomes float32 first, each annotation is
-rasterised anew by pycocotools' ``annToMask``, and albumentations augments and normalises floats. Ours: photos and
+The usual way, as in published code: cv2 decodes each epoch, the photo becomes float32 first, each annotation is
+rasterised again by pycocotools' ``annToMask``, and albumentations augments and normalises floats. Ours: photos and
 label maps come from a memory-mapped file, the same augmentations run on uint8, and the network normalises. Without a
-file: drawn photos of 512 px, 8 polygons each. One thread, no workers, CPU time; the second epoch counts for ours, and
-the making of the cache is shown beside it.
+file: drawn photos of 512 px, 8 polygons each. One thread, no workers, CPU time; our time is that of the second epoch,
+and the time to build the cache is shown next to it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import torch
 from pycocotools.coco import COCO
 
 from trashkit.coco import read_dataset
-from trashkit.data_settings import CopyPasteSettings, DataSettings
-from trashkit.nn.augment import Augment, Crop, Preset, make_augment
-from trashkit.nn.cache import JoinedCaches, open_cache, working_layout
-from trashkit.nn.data import TrainPhotos, train_loader, train_photos
-from trashkit.nn.sampler import EpochBatches
+from trashkit.nn.data.augment import Augment, Crop, Preset, make_augment
+from trashkit.nn.data.cache import JoinedCaches, open_cache, train_layout
+from trashkit.nn.data.datasets import TrainDataset, make_dataset, make_loader
+from trashkit.nn.data.sampler import EpochBatchSampler
+from trashkit.settings.data import CopyPasteSettings, DataSettings
 
 SIZE = 512
 IMAGES = 48
@@ -77,7 +77,7 @@ def draw(folder: Path) -> Path:
 
 
 class Peer(torch.utils.data.Dataset):
-    """As the baselines of the field do it."""
+    """Data set as in common baselines."""
 
     def __init__(self, annotations: Path, folder: Path) -> None:
         self.coco = COCO(str(annotations))
@@ -101,7 +101,7 @@ class Peer(torch.utils.data.Dataset):
 
 
 def milliseconds(loader: Any, images: int) -> float:
-    """CPU time of one pass, per image: other programs on the machine do not count."""
+    """CPU time of one pass, per image: not affected by other programs on the machine."""
     start = time.process_time()
     for _ in loader:
         pass
@@ -119,7 +119,7 @@ def main() -> None:
 
         start = time.process_time()
         cache = open_cache(
-            dataset, images, folder, working_layout(SIZE, "area"), place, content="", budget=10**10, threads=1
+            dataset, images, folder, train_layout(SIZE, "area"), place, content="", budget=10**10, threads=1
         )
         made = (time.process_time() - start) / len(images) * 1000
         same = Augment(Preset(Crop(0.5, (0.75, 4 / 3)), lambda: transforms()[1:]), SIZE)
@@ -127,13 +127,13 @@ def main() -> None:
         paste = DataSettings(size=SIZE, copy_paste=CopyPasteSettings(p=0.5))
         whole = JoinedCaches([cache])
         ways = [
-            ("trashkit, the same augmentations", TrainPhotos(cache, same, 0)),
-            ("trashkit, preset light", TrainPhotos(cache, make_augment("light", SIZE), 0)),
-            ("trashkit, light and copy-paste", train_photos(paste, dataset, whole, 0)),
+            ("trashkit, the same augmentations", TrainDataset(cache, same, 0)),
+            ("trashkit, preset light", TrainDataset(cache, make_augment("light", SIZE), 0)),
+            ("trashkit, light and copy-paste", make_dataset(paste, dataset, whole, 0)),
         ]
         for title, photos in ways:
-            batches = EpochBatches(len(images), 8, seed=0)
-            loader = train_loader(photos, batches, workers=0, pin=False)
+            batches = EpochBatchSampler(len(images), 8, seed=0)
+            loader = make_loader(photos, batches, workers=0, pin=False)
             milliseconds(loader, len(images))
             batches.epoch = 1
             rows.append((title, milliseconds(loader, len(images))))

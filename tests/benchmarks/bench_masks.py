@@ -1,8 +1,8 @@
-"""Rasterising and photo decoding against the peers' ways, side by side in one run.
+"""Rasterising and photo decoding, compared with the usual ways in one run.
 
     python tests/benchmarks/bench_masks.py [ANN.json [IMAGES_DIR]]
 
-Without a file: drawn polygons, 8 an image, 60 to 90 points each, at 512 px and at 3000 x 2250. One thread.
+Without a file: drawn polygons, 8 per image, 60 to 90 points each, at 512 px and at 3000 x 2250. One thread.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as pycoco
 
-from trashkit import masks, photos
+from trashkit.images import photos
+from trashkit.raster import masks
 
 cv2.setNumThreads(1)
 Scene = tuple[list, list, list, int, int]
@@ -86,8 +87,8 @@ def opencv(scene: Scene) -> np.ndarray:
 def milliseconds(calls: list[Callable], items: list, repeats: int = 15) -> list[float]:
     """Mean over items of each call's best time.
 
-    Each call passes over all items, as it would over a data set, and the calls take turns, so that other work on the
-    machine meets all of them.
+    Each call passes over all items, as it would over a data set, and the calls take turns, so that other load on the
+    machine affects all of them.
     """
     best = np.full((len(calls), len(items)), np.inf)
     for _ in range(repeats):

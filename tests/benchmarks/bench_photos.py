@@ -1,8 +1,8 @@
-"""Photos: how fast the checks look at them, and near-duplicates beside the usual way, a perceptual hash.
+"""Photos: speed of the checks, and near-duplicates compared with the usual perceptual hash.
 
     python tests/benchmarks/bench_photos.py [NUMBER OF PHOTOS]
 
-Scenes are drawn at 128 px; every third photo is another one again: moved, zoomed, turned, relit and recompressed.
+Scenes are drawn at 128 px; every third photo repeats another one: moved, zoomed, rotated, relit and recompressed.
 The usual way is a 64-bit DCT hash, all with all, at up to 6 and up to 12 bits.
 """
 
@@ -19,8 +19,14 @@ from numpy.typing import NDArray
 
 from trashkit.audit import audit
 from trashkit.coco import Coco
-from trashkit.near_duplicates import Look, candidates, look, near_groups, union
-from trashkit.photos import phash
+from trashkit.images.hashes import phash
+from trashkit.images.near_duplicates import (
+    PhotoFeatures,
+    candidate_pairs,
+    connected_groups,
+    near_duplicate_groups,
+    photo_features,
+)
 
 Pixels = NDArray[np.uint8]
 
@@ -35,7 +41,7 @@ def scene(rng: np.random.Generator, side: int) -> Pixels:
 
 
 def again(rng: np.random.Generator, photo: Pixels) -> Pixels:
-    """The same scene a moment later."""
+    """The same scene, photographed again."""
     side = photo.shape[0]
     camera = cv2.getRotationMatrix2D((side / 2, side / 2), rng.uniform(-2.5, 2.5), rng.uniform(1, 1.1))
     camera[:, 2] += rng.uniform(-0.035, 0.035, 2) * side
@@ -58,7 +64,7 @@ def score(group: NDArray[np.intp], truth: NDArray[np.intp]) -> tuple[float, floa
 def search(count: int) -> None:
     """Near-duplicates among `count` photos."""
     rng = np.random.default_rng(0)
-    looks: list[Look] = []
+    features: list[PhotoFeatures] = []
     hashes: list[int] = []
     truth: list[int] = []
     seconds = 0.0
@@ -68,16 +74,16 @@ def search(count: int) -> None:
         truth.append(truth[-1] if n % 3 == 2 else n)
         last = photo if n % 3 == 1 else last
         start = time.perf_counter()
-        looks.append(look(photo))
+        features.append(photo_features(photo))
         seconds += time.perf_counter() - start
         hashes.append(int(phash([photo])[0]))
     print(f"{count} photos of 128 px\n{'':34}{'seconds':>9}{'recall':>9}{'precision':>11}")
     print(f"{'features of all photos, one thread':34}{seconds:9.1f}")
     start = time.perf_counter()
-    number = len(candidates(np.stack([one.cells for one in looks])))
+    number = len(candidate_pairs(np.stack([one.grid for one in features])))
     print(f"{f'{number:,} candidates':34}{time.perf_counter() - start:9.1f}")
     start = time.perf_counter()
-    recall, precision = score(near_groups(looks), np.array(truth))
+    recall, precision = score(near_duplicate_groups(features), np.array(truth))
     print(f"{'groups, registered':34}{time.perf_counter() - start:9.1f}{recall:9.3f}{precision:11.3f}")
     codes = np.array(hashes, np.uint64)
     for bits in (6, 12):
@@ -86,12 +92,12 @@ def search(count: int) -> None:
         for n in range(count):
             near = np.flatnonzero(np.bitwise_count(codes[n + 1 :] ^ codes[n]) <= bits)
             found += [(n, n + 1 + int(k)) for k in near]
-        recall, precision = score(union(count, found), np.array(truth))
+        recall, precision = score(connected_groups(count, found), np.array(truth))
         print(f"{f'DCT hash within {bits} bits':34}{time.perf_counter() - start:9.1f}{recall:9.3f}{precision:11.3f}")
 
 
 def checks(count: int, side: int) -> None:
-    """All checks on photos that lie on disk."""
+    """All checks on photos on disk."""
     rng = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as folder:
         rows = []

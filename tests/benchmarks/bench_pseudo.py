@@ -1,11 +1,11 @@
-"""The three strategies of pseudo-labelling, with and without thresholds, against none at equal compute.
+"""The three strategies of pseudo-labelling, with and without thresholds, compared with none at equal compute.
 
     python tests/benchmarks/bench_pseudo.py [--images 120] [--epochs 8] [--seeds 0 1 2] [--jobs 1] [--out FOLDER]
 
-For each seed a data set is drawn, a teacher trained on its annotated part, and every other row gets about as many
-training images more (teacher and student together); what the hidden labels of the test part say is printed as a table
-in Markdown. Rows "none" use no pseudo-labels: the recipe trained as long as teacher and student together, and the
-teacher continued on its own data at the rate of `finetune`. Nothing is validated on while training: each student is
+For each seed a data set is drawn, a teacher trained on its annotated part, and every other row trains on about as
+many images again (teacher and student together). The scores on the hidden labels of the test part are printed as a
+Markdown table. Rows "none" use no pseudo-labels: the recipe trained as long as teacher and student together, and the
+teacher continued on its own data at the rate of `finetune`. There is no validation during training: each student is
 scored once.
 """
 
@@ -25,10 +25,10 @@ from typing import Any
 from typer.testing import CliRunner
 
 from trashkit.cli.app import app
-from trashkit.pseudo.stages import STRATEGIES
-from trashkit.run import find_runs, read_run
+from trashkit.pseudo.strategies import STRATEGIES
+from trashkit.runs.run import find_runs, read_run
 
-RATE = STRATEGIES["finetune"][0].rate
+RATE = STRATEGIES["finetune"].stages[0].rate
 THRESHOLDS = {
     "all pixels": ("--threshold", 0, "--min-kept", 0),
     "0.9": ("--threshold", 0.9),
@@ -75,7 +75,9 @@ class Case:
         epochs = {"joint": joint, "finetune": joint}
         if strategy == "joint-then-clean":
             epochs = {"joint": 0.6 * joint, "clean": 0.4 * budget / self.annotated}
-        stages = [f"{stage.name}.epochs={epochs[stage.name] / self.options.epochs}" for stage in STRATEGIES[strategy]]
+        stages = [
+            f"{stage.name}.epochs={epochs[stage.name] / self.options.epochs}" for stage in STRATEGIES[strategy].stages
+        ]
         trashkit(
             "pseudo", self.folder / "teacher", "--data", self.train, "--images", self.photos, "--unlabeled", self.test,
             "--strategy", strategy, *THRESHOLDS[rule], "--size", 128, "--device", "cpu", "--out", out,
@@ -87,7 +89,7 @@ class Case:
         store = self.folder / f"{run.name} test"
         trashkit("predict", run, "--data", self.test, "--images", self.photos, "--size", 128, "--out", store)
         truth = self.folder / "data/leaderboard/hidden.json"
-        return float(trashkit("score", store, "--truth", truth, "--size", 128)["miou"])
+        return float(trashkit("score", store, "--data", truth, "--size", 128)["miou"])
 
     def seen(self, out: Path) -> int:
         """Training images that all stages of a student went through, each epoch counted."""

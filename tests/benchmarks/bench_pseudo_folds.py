@@ -1,10 +1,10 @@
-"""The three strategies of pseudo-labelling on photos of one's own, by out-of-fold score, against none at equal compute.
+"""The three strategies of pseudo-labelling on your own photos, by out-of-fold score, against none at equal compute.
 
     python tests/benchmarks/bench_pseudo_folds.py ANN.json UNLABELLED.json PHOTOS --out FOLDER [--folds 3] [--epochs 6]
 
-A teacher is trained for each fold; the student of a fold learns from the labels of that fold's teacher alone, so the
-score over all folds' validation images is honest. Every row but the first goes through about as many images again. Rows
-that are done in FOLDER are not done again. The table is Markdown.
+A teacher is trained for each fold; the student of a fold only learns from the labels of that fold's teacher, so the
+score over all folds' validation images is unbiased. Every row but the first trains on about as many images again. Rows
+that are finished in FOLDER are not repeated. The table is Markdown.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 
 from bench_pseudo import RATE, THRESHOLDS, trashkit
 
-from trashkit.pseudo.stages import STRATEGIES
-from trashkit.run import find_runs, read_run
+from trashkit.pseudo.strategies import STRATEGIES
+from trashkit.runs.run import find_runs, read_run
 
 
 class Folds:
-    """The trainings on one data set; every one comes back as its folder."""
+    """The trainings on one data set; each returns its folder."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.out = options, options.out
@@ -46,8 +46,8 @@ class Folds:
         return Path(self.out / name)
 
     def continued(self) -> Path:
-        for teacher in find_runs(self.out / "teacher"):  # the best comes first, whatever its fold
-            fold = teacher.manifest["fold"]
+        for teacher in find_runs(self.out / "teacher"):  # the best comes first, of any fold
+            fold = int(teacher.manifest["fold"] or 0)
             lr = teacher.manifest["settings"]["optimiser"]["lr"] * RATE
             where = (f"model.weights={teacher.path}", f"optimiser.lr={lr}")
             self.plain(f"continued/fold-{fold}", self.options.epochs, fold, *where)
@@ -62,7 +62,9 @@ class Folds:
         epochs = {"joint": joint, "finetune": joint}
         if strategy == "joint-then-clean":
             epochs = {"joint": 0.6 * joint, "clean": 0.4 * self.options.epochs}
-        stages = [f"{stage.name}.epochs={epochs[stage.name] / self.options.epochs}" for stage in STRATEGIES[strategy]]
+        stages = [
+            f"{stage.name}.epochs={epochs[stage.name] / self.options.epochs}" for stage in STRATEGIES[strategy].stages
+        ]
         trashkit(
             "pseudo", self.out / "teacher", *self.data, "--unlabeled", self.options.unlabelled, "--strategy", strategy,
             *THRESHOLDS[rule], *more, "--size", 128, "--device", "cpu", "--out", out, "--resume",
@@ -77,7 +79,7 @@ class Folds:
         if name not in rows:
             start = time.monotonic()
             out = make()
-            score = trashkit("score", out, "--truth", self.options.annotations)
+            score = trashkit("score", out, "--data", self.options.annotations)
             seen = sum(_seen(path.parent) for path in out.glob("**/manifest.json"))
             rows[name] = {"miou": score["miou"], "seen": before + seen, "seconds": time.monotonic() - start}
             kept.write_text(json.dumps(rows, indent=1))

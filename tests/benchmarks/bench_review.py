@@ -1,7 +1,9 @@
-"""How long a review takes to open, beside FiftyOne's own COCO importer: python tests/benchmarks/bench_review.py.
+"""How long a review takes to open, compared with FiftyOne's own COCO importer.
 
-Times are on the clock, after FiftyOne's import. CPU seconds, which a busy machine changes less, and peak memory are of
-the process alone, without its database. The large set is drawn here: polygons on blank photos.
+    python tests/benchmarks/bench_review.py
+
+Times are wall-clock times after importing FiftyOne. CPU seconds, which depend less on the machine's load, and peak
+memory are those of the process without its database. The large data set is generated: polygons on blank photos.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from pathlib import Path
 
 
 def large(folder: Path, images: int, annotations: int) -> Path:
-    """A file with so many annotations, as many-sided as the competition's."""
+    """A file with this many annotations, whose polygons have as many vertices as the competition's."""
     rng = random.Random(0)
     rows = []
     for number in range(annotations):
@@ -54,7 +56,7 @@ def large(folder: Path, images: int, annotations: int) -> Path:
 
 
 def photos(path: Path, folder: Path) -> Path:
-    """A small JPEG under the name of every image, since FiftyOne's importer takes no image without photo."""
+    """A small JPEG for every image, since FiftyOne's importer takes no image without a photo."""
     import cv2
     import numpy as np
 
@@ -67,22 +69,23 @@ def photos(path: Path, folder: Path) -> Path:
 
 
 def ours(path: Path, images: Path, home: Path) -> None:
-    """Time of this process: audit and fixes, filling, and opening again."""
-    from trashkit.cli.review_findings import Asked, findings_of
+    """Time to audit and propose fixes, to fill the App, and to reopen it."""
+
     from trashkit.coco import read
-    from trashkit.review.app import open_review
-    from trashkit.review.database import fiftyone_ready
-    from trashkit.review.room import Room
+    from trashkit.review.fiftyone_app.app import open_review
+    from trashkit.review.fiftyone_app.database import fiftyone_ready
+    from trashkit.review.session import ReviewSession
+    from trashkit.workflows.review_findings import findings_from_audit
 
     with fiftyone_ready(home):
         start, busy = time.monotonic(), time.process_time()
         coco = read(path)
-        # Without photos: what they hold is the audit's matter, and they are not real ones here.
-        findings, fixes = findings_of(coco, Asked())
+        # Without photos, which are not real ones here.
+        findings, fixes = findings_from_audit(coco)
         audited = time.monotonic() - start
-        room = Room(coco, findings, fixes, home / "log.jsonl", reviewer="bench", images=images)
-        filled = open_review(room, home).seconds
-        again = open_review(room, home).seconds
+        session = ReviewSession(coco, findings, fixes, home / "log.jsonl", reviewer="bench", images=images)
+        filled = open_review(session, home).seconds
+        again = open_review(session, home).seconds
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f"ours       audit {audited:6.1f} s   fill {filled:6.1f} s   reopen {again:6.1f} s   "
@@ -91,8 +94,8 @@ def ours(path: Path, images: Path, home: Path) -> None:
 
 
 def theirs(path: Path, images: Path, home: Path) -> None:
-    """FiftyOne's importer of the same file, with polylines."""
-    from trashkit.review.database import fiftyone_ready
+    """Time of FiftyOne's importer on the same file, with polylines."""
+    from trashkit.review.fiftyone_app.database import fiftyone_ready
 
     with fiftyone_ready(home):
         import fiftyone as fo
@@ -113,8 +116,8 @@ def theirs(path: Path, images: Path, home: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--file", type=Path, help="a COCO file; default: the large set drawn here")
-    parser.add_argument("--images", type=Path, help="default: small photos drawn here, too small for the file")
+    parser.add_argument("--file", type=Path, help="a COCO file; default: a large generated data set")
+    parser.add_argument("--images", type=Path, help="default: small generated photos")
     parser.add_argument("--count", type=int, nargs=2, default=(3272, 26240))
     parser.add_argument("--one", choices=("ours", "theirs"))
     parser.add_argument("--home", type=Path)

@@ -1,8 +1,8 @@
-"""Confusion matrix, argmax and bootstrap against the peers' ways, side by side in one run.
+"""Confusion matrix, argmax and bootstrap, compared with the usual ways in one run.
 
     python tests/benchmarks/bench_scores.py
 
-512 x 512 label maps, 11 classes, one thread. The torch rows appear where torch and torchmetrics are installed.
+512 x 512 label maps, 11 classes, one thread. The torch rows need torch and torchmetrics.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from trashkit import scores
+from trashkit.metrics import scores
 
 CLASSES = 11
 Row = tuple[str, Callable[[], object]]
 
 
 def milliseconds(call: Callable[[], object], seconds: float = 1.0) -> float:
-    """Best time of one call in about a second of tries."""
+    """Best time of one call, in about a second of repetitions."""
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end or best == float("inf"):
         start = time.perf_counter()
@@ -56,7 +56,7 @@ def masked_bincount(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
 
 def matrix_rows(truth: np.ndarray, prediction: np.ndarray) -> list[Row]:
-    whole = truth.astype(np.int64), prediction.astype(np.int64)  # what argmax in torch hands over
+    whole = truth.astype(np.int64), prediction.astype(np.int64)  # the dtype of argmax in torch
     rows: list[Row] = [
         ("masked bincount of int64", lambda: masked_bincount(*whole)),
         ("masked bincount of uint8", lambda: masked_bincount(truth, prediction)),

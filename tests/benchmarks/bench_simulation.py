@@ -1,19 +1,19 @@
-"""What validation is worth: 40 simulated models, a hidden test set, and five ways to validate, over many repetitions.
+"""Compare ways to validate: 40 simulated models and a hidden test set, over many repetitions.
 
     python tests/benchmarks/bench_simulation.py [--repetitions 200] [--jobs 2] [--submitted 8] [ANN.json]
 
-Objects are those of TACO in ten classes where TRASHKIT_REAL_DATA is set, of ANN.json where it is given, else of a
-made-up set with the class counts of a trash competition. Each repetition draws scenes for a hidden test set (a third,
-public and private half by scene) and 40 new models (see simulated_models.py), validates all of them in five folds, and
-shows the public scores of eight. Measured against the private scores of all 40: Kendall's tau, mean absolute error,
-and regret, what the model chosen loses against the best. Means with 95 % intervals over repetitions.
+Objects are those of TACO in ten classes if TRASHKIT_REAL_DATA is set, of ANN.json if given, else of a synthetic set
+with the class counts of a trash competition. Each repetition draws scenes for a hidden test set (a third, with a public
+and a private half by scene) and 40 new models (see simulated_models.py), validates them in five folds, and reveals the
+public scores of eight. Reported against the private scores of all 40: Kendall's tau, mean absolute error, and regret,
+the loss of the chosen model against the best. Means with 95 % intervals over repetitions.
 
 "one fold" is what most teams do. "all folds" is the mean of five folds' scores. "nearest to the leaderboard" takes the
-random fold whose scores lie nearest to the public scores shown. The rows of trashkit follow what it does, step by step:
-test-likeness comes from its classifier on numbers that tell, with noise, the kind of a photo's scene and its classes.
+random fold whose scores are closest to the public scores. The rows of trashkit follow its steps: image weights come
+from its adversarial validation on noisy features of the kind of a photo's scene and its classes.
 
-Three settings: a test set like the training set; scenes with some classes likelier to be in it (--shift); scenes of
-some kind likelier to be in it (--kind), where the kind of a scene is part of its difficulty.
+Three settings: a test set like the training set; scenes with some classes more likely in the test set (--shift); scenes
+of some kind more likely in it (--kind), where the kind of a scene is part of its difficulty.
 """
 
 from __future__ import annotations
@@ -23,26 +23,27 @@ import os
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-# One thread each: repetitions run side by side, and threads of small matrix products only wait for each other.
+# One thread each: repetitions run in parallel, and more threads for small matrix products only slow them down.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from bench_split import large, taco
-from simulated_models import KINDS, Floats, Ints, World, kinds, looks, matrices, population, training, world
+from simulated_models import KINDS, Floats, Ints, World, kinds, matrices, photo_features, population, training, world
 
 from trashkit.coco import Dataset, read_dataset
-from trashkit.leaderboard.nested import try_history
 from trashkit.leaderboard.proxy import estimate, final_two
-from trashkit.scores import iou
-from trashkit.split.groups import number
-from trashkit.split.likeness import separate
-from trashkit.split.make import Plan, plan
-from trashkit.split.objective import Features, attainable_weights, gather
+from trashkit.leaderboard.subset_validation import validate_subset
+from trashkit.metrics.scores import iou
+from trashkit.split.adversarial_validation import compare_features
+from trashkit.split.groups import number_groups
+from trashkit.split.make import SearchInput, search_input
+from trashkit.split.objective import Features, attainable_weights, sum_by_group
 from trashkit.split.peers import SPLITTERS
 from trashkit.split.search import search
 
@@ -91,19 +92,21 @@ def draw_test(
     return np.flatnonzero(~test), np.flatnonzero(test & side), np.flatnonzero(test & ~side)
 
 
-def fold_sets(whole: Plan, rows: Ints, seed: int) -> dict[str, Ints]:
+def fold_sets(whole: SearchInput, rows: Ints, seed: int) -> dict[str, Ints]:
     """Folds of the training images by each splitter: [len(rows)] of 0..4."""
     features = whole.features
     part = Features(features.values[rows], features.criteria, features.names, features.weights, features.classes,
                     features.support[rows])  # fmt: skip
     shares = np.full(FOLDS, 1 / FOLDS)
-    planned = Plan(tuple(range(len(rows))), part, number(list(range(len(rows)))), shares, tuple(range(FOLDS)))
+    inputs = SearchInput(
+        tuple(range(len(rows))), part, number_groups(list(range(len(rows)))), shares, tuple(range(FOLDS))
+    )
     found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, words in NAMES.items():
-            found[words] = SPLITTERS[name](planned, FOLDS, seed)
-    units = gather(part.values, planned.group)
+            found[words] = SPLITTERS[name](inputs, FOLDS, seed)
+    units = sum_by_group(part.values, inputs.group)
     ours = search(units, part.support, shares, attainable_weights(part.weights, units, shares), seed=seed, starts=1,
                   trials=SEARCH_TRIALS, jobs=1)  # fmt: skip
     found["trashkit"] = ours.fold
@@ -111,16 +114,16 @@ def fold_sets(whole: Plan, rows: Ints, seed: int) -> dict[str, Ints]:
 
 
 def repetition(
-    seed: int, data: World, whole: Plan, shift: tuple[float, float], submitted: int, luck: float
+    seed: int, data: World, whole: SearchInput, shift: tuple[float, float], submitted: int, luck: float
 ) -> dict[str, list[float]]:
     """One hidden test set, 40 models, all ways to validate them: {way: tau, error, regret}."""
     rng = np.random.default_rng([seed, round(1000 * shift[0]), round(1000 * shift[1])])
     kind = kinds(data, rng)
     models = population(data, rng, models=MODELS, kind=kind)
     train, public_rows, private_rows = draw_test(data, rng, shift[0], kind, shift[1])
-    seen_photos = looks(data, kind, rng)
+    seen_photos = photo_features(data, kind, rng)
     seen_photos = (seen_photos - seen_photos.mean(axis=0)) / seen_photos.std(axis=0)
-    alike = separate(seen_photos[train], seen_photos[np.concatenate([public_rows, private_rows])], seed=seed)
+    alike = compare_features(seen_photos[train], seen_photos[np.concatenate([public_rows, private_rows])], seed=seed)
     on_public, on_private = (matrices(data, models, rows) for rows in (public_rows, private_rows))
     public, private = miou(on_public), miou(on_private)
     shown = (on_public.sum(axis=1, dtype=np.float64) + on_private.sum(axis=1, dtype=np.float64)).sum(axis=1)
@@ -144,23 +147,23 @@ def repetition(
     seen[known] = public[known]
     estimated = partial(estimate, shown=shown, public_images=len(public_rows), private_images=len(private_rows))
     flat = estimated(ours[0], public=seen)
-    proxy = estimated(ours[0], public=seen, weights=alike.weights) if alike.told else flat
+    proxy = estimated(ours[0], public=seen, weights=alike.weights) if alike.distinguishable else flat
     scores["trashkit, class mix"] = flat.weighted
-    scores["trashkit, test-likeness and class mix"] = proxy.weighted
+    scores["trashkit, test similarity and class mix"] = proxy.weighted
     scores["trashkit, both, shrunk"] = proxy.proxy
-    scores["trashkit, proxy without likeness"] = flat.expected
+    scores["trashkit, proxy without test similarity"] = flat.expected
     scores["trashkit, proxy"] = proxy.expected
 
     def judged(chosen: Any, public_scores: Any) -> Any:
-        weights = alike.weights[chosen] if alike.told else None
+        weights = alike.weights[chosen] if alike.distinguishable else None
         return estimated(ours[0][:, chosen], public=public_scores, weights=weights)
 
     simple = min(proxy.errors["plain_offset"], proxy.errors["mean"])
-    trial = try_history(ours[0], seen, judged, fold=ours[1], simple=simple)
+    trial = validate_subset(ours[0], seen, judged, fold=ours[1], simple=simple)
     assert trial is not None
     forced = judged(trial.subset.images, seen)
-    scores["trashkit, subset by history, forced"] = forced.expected
-    scores["trashkit, subset by history, where used"] = forced.expected if trial.used else proxy.expected
+    scores["trashkit, validation subset, forced"] = forced.expected
+    scores["trashkit, validation subset, if used"] = forced.expected if trial.used else proxy.expected
     first, second, _ = final_two(proxy)
     apart = np.abs(private[:, None] - private[None])[np.triu_indices(MODELS, 1)]
     result = {
@@ -173,8 +176,8 @@ def repetition(
         float(inside_interval.mean()), float((proxy.high - proxy.low).mean()), float(trial.used),
         float(private.max() - max(private[first], private[second])), float(private.std()), float(np.median(apart)),
         kendall(public, private), float(private.max() - private[known[public[known].argmax()]]),
-        float(private.max() - private[known].max()), alike.auc, float(alike.told), alike.effective / len(train),
-        *proxy.errors.values(),
+        float(private.max() - private[known].max()), alike.auc, float(alike.distinguishable),
+        alike.effective / len(train), *proxy.errors.values(),
     ]  # fmt: skip
     return result
 
@@ -211,21 +214,20 @@ def report(found: list[dict[str, list[float]]]) -> None:
           f"with the private half {other[6]:.3f}")  # fmt: skip
     print(f"choosing the submitted model with the best public score: regret {other[7]:.4f} (best submitted: "
           f"{other[8]:.4f})")  # fmt: skip
-    print(f"a subset by history was used in {other[2]:.1%} of repetitions")
-    told = f"told apart in {other[10]:.0%}, effective part of the images {other[11]:.2f}"
-    print(f"test-likeness: AUC {other[9]:.3f}, {told}")
+    print(f"a validation subset was used in {other[2]:.1%} of repetitions")
+    told = f"distinguished in {other[10]:.0%}, effective part of the images {other[11]:.2f}"
+    print(f"test similarity: AUC {other[9]:.3f}, {told}")
     names = ("proxy", "plain score and mean offset", "plain score", "mean of the others")
     errors = ", ".join(f"{name} {value:.4f}" for name, value in zip(names, other[12:], strict=True))
     print(f"error of a left-out submission's public score: {errors}")
 
 
 def run(name: str, dataset: Dataset, asked: Any) -> None:
-    data, whole = world(dataset, np.random.default_rng(0)), plan(dataset)
-    order = np.argsort(whole.order)  # the plan sorts images by id
+    data, whole = world(dataset, np.random.default_rng(0)), search_input(dataset)
+    order = np.argsort(whole.order)  # the input sorts images by id
     features = whole.features
-    whole = Plan(whole.order, Features(features.values[order], features.criteria, features.names, features.weights,
-                                       features.classes, features.support[order]),
-                 whole.group[order], whole.shares, whole.report)  # fmt: skip
+    features = replace(features, values=features.values[order], support=features.support[order])
+    whole = replace(whole, features=features, group=whole.group[order])
     print(f"\n{name}: {data.images} images, {len(data.label)} objects, {data.classes} classes with background")
     for shift in [(0.0, 0.0)] * asked.none + [(s, 0.0) for s in asked.shift] + [(0.0, s) for s in asked.kind]:
         begun = time.monotonic()
@@ -250,7 +252,7 @@ if __name__ == "__main__":
     parser.add_argument("--none", type=int, default=1, help="0 leaves the setting without shift out")
     parser.add_argument("--shift", type=float, nargs="*", default=[0.7], help="of classes, 0.7 by default")
     parser.add_argument("--kind", type=float, nargs="*", default=[1.0], help="of kinds of photos, 1 by default")
-    parser.add_argument("--luck", type=float, default=1.0, help="scale of the luck of trainings")
+    parser.add_argument("--luck", type=float, default=1.0, help="scale of the noise of trainings")
     parser.add_argument("annotations", nargs="?", type=Path)
     chosen = parser.parse_args()
     real = os.environ.get("TRASHKIT_REAL_DATA")

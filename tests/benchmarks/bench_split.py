@@ -1,12 +1,12 @@
-"""Split search beside the splitters that others use, on one core: deviations, seconds, candidate swaps a second.
+"""Split search compared with other splitters, on one core: deviations, seconds, candidate swaps per second.
 
     python tests/benchmarks/bench_split.py [--peer-seeds 100] [ANN.json ...]
 
-Sets: taco in ten classes and household where TRASHKIT_REAL_DATA is set, then 3,272 made-up images with the class
-counts of a ten-class trash competition (26,240 annotations, Battery in 63), then the files named. Five folds. Worst
-and mean are relative deviations in percent over classes in at least 25 images; the floor is a bound for any split
-that gives every fold its images of each class. A peer's row is its best of the seeds, by mean deviation of pixel share,
-and its time is for all of them.
+Data sets: TACO in ten classes and household if TRASHKIT_REAL_DATA is set, then 3,272 synthetic images with the class
+counts of a ten-class trash competition (26,240 annotations, Battery in 63), then the given files. Five folds. Worst and
+mean are relative deviations in percent over classes in at least 25 images; the floor is a lower bound for any split
+that gives every fold its images of each class. The row of another splitter is its best seed by mean deviation of pixel
+share, and its time is for all seeds.
 """
 
 from __future__ import annotations
@@ -86,16 +86,16 @@ def bench(name: str, dataset: Dataset, peer_seeds: int) -> None:
         + " | ".join(f"{n:^26}" for n in ("size", "pixels", "instances", "images"))
     )
     print(f"{'':51} | " + " | ".join(["   worst     mean    floor"] * 4))
-    plan = None
+    inputs = None
     for words, options in (
         ("trashkit, default", {"trials": DEFAULT_TRIALS}),
         ("trashkit, at most 2 s", {"trials": 10**15, "seconds": 2.0}),
         ("trashkit, at most 10 s", {"trials": 10**15, "seconds": 10.0}),
     ):
         made = make_split(dataset, jobs=1, starts=1, **options)
-        plan, found = made.plan, made.found[0]
+        inputs, found = made.inputs, made.searches[0]
         line(words, found.seconds, made.split.quality, f"{found.candidates / found.seconds / 1e6:.0f}")
-    for peer in compare_peers(plan, seeds=peer_seeds) if plan else []:
+    for peer in compare_peers(inputs, seeds=peer_seeds) if inputs else []:
         if peer.quality is None:
             print(f"{peer.name:34} {peer.missing}")
         else:

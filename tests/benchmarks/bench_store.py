@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_store.py [IMAGES [SIDE]]
 
-60 images of 11 x 256 x 256 by default: smooth drawn probabilities. Against keeping float32 arrays in one .npy file.
+60 images of 11 x 256 x 256 by default: smooth drawn probabilities. Compared with float32 arrays in one .npy file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from trashkit.store import create_store, open_store, to_stored
+from trashkit.predictions.store import create_store, open_store, to_stored
 
 
 def probabilities(side: int, seed: int) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""The whole story on a data set of the competition's size: time and peak memory of every step.
+"""The whole workflow on a data set of the competition's size: time and peak memory of each step.
 
     python tests/benchmarks/bench_story.py [--images 4091] [--size 128] [--epochs 2] [--out FOLDER]
 
-Each step is one command in a process of its own. Memory is what the process and its children hold together at the
-worst moment, each page that they share counted once (proportional set size, sampled; Linux alone). A step that is
-finished in FOLDER is not measured again, so that a long run can be stopped. The table is Markdown, on stdout.
+Each step is one command in its own process. Memory is the peak total of the process and its
+children, with shared pages counted once (proportional set size, sampled; Linux only). A step that is finished in FOLDER
+is not measured again, so a long run can be interrupted. The table is Markdown, on stdout.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 EVERY = 0.25
-"""Seconds between two looks at the memory."""
+"""Seconds between two measurements of memory."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command: what it is called in the table, its words, the codes it may end with, and what it must not find."""
+    """One command: its name in the table, its arguments, and its allowed exit codes."""
 
     name: str
     words: tuple[object, ...]
@@ -33,7 +33,7 @@ class Step:
 
 
 def steps(images: int, test: int, size: int, epochs: int) -> list[Step]:
-    """The story. Paths are relative to its folder."""
+    """All steps. Paths are relative to the folder of the workflow."""
     data = ("--data", "fixed.json", "--images", "data/images")
     unlabelled = ("--data", "data/test.json", "--images", "data/images", "--size", size)
     half = max(1, epochs // 2)
@@ -66,13 +66,13 @@ def steps(images: int, test: int, size: int, epochs: int) -> list[Step]:
                                                    "mean.csv", "--against", "submission.csv")),
         Step("submit diff", ("submit", "diff", "mean.csv", "submission.csv", "--data", "data/test.json")),
         Step("submit trace", ("submit", "trace", "submission.csv")),
-        Step("score", ("score", "submission.csv", "--truth", "data/leaderboard/hidden.json")),
-        Step("compare", ("compare", "mean.csv", "submission.csv", "--truth", "data/leaderboard/hidden.json")),
+        Step("score", ("score", "submission.csv", "--data", "data/leaderboard/hidden.json")),
+        Step("compare", ("compare", "mean.csv", "submission.csv", "--data", "data/leaderboard/hidden.json")),
     ]  # fmt: skip
 
 
 def held(process: int) -> int:
-    """Bytes that a process and its children hold, shared pages counted once; 0 for one that has ended."""
+    """Memory in bytes of a process and its children, shared pages counted once; 0 for one that has ended."""
     total, waiting = 0, [process]
     while waiting:
         place = Path("/proc") / str(waiting.pop())
@@ -82,7 +82,7 @@ def held(process: int) -> int:
             for task in (place / "task").iterdir():
                 waiting += map(int, (task / "children").read_text().split())
         except (OSError, StopIteration, ValueError):
-            continue  # it ended while it was looked at
+            continue  # it ended during the measurement
     return total
 
 
@@ -104,7 +104,7 @@ def carry_out(step: Step, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Tell the story and print the table."""
+    """Run all steps and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=4091, help="photos in all")
     parser.add_argument("--test", type=int, default=819, help="of them without labels")

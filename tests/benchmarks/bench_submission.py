@@ -1,8 +1,8 @@
-"""Writing and reading a submission against the peers' ways, side by side in one run.
+"""Writing and reading a submission, compared with the usual ways in one run.
 
     python tests/benchmarks/bench_submission.py [ROWS]
 
-819 rows of 256x256 by default, drawn label maps. pandas' ways run where pandas is installed. One process, CPU seconds.
+819 rows of 256x256 by default, drawn label maps. The pandas rows need pandas. One process, CPU seconds.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from trashkit import submission
 from trashkit.coco import Coco, read_dataset
+from trashkit.predictions import submission_csv
 from trashkit.submit import check
 
 try:
@@ -56,7 +56,7 @@ def by_append(path: Path, maps: list[np.ndarray]) -> None:
 
 
 def ours(path: Path, maps: list[np.ndarray]) -> None:
-    submission.write(path, zip(names(len(maps)), maps, strict=True), overwrite=True)
+    submission_csv.write(path, zip(names(len(maps)), maps, strict=True), overwrite=True)
 
 
 def read_split(path: Path) -> Iterator[np.ndarray]:
@@ -74,8 +74,8 @@ def read_pandas(path: Path) -> Iterator[np.ndarray]:
 
 
 def read_ours(path: Path) -> Iterator[np.ndarray]:
-    for row in submission.read(path):
-        yield submission.require(row, path)
+    for row in submission_csv.read(path):
+        yield submission_csv.require(row, path)
 
 
 def all_equal(reader: Callable[[Path], Iterator[np.ndarray]], path: Path, maps: list[np.ndarray]) -> bool:

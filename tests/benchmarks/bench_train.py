@@ -1,14 +1,14 @@
-"""A training step of trashkit against a bare PyTorch loop, and against a plain script as people write it with SMP.
+"""A training step of trashkit compared with a minimal PyTorch loop, and with a typical SMP script.
 
     python tests/benchmarks/bench_train.py [--size 160] [--batch 8] [--steps 12] [--rounds 3]
 
 All three train the same network from the same weights on the same batches in memory, in turns of `steps` steps, so that
-what else the machine does hits them alike; the figures are the median over the turns of process time per step.
+other load on the machine affects all of them; figures are medians over the turns of process time per step.
 
 - **bare loop**: the fastest loop that does the same (channels last, fused AdamW, clipping, foreach average of weights),
   written out in plain PyTorch.
-- **plain script**: float32 photos that were normalised before the clock starts, memory as torch lays it out, Dice and
-  CE of SMP, Adam, no average of weights: less work, in more time.
+- **plain script**: float32 photos that were normalised before timing starts, the default memory layout, Dice and
+  CE of SMP, Adam, no weight averaging: less work, but slower.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
-from trashkit.config import resolve
-from trashkit.loss_text import parse_loss
-from trashkit.nn.learner import make_learner, start_accelerator
-from trashkit.nn.losses import weighted_sum
-from trashkit.nn.models import build
-from trashkit.nn.weights import normalisation
-from trashkit.run import RunSpec
+from trashkit.nn.models.networks import build
+from trashkit.nn.models.weights import normalisation
+from trashkit.nn.training.learner import make_learner, start_accelerator
+from trashkit.nn.training.losses import loss_sum
+from trashkit.runs.manifest import RunSpec
+from trashkit.settings.loss_expressions import parse_loss
+from trashkit.settings.training import resolve
 
 ENCODER = "tu-tf_efficientnet_lite0"
 Turn = Callable[[int], None]
@@ -54,11 +54,11 @@ def batches(size: int, batch: int, count: int) -> list[tuple[torch.Tensor, torch
 
 
 def ours(size: int, data: list[tuple[torch.Tensor, torch.Tensor]]) -> Turn:
-    """The steps that `trashkit.nn.train` takes, by its own parts."""
+    """The steps that `trashkit.nn.training.train` takes, by its own parts."""
     config = resolve(None, ["model.weights=none", "schedule.name=constant", "schedule.warmup=0"])
     torch.manual_seed(0)
     learner = make_learner(config, build(spec(size)), start_accelerator("cpu", "off"), None)
-    loss_of = weighted_sum(parse_loss(config.loss))
+    loss_of = loss_sum(parse_loss(config.loss))
 
     def turn(first: int) -> None:
         learner.begin_epoch(config, 0)
@@ -80,7 +80,7 @@ def bare(size: int, data: list[tuple[torch.Tensor, torch.Tensor]]) -> Turn:
     model = build(spec(size)).to(memory_format=torch.channels_last)
     average = copy.deepcopy(model).requires_grad_(False).eval()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
-    loss_of = weighted_sum(parse_loss(config.loss))
+    loss_of = loss_sum(parse_loss(config.loss))
     mine = [t for t in (*average.parameters(), *average.buffers()) if t.is_floating_point()]
     theirs = [t.detach() for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()]
 
@@ -99,7 +99,7 @@ def bare(size: int, data: list[tuple[torch.Tensor, torch.Tensor]]) -> Turn:
 
 
 def plain(size: int, data: list[tuple[torch.Tensor, torch.Tensor]]) -> Turn:
-    """What tutorials on SMP do."""
+    """A training step as in SMP tutorials."""
     torch.manual_seed(0)
     model = smp.FPN(encoder_name=ENCODER, encoder_weights=None, classes=11)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -135,7 +135,7 @@ def main() -> None:
     times: dict[str, list[float]] = {name: [] for name in ready}
     names = list(ready)
     for n in range(given.rounds + 1):
-        for name in names[n % 3 :] + names[: n % 3]:  # nobody is always first
+        for name in names[n % 3 :] + names[: n % 3]:  # the order rotates
             began = time.process_time()
             ready[name](n * given.steps)
             if n:  # the first turn warms up

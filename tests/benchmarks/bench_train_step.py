@@ -1,9 +1,9 @@
-"""A training step of trashkit against a bare PyTorch loop of the same network, and against a plain SMP script.
+"""A training step of trashkit compared with a minimal PyTorch loop of the same network, and with a typical SMP script.
 
     python tests/benchmarks/bench_train_step.py [--size 160] [--steps 12] [--batch 8]
 
-The three take turns, step by step, on the same photos; figures are medians of CPU seconds, which other work on the
-machine changes less than the time on the wall. On a GPU the wall counts, after waiting for the device.
+The three take turns, step by step, on the same photos; figures are medians of CPU seconds, which depend less on other
+load than wall-clock time. On a GPU it is wall-clock time, after waiting for the device.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import torch
 from torch.nn import functional
 
 from trashkit.coco import OFFICIAL_NAMES
-from trashkit.config import resolve
-from trashkit.loss_text import parse_loss
-from trashkit.nn.choices import automatic
-from trashkit.nn.learner import make_learner, start_accelerator
-from trashkit.nn.losses import weighted_sum
-from trashkit.nn.models import bare_network, build
-from trashkit.run import RunSpec
+from trashkit.nn.models.networks import build, untrained_network
+from trashkit.nn.training.choices import resolve_automatic
+from trashkit.nn.training.learner import make_learner, start_accelerator
+from trashkit.nn.training.losses import loss_sum
+from trashkit.runs.manifest import RunSpec
+from trashkit.settings.loss_expressions import parse_loss
+from trashkit.settings.training import resolve
 
 ENCODER = "tu-tf_efficientnet_lite0"
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -66,21 +66,21 @@ def main() -> None:
 
 
 def ours(spec: RunSpec) -> Callable[[int, Batch], None]:
-    """What a run does between two batches, without its moving average, which the others have not."""
+    """What a run does between two batches, without its moving average, which the others lack."""
     engine = start_accelerator("auto", "off")
-    chosen, _ = automatic(
+    chosen, _ = resolve_automatic(
         resolve(None, ["ema=0", "model.weights=none", "amp=off", "loss=ce"]),
         device=engine.device,
         processes=1,
         images=99,
     )
     learner = make_learner(chosen, build(spec), engine, None)
-    loss_of = weighted_sum(parse_loss(chosen.loss))
+    loss_of = loss_sum(parse_loss(chosen.loss))
     learner.begin_epoch(chosen, 0)
 
     def step(n: int, batch: Batch) -> None:
         learner.set_learning_rate(chosen, n, 1000, [])
-        with learner.sharing(ends_step=True):
+        with learner.gradient_sync(ends_step=True):
             with engine.autocast():
                 logits, _ = learner.forward(batch[0].to(engine.device, non_blocking=True).permute(0, 3, 1, 2))
             learner.backward(loss_of(logits, batch[1].to(engine.device, non_blocking=True)))
@@ -90,9 +90,9 @@ def ours(spec: RunSpec) -> Callable[[int, Batch], None]:
 
 
 def bare(spec: RunSpec) -> Callable[[int, Batch], None]:
-    """The same network and optimiser, written down as shortly as it goes."""
+    """The same network and optimiser in the shortest possible loop."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = bare_network(spec).to(device).to(memory_format=torch.channels_last).train()
+    model = untrained_network(spec).to(device).to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
 
     def step(_: int, batch: Batch) -> None:

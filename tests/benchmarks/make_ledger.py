@@ -1,10 +1,10 @@
-"""A ledger of simulated submissions, for looking at what `trashkit leaderboard proxy` says, and whether it is right.
+"""Make a ledger of simulated submissions, to check the estimates of `trashkit leaderboard proxy`.
 
     python tests/benchmarks/make_ledger.py ledger.jsonl [--seed 0]
     trashkit leaderboard proxy --ledger ledger.jsonl
 
-Ten models of bench_simulation.py on made-up objects (1,500 images, no data needed): eight with public score, two
-candidates without. Prints the private scores that nobody sees.
+Ten models of bench_simulation.py on synthetic objects (1,500 images, no data needed): eight with a public score, two
+candidates without. Prints the hidden private scores.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench_split import COUNTS, large
 from simulated_models import matrices, population, training, world
 
 from trashkit.leaderboard.evidence import Evidence, write_evidence
-from trashkit.leaderboard.ledger import Entry, append
+from trashkit.leaderboard.ledger import Entry, RunReference, append
 
 
 def make(path: Path, seed: int, models: int = 10, known: int = 8) -> list[tuple[str, float, float]]:
@@ -44,7 +44,7 @@ def make(path: Path, seed: int, models: int = 10, known: int = 8) -> list[tuple[
             public=float(public[n]) if n < known else None,
             images=len(pixels[n]),
             pixels=dict(zip(names, pixels[n].sum(axis=0).tolist(), strict=True)),
-            run={"name": f"runs/{n}"},
+            run=RunReference(f"runs/{n}"),
             validation=write_evidence(evidence, path, f"{n}"),
         )
         append(path, entry)

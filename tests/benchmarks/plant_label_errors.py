@@ -1,9 +1,9 @@
-"""Plant wrong labels into a clean COCO file, train a small model on them out of fold: what bench_label_errors measures.
+"""Plant label errors into a clean COCO file and train a small model on it out of fold, for bench_label_errors.
 
     python tests/benchmarks/plant_label_errors.py ANN.json IMAGES OUT [--share 0.05] [--seed 0] [--epochs 8]
 
-Writes OUT/noisy.json, OUT/planted.json (what was planted, with rows of noisy.json), OUT/split.json and OUT/run with
-out-of-fold probabilities of three folds in OUT/run/tiny/oof. The six types of error take equal shares.
+Writes OUT/noisy.json, OUT/planted.json (the errors, with rows of noisy.json), OUT/split.json and OUT/run with
+out-of-fold probabilities of three folds in OUT/run/tiny/oof. The six types of error have equal shares.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from trashkit.demo import mislabel
-from trashkit.demo.draft import Draft
+from trashkit.demo.defects import mislabel
+from trashkit.demo.defects.noisy_dataset import NoisyDataset
 
 TYPES = {
     "drop": mislabel.dropped_object,
@@ -39,7 +39,7 @@ def plant(clean: dict[str, Any], share: float, seed: int) -> tuple[dict[str, Any
     """A copy of `clean` with about ``share * annotations`` errors, and the ledger of what was planted."""
     noisy = copy.deepcopy(clean)
     highest = {block: max(row["id"] for row in noisy[block]) for block in ("images", "annotations")}
-    draft = Draft(
+    draft = NoisyDataset(
         noisy["images"],
         noisy["annotations"],
         noisy["categories"],
@@ -48,7 +48,7 @@ def plant(clean: dict[str, Any], share: float, seed: int) -> tuple[dict[str, Any
     )
     rng = np.random.default_rng(seed)
     wanted = max(1, round(share * len(noisy["annotations"]) / len(TYPES)))
-    # Those that find the fewest places come first.
+    # Types with the fewest possible places come first.
     for name in ("merge", "spurious", "coarsen", "shift", "swap", "drop"):
         for _ in range(wanted):
             for _ in range(30):

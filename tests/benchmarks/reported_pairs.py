@@ -1,13 +1,13 @@
-"""What reported pairs of validation and leaderboard scores say, put through the ledger's own calibration.
+"""Check the calibration of scores alone against reported pairs of validation and leaderboard scores.
 
     python tests/benchmarks/reported_pairs.py [--repetitions 400]
 
-Teams of a trash competition reported 59 pairs. Known of them is a summary: models more than 0.05 apart are ranked well,
-within 0.02 the rank correlation is 0.44, within one model's five folds 0.2, and the offset depends on the fold. The
-pairs themselves are not at hand, so pairs that agree with the summary are drawn: 59 models, each looked at on one of
-its team's five folds, with luck of the fold (a level that a team's models share, and a part of each model), of each
-training and of the public half. Then a team with twelve models and eight public scores: what its ways to validate say
-of the other four.
+Teams of a trash competition reported 59 pairs, of which only a summary is known: models more than 0.05 apart are ranked
+well, within 0.02 the rank correlation is 0.44, within one model's five folds 0.2, and the offset depends on the fold.
+So pairs that agree with the summary are simulated: 59 models, each validated on one of its team's five folds, with
+sampling noise of the fold (a part that a team's models share, and a part of each model), of each training and of the
+public half. Then a team with twelve models and eight public scores: how well its ways to validate predict the other
+four.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import argparse
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit.leaderboard.bare import from_scores
 from trashkit.leaderboard.calibrate import calibrate, leave_one_out
+from trashkit.leaderboard.score_only import estimate_from_scores
 
 PAIRS, FOLDS, MODELS, KNOWN = 59, 5, 12, 8
 SPREAD = 0.045
 """Standard deviation of the models' qualities."""
 LEVEL, OWN, TRAINING, HALF = 0.007, 0.005, 0.003, 0.006
-"""Of a fold's level, a model's own luck on it, one fold's training, and a model's score on the public half."""
+"""Standard deviations of a fold's level, a model on a fold, one training, and a model on the public half."""
 Floats = NDArray[np.float64]
 
 
@@ -45,7 +45,7 @@ def draw(rng: np.random.Generator, models: int, spread: float = SPREAD) -> tuple
 
 
 def summary(rng: np.random.Generator) -> dict[str, float]:
-    """The figures that the reports are summarised by, of pairs drawn anew: one model of each team, on one fold."""
+    """The figures of the summary, for simulated pairs: one model of each team, on one fold."""
     drawn = [draw(rng, 1) for _ in range(PAIRS)]
     mine = np.array([folds[0, 0] for folds, _, _ in drawn])
     public = np.array([shown[0, 0] for _, shown, _ in drawn])
@@ -65,7 +65,7 @@ def summary(rng: np.random.Generator) -> dict[str, float]:
 
 
 def team(rng: np.random.Generator, spread: float) -> dict[str, float]:
-    """What a team learns of the models it did not submit, from eight public scores, by each way to validate."""
+    """Errors of a team's estimates for models it did not submit, from eight public scores, by each way to validate."""
     folds, public, hidden = draw(rng, MODELS, spread)
     shown = public.mean(axis=1)
     seen, rest = np.arange(MODELS) < KNOWN, np.arange(MODELS) >= KNOWN
@@ -83,13 +83,13 @@ def team(rng: np.random.Generator, spread: float) -> dict[str, float]:
     known = np.where(seen, shown, np.nan)
     half = hidden + HALF * rng.standard_normal(MODELS)
     for name, scores in (("a fold at random", folds[:, 0]), ("all folds", whole)):
-        bare = from_scores(scores, known)
-        ways[f"{name}, as bare scores"] = bare.expected
-        found[f"{name}, as bare scores: private scores in the 95 % interval"] = float(
-            ((bare.low <= half) & (half <= bare.high)).mean()
+        alone = estimate_from_scores(scores, known)
+        ways[f"{name}, from scores alone"] = alone.expected
+        found[f"{name}, from scores alone: private scores in the 95 % interval"] = float(
+            ((alone.low <= half) & (half <= alone.high)).mean()
         )
-        found[f"{name}, as bare scores: error of those with public score"] = float(
-            np.abs(bare.expected - hidden)[seen].mean()
+        found[f"{name}, from scores alone: error of those with public score"] = float(
+            np.abs(alone.expected - hidden)[seen].mean()
         )
         found[f"{name}: error of those with public score"] = float(np.abs(scores - hidden)[seen].mean())
     for name, score in ways.items():

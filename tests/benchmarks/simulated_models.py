@@ -1,12 +1,12 @@
-"""A population of models on real objects, for the simulation of leaderboards: errors by class, size, scene and image.
+"""Simulate a population of models on real objects, for leaderboards: errors by class, size, scene and image.
 
-Nothing is drawn: each object of a labelled data set adds a few cells to the confusion matrix of its image. A model is
-right about an object when a sum of effects is above 0: its quality, its taste for the class, the object's size, the
-difficulty of scene, image and object that all models share, what this model makes of that scene and object, and what
-the training on these folds happened to give. Part of a scene's difficulty, and of what a model makes of it, comes from
-its kind (light, ground, camera), which also shows in the numbers that photos are told apart by. If right it covers most
-of the object's pixels, the more the larger the object; if wrong the object is missed or becomes one of the classes it
-is mistaken for. Clutter in the background is taken for objects at times.
+No photos are needed: each object of a labelled data set adds a few cells to the confusion matrix of its image. A model
+is right about an object if a sum of effects is above 0: its quality, its affinity to the class, the object's size, the
+difficulty of scene, image and object that all models share, the model's own effects of scene and object, and the noise
+of its training on these folds. Part of a scene's difficulty, and of a model's effect on it, comes from its kind (light,
+ground, camera), which also shows in the features of its photos. A model that is right covers most of the object's
+pixels, more for larger objects; else the object is missed or confused with another class. Background clutter is
+sometimes taken for objects.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Ints = NDArray[np.intp]
 
 PIXELS = 256 * 256
 MINIMUM = 25
-"""Classes in fewer images than this are left out: a class that a test half may lack altogether decides everything."""
+"""Classes in fewer images than this are left out, since a class that a test half may lack would dominate the score."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class World:
     scene: Ints
 
     def part(self, rows: Ints) -> World:
-        """These images alone, numbered anew in the order of `rows`; scenes keep their numbers."""
+        """These images alone, renumbered in the order of `rows`; scenes keep their numbers."""
         place = np.full(self.images, -1)
         place[rows] = np.arange(len(rows))
         kept = place[self.image] >= 0
@@ -47,7 +47,7 @@ class World:
                      self.scene[rows])  # fmt: skip
 
     def kept(self, rows: Ints) -> NDArray[np.bool_]:
-        """Which objects lie in these images."""
+        """Which objects are in these images."""
         inside = np.zeros(self.images, bool)
         inside[rows] = True
         return inside[self.image]
@@ -83,12 +83,12 @@ KINDS, NUMBERS = 3, 12
 
 
 def kinds(data: World, rng: np.random.Generator) -> Floats:
-    """What kind of photo each scene is: [scenes, KINDS], normal."""
+    """Kind of each scene: [scenes, KINDS], normal."""
     return rng.standard_normal((int(data.scene.max()) + 1, KINDS))
 
 
-def looks(data: World, kind: Floats, rng: np.random.Generator) -> Floats:
-    """Numbers that a photo is described by: [N, NUMBERS], from its scene's kind, its classes, and noise as large."""
+def photo_features(data: World, kind: Floats, rng: np.random.Generator) -> Floats:
+    """Features of photos [N, NUMBERS], from the kind of the scene, the classes, and noise of the same size."""
     has = np.zeros((data.images, data.classes))
     has[data.image, data.label] = 1
     told = kind[data.scene] @ rng.standard_normal((KINDS, NUMBERS)) + has @ rng.standard_normal((data.classes, NUMBERS))
@@ -97,7 +97,7 @@ def looks(data: World, kind: Floats, rng: np.random.Generator) -> Floats:
 
 @dataclass(frozen=True)
 class Population:
-    """M models: what they do to each object before the luck of a training is added.
+    """M models: what they do to each object before the noise of a training is added.
 
     logit: [M, O] above 0 is right. cover: [M, O] share of the pixels then covered, spill: [M, O] pixels of background
     taken with it. other: [M, O] what it becomes if wrong. clutter: image [Q], class [Q], pixels [Q], logit [M, Q].
@@ -113,7 +113,7 @@ class Population:
 def population(
     data: World, rng: np.random.Generator, *, models: int = 40, spread: float = 0.25, kind: Floats | None = None
 ) -> Population:
-    """Models whose quality has this standard deviation, in logits. kind: of each scene, drawn anew where not given."""
+    """Models whose quality has this standard deviation, in logits. kind: of each scene, drawn if not given."""
     kind = kinds(data, rng) if kind is None else kind
     objects, classes = len(data.label), data.classes
     normal = rng.standard_normal
@@ -125,7 +125,7 @@ def population(
     logit += (0.6 * normal(classes))[data.label] + (0.3 * normal((models, classes)))[:, data.label]
     scenes = len(kind)
     scene = data.scene[data.image]
-    # Shared by all models and of one alone, each half (in variance) by the kind of the scene.
+    # Effects shared by all models and effects of one model, each half (in variance) by the kind of the scene.
     logit += (0.28 * kind[:, 0] + 0.28 * normal(scenes))[scene]
     logit += (0.18 / np.sqrt(KINDS) * normal((models, KINDS)) @ kind.T + 0.18 * normal((models, scenes)))[:, scene]
     logit += (0.4 * normal(data.images))[data.image] + (0.25 * normal((models, data.images)))[:, data.image]
@@ -150,14 +150,14 @@ def population(
 
 @dataclass(frozen=True)
 class Training:
-    """The luck of a training: [M, K] for a fold as a whole and [M, K, C] for each class, in logits."""
+    """The noise of a training: [M, K] for a fold as a whole and [M, K, C] for each class, in logits."""
 
     whole: Floats
     by_class: Floats
 
 
 def training(rng: np.random.Generator, models: int, folds: int, classes: int, *, luck: float = 1.0) -> Training:
-    """Draw it. `luck` scales both parts."""
+    """Draw the noise of trainings. `luck` scales both parts."""
     return Training(0.12 * luck * rng.standard_normal((models, folds)),
                     0.25 * luck * rng.standard_normal((models, folds, classes)))  # fmt: skip
 
@@ -167,7 +167,7 @@ def matrices(
 ) -> NDArray[np.float32]:
     """Confusion matrices [M, len(rows), C, C] of these images, rows truth.
 
-    fold: [len(rows)] which fold's model predicts the image, with the luck of its training; without, the plain model
+    fold: [len(rows)] which fold's model predicts the image, with the noise of its training; without, the plain model
     (what an average over the folds' models comes close to).
     """
     place = np.full(data.images, -1)

@@ -1,9 +1,9 @@
-"""The README's table: what is timed against the peers' ways, all in one run, one line a work.
+"""Benchmarks for the README's table: trashkit and the usual alternatives timed in one run, one line per task.
 
     python tests/benchmarks/speed.py
 
-Runs bench_masks, bench_loader, bench_scores and bench_submission, each in a process of its own, and prints what they
-print. Run it on an idle machine: ratios bear some company, times do not.
+Runs bench_masks, bench_loader, bench_scores and bench_submission, each in its own process, and prints what they
+print. Run it on an idle machine: ratios tolerate some load, times do not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SCRIPTS = ("bench_masks.py", "bench_loader.py", "bench_scores.py", "bench_submis
 
 
 def main() -> None:
-    """Run every script; the first that fails ends it."""
+    """Run every script; stop at the first failure."""
     for script in SCRIPTS:
         print(f"\n## {script}\n", flush=True)
         subprocess.run([sys.executable, str(Path(__file__).with_name(script))], check=True)

@@ -1,4 +1,4 @@
-"""``trashkit audit`` as it is typed."""
+"""The command `trashkit audit`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def findings(result: Result) -> list[dict[str, Any]]:
     return list(json.loads(result.stdout)["findings"])
 
 
-def test_json_is_on_stdout_alone_and_findings_fail_the_gate(broken: Path) -> None:
+def test_only_json_is_on_stdout_and_errors_exit_with_1(broken: Path) -> None:
     before = broken.read_bytes()
     result = run(broken, "--json")
     assert result.exit_code == 1
@@ -57,7 +57,7 @@ def test_the_table_counts_and_shows_the_worst_case(broken: Path) -> None:
     assert "G003" in result.stdout and "invalid-ring" in result.stdout and "next: trashkit fix" in result.stdout
 
 
-def test_a_clean_file_passes_and_points_onward(tmp_path: Path) -> None:
+def test_a_clean_file_passes_and_the_next_command_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "clean.json"
     path.write_text(json.dumps(clean_file()))
     result = run(path, "--fail-on", "warning")
@@ -73,7 +73,7 @@ def test_explain_needs_no_file(broken: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", '{"images": [', "\x00\x01", '{"images": [], "images"'])
-def test_what_does_not_parse_is_exit_2(tmp_path: Path, text: str) -> None:
+def test_invalid_json_exits_with_2(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.json"
     path.write_text(text)
     result = run(path, "--json")
@@ -87,7 +87,7 @@ def test_missing_blocks_are_findings(tmp_path: Path) -> None:
     assert result.exit_code == 1 and [f["code"] for f in findings(result)] == ["S003"] * 3
 
 
-def test_a_baseline_holds_what_is_known_and_shows_what_is_new(broken: Path) -> None:
+def test_a_baseline_hides_known_findings(broken: Path) -> None:
     assert run(broken, "--baseline", "known.json").exit_code == 2
     assert run(broken, "--baseline", "known.json", "--write-baseline").exit_code == 0
     assert run(broken, "--baseline", "known.json", "--json").exit_code == 0
@@ -119,7 +119,7 @@ def test_github_annotations_name_file_and_line(broken: Path) -> None:
     assert any(line.startswith("::error file=") and "G003" in line for line in result.stdout.splitlines())
 
 
-def test_html_is_refused_where_it_exists(broken: Path) -> None:
+def test_an_existing_html_file_is_refused(broken: Path) -> None:
     assert run(broken, "--html", "page.html").exit_code == 1
     assert Path("page.html").read_text().startswith("<!")
     assert run(broken, "--html", "page.html").exit_code == 2
@@ -135,7 +135,7 @@ def test_the_other_file_is_searched_for_the_same_names(broken: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("way", [[], ["--format", "github"], ["--json"], ["--html", "page.html"], ["--baseline", "b"]])
-def test_no_text_of_the_file_steers_the_terminal_or_stops_the_audit(
+def test_control_characters_of_the_file_do_not_reach_the_terminal(
     way: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -161,7 +161,7 @@ def test_a_finding_without_ids_names_its_row_on_github(tmp_path: Path) -> None:
     assert "::categories[2]: " in run(path, "--format", "github", "--select", "S012").stdout
 
 
-def test_what_to_type_next_follows_from_the_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_command_depends_on_the_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     wanted = {
         "trashkit fix ann.json --diff": lambda coco: coco["annotations"][0].update(area=-5),
@@ -181,16 +181,16 @@ def test_what_to_type_next_follows_from_the_findings(tmp_path: Path, monkeypatch
 
 def test_no_check_left_and_a_misspelt_table_are_errors(broken: Path) -> None:
     result = run(broken, "--select", "G", "--ignore", "G")
-    assert result.exit_code == 2 and "no check is left" in result.stderr
+    assert result.exit_code == 2 and "there are no checks to run" in result.stderr
     Path("trashkit.toml").write_text("[audits]\ntiny_area = 3\n")
     result = run(broken)
-    assert result.exit_code == 2 and "[audits] is no table" in result.stderr
+    assert result.exit_code == 2 and "[audits] is not a known table" in result.stderr
     Path("trashkit.toml").write_text("[tool]\nx = 3\n")
     assert run(broken).exit_code == 1
     assert run("--explain", "S0012").stderr.count("S001") == 1
 
 
-def test_a_list_given_twice_is_for_people_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeated_list_must_be_fixed_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     coco = clean_file()
     coco["annotations"][0]["area"] = 1

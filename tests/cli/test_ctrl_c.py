@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX"),
+    pytest.mark.usefixtures("interruptible"),
+]
+
 START = """
 import os, signal, sys, threading, time
 import trashkit.__main__ as entry
@@ -20,9 +25,8 @@ entry.main()
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("delay", [0.02, 0.05, 0.08, 0.15, 0.25, 0.4])
-def test_while_it_loads(delay: float, tmp_path: Path) -> None:
+def test_ctrl_c_while_the_program_loads(delay: float, tmp_path: Path) -> None:
     missing = tmp_path / "train.json"
     run = subprocess.run(
         [sys.executable, "-c", START.format(delay=delay), str(missing), str(tmp_path / "split.json")],
@@ -37,8 +41,7 @@ def test_while_it_loads(delay: float, tmp_path: Path) -> None:
     assert (run.returncode, run.stderr.splitlines()[0]) == (130, "stopped") or "train.json" in run.stderr
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_from_outside_at_the_first_import(tmp_path: Path) -> None:
+def test_a_signal_at_the_first_import(tmp_path: Path) -> None:
     slow = tmp_path / "typer.py"  # found first, and never done
     slow.write_text("import time\nprint('loading', flush=True)\ntime.sleep(30)\n")
     run = subprocess.Popen(

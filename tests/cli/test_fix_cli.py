@@ -1,4 +1,4 @@
-"""`trashkit fix` and `trashkit edits` as people type them."""
+"""The commands `trashkit fix` and `trashkit edits`."""
 
 from __future__ import annotations
 
@@ -58,20 +58,21 @@ def test_diff_writes_nothing(ann, tmp_path):
     there = set(tmp_path.iterdir())
     result = trashkit("fix", ann, "--diff")
     assert "annotations[3] (id 4) change by G022 (area-mismatch)" in result.stdout
+    assert result.stdout.index(" edits") < result.stdout.index("annotations[3]"), "the summary comes first"
     assert "  - id: 4\n  + id: 901" in result.stdout
     shown = json.loads(trashkit("fix", ann, "--diff", "--json", "--unsafe", "--out", "never.json").stdout)
     assert shown["summary"]["edits"] == 3 and shown["edits"][-1]["kind"] in ("delete", "change", "renumber")
     assert set(tmp_path.iterdir()) == there
 
 
-def test_what_cannot_be_is_said_in_one_line(ann, tmp_path):
-    assert "nowhere to write" in trashkit("fix", ann, code=2).stderr
+def test_errors_are_one_line(ann, tmp_path):
+    assert "no output file given" in trashkit("fix", ann, code=2).stderr
     assert "is an input" in trashkit("fix", ann, "--out", ann, "--overwrite", code=2).stderr
     assert "no check" in trashkit("fix", ann, "--diff", "--select", "G999", code=2).stderr
     assert "takes 3 or 5" in trashkit("fix", ann, "--diff", "--despeckle", "4", code=2).stderr
     trashkit("fix", ann, "--out", "fixed.json", "--write-edits", "log.jsonl")
     refused = trashkit("edits", "apply", "fixed.json", "log.jsonl", "--out", "twice.json", code=2)
-    assert "annotations[4] (id 4) is no longer" in refused.stderr and not (tmp_path / "twice.json").exists()
+    assert "annotations[4] (id 4) has changed" in refused.stderr and not (tmp_path / "twice.json").exists()
     (tmp_path / "notes.txt").write_text("kept")
     for log, words in (("notes.txt", "notes.txt line 1 is not JSON"), ("new.json", "new.json is an input")):
         refused = trashkit("fix", ann, "--out", "new.json", "--write-edits", log, code=2)
@@ -93,7 +94,7 @@ def bow_tie(shift, *, repeated):
     return [[*first, *(first if repeated else []), 50 + shift, 50, 50 + shift, 10, 10 + shift, 50]]
 
 
-def test_edits_that_build_on_others_are_named_and_can_be_skipped(ann, tmp_path):
+def test_dependent_edits_are_listed_and_can_be_skipped(ann, tmp_path):
     value = json.loads(ann.read_text())
     for row, repeated in ((0, True), (1, False), (2, False)):
         value["annotations"][row]["segmentation"] = bow_tie(10 * row, repeated=repeated)
@@ -103,7 +104,7 @@ def test_edits_that_build_on_others_are_named_and_can_be_skipped(ann, tmp_path):
     refused = trashkit(*only, code=2)
     assert not (tmp_path / "rings.json").exists()
     words = " ".join(refused.stderr.split())
-    assert "1 of the 3 edits chosen build on edits that are left out" in words
+    assert "1 of the 3 selected edits depend on edits that are not selected" in words
     assert "annotations[0] (id 1) by G003 (invalid-ring) needs G005 (repeated-vertex)" in words
     assert "--author G005" in words
     result = json.loads(trashkit(*only, "--skip-dependent", "--json").stdout)
@@ -116,7 +117,7 @@ def test_edits_that_build_on_others_are_named_and_can_be_skipped(ann, tmp_path):
     assert both["edits"] == 4 and both["skipped"] == []
 
 
-def test_a_choice_of_nothing_says_what_there_is(ann):
+def test_selecting_no_edit_lists_the_available_ones(ann):
     trashkit("fix", ann, "--out", "fixed.json", "--write-edits", "log.jsonl")
     apply = ("edits", "apply", ann, "log.jsonl", "--out", "some.json")
     reasons = trashkit(*apply, "--reason", "nope", code=2).stderr
@@ -145,7 +146,9 @@ def test_diff_of_two_files_and_merge_of_two_people(ann, tmp_path):
         (tmp_path / f"{name}.json").write_text(json.dumps(edited))
         trashkit("edits", "diff", ann, f"{name}.json", "--out", f"{name}.jsonl", "--author", name)
     clash = trashkit("edits", "merge", "anna.jsonl", "ben.jsonl", "--out", "both.jsonl", code=1)
-    assert 'annotations[0] (id 1): two values for "category_id" (anna and ben)' in clash.stdout
+    assert (
+        'annotations[0] (id 1): two values for "category_id": relabel (category_id 2) by anna in anna' in clash.stdout
+    )
     assert not (tmp_path / "both.jsonl").exists()
     trashkit("edits", "merge", "anna.jsonl", "ben.jsonl", "--out", "both.jsonl", "--prefer-first")
     trashkit("edits", "apply", ann, "both.jsonl", "--out", "both.json")
@@ -155,15 +158,15 @@ def test_diff_of_two_files_and_merge_of_two_people(ann, tmp_path):
 
 def test_a_rejected_fix_is_respected(ann, tmp_path):
     from trashkit.coco import read
-    from trashkit.coco.edit import decide
-    from trashkit.coco.edit_log import write_log
+    from trashkit.edits.edit import decide
+    from trashkit.edits.log import write_log
 
     write_log("review.jsonl", [decide(read(ann), "reject", "annotations", 3, reason="G022", author="anna")])
     summary = json.loads(trashkit("fix", ann, "--diff", "--json", "--respect", "review.jsonl").stdout)["summary"]
     assert summary == {"edits": 1, "kept_back": 1, "rejected": 1}
 
 
-def test_a_wrong_photo_folder_empties_nothing_and_the_right_one_is_named(ann, tmp_path):
+def test_a_wrong_photo_folder_is_refused_with_the_right_one(ann, tmp_path):
     value = json.loads(ann.read_text())
     (tmp_path / "photos").mkdir()
     for image in value["images"]:
@@ -171,10 +174,10 @@ def test_a_wrong_photo_folder_empties_nothing_and_the_right_one_is_named(ann, tm
         Image.new("RGB", (640, 480)).save(tmp_path / image["file_name"])
     ann.write_text(json.dumps(value))
     result = trashkit("fix", ann, "--unsafe", "--images", "photos", "--out", "fixed.json", code=2)
-    assert "12 of 12 photos are not in photos" in result.stderr and "give --images ." in result.stderr
+    assert "12 of 12 photos are not in photos" in result.stderr and "use --images ." in result.stderr
     assert not (tmp_path / "fixed.json").exists()
     result = runner.invoke(app, ["audit", str(ann), "--images", "photos", "--select", "I"])
-    assert result.stderr.count("give --images .") == 1
+    assert result.stderr.count("use --images .") == 1
     (tmp_path / "photos" / "photo_01.jpg").unlink()
     trashkit("fix", ann, "--unsafe", "--select", "I", "--images", ".", "--out", "fixed.json")
     assert len(json.loads((tmp_path / "fixed.json").read_text())["images"]) == 11

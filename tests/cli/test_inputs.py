@@ -1,4 +1,4 @@
-"""No command writes over what it was given to read, whatever --overwrite says."""
+"""No command overwrites its inputs, even with --overwrite."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import typer
 from typer.testing import CliRunner
 
 from trashkit.cli.app import app
-from trashkit.cli.groups import OUTPUTS, WORKPLACES
+from trashkit.cli.groups import OUTPUTS, WORK_FOLDERS
 from trashkit.errors import TrashkitError
-from trashkit.run import open_run
+from trashkit.runs.run import open_run
 
 Command = Callable[..., Any]
 
@@ -34,7 +34,8 @@ def parameters(command: Command) -> dict[str, str]:
     return {name: repr(one.annotation) for name, one in inspect.signature(command, eval_str=True).parameters.items()}
 
 
-WRITING = {name: command for name, command in commands(app) if "overwrite" in parameters(command)}
+WRITING = {name: command for name, command in commands(app) if "overwrite" in parameters(command) and name != "init"}
+"""Without init, which writes files with fixed names into its folder; tests/workflows holds what it replaces."""
 
 
 def test_these_are_the_commands_that_replace_files() -> None:
@@ -51,7 +52,7 @@ def test_an_input_is_not_replaced(name: str, tmp_path: Path) -> None:
     known = parameters(command)
     for output in set(OUTPUTS) & known.keys():
         for other, kind in known.items():
-            if "Path" in kind and other not in (*OUTPUTS, *WORKPLACES):
+            if "Path" in kind and other not in (*OUTPUTS, *WORK_FOLDERS):
                 value = [given] if "list[" in kind else given
                 with pytest.raises(TrashkitError, match="given is an input and would be overwritten"):
                     command(**{output: given, other: value, "overwrite": True})
@@ -59,7 +60,7 @@ def test_an_input_is_not_replaced(name: str, tmp_path: Path) -> None:
     assert tried or name in ("data synth", "data taco")
 
 
-def test_other_spellings_links_and_parts_of_words_are_seen(tmp_path: Path) -> None:
+def test_inputs_are_recognised_by_other_spellings_and_links(tmp_path: Path) -> None:
     file = tmp_path / "extra.json"
     file.write_text("kept")
     (tmp_path / "link.json").symlink_to(file)
@@ -86,7 +87,7 @@ def test_an_audit_page_does_not_replace_the_file_or_a_photo(tmp_path: Path) -> N
     content = {"images": [], "annotations": [], "categories": []}
     (tmp_path / "a.json").write_text(json.dumps(content))
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0")
-    for out, words in (("a.json", "is an input"), ("a.jpg", "is a picture")):
+    for out, words in (("a.json", "is an input"), ("a.jpg", "ends as a picture does")):
         line = ["audit", str(tmp_path / "a.json"), "--html", str(tmp_path / out), "--overwrite", "--fail-on", "never"]
         done = CliRunner().invoke(app, line)
         assert done.exit_code == 2
@@ -98,7 +99,7 @@ def test_an_audit_page_does_not_replace_the_file_or_a_photo(tmp_path: Path) -> N
 def test_nothing_is_written_into_a_store_or_over_the_note_of_an_input(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store/zarr.json").touch()
-    with pytest.raises(TrashkitError, match="lies in the store"):
+    with pytest.raises(TrashkitError, match="is part of the store"):
         WRITING["submit make"](out=tmp_path / "store/sub.csv", overwrite=True)
     for name in ("sub.csv", "sub.csv.json"):
         (tmp_path / name).touch()
@@ -106,7 +107,7 @@ def test_nothing_is_written_into_a_store_or_over_the_note_of_an_input(tmp_path: 
         WRITING["submit to-coco"](csv=tmp_path / "sub.csv", out=tmp_path / "sub.csv.json", overwrite=True)
 
 
-def test_long_texts_are_no_names_of_files(tmp_path: Path) -> None:
+def test_long_option_values_are_not_taken_for_file_names(tmp_path: Path) -> None:
     codes = ",".join(f"G{number:03}" for number in range(200))
     (tmp_path / "a.json").write_text('{"images": [], "annotations": [], "categories": []}')
     done = CliRunner().invoke(app, ["fix", str(tmp_path / "a.json"), "--out", str(tmp_path / "b"), "--select", codes])
@@ -115,9 +116,9 @@ def test_long_texts_are_no_names_of_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["fix", "data synth", "split export", "demo"])
-def test_the_folder_itself_is_no_output(name: str) -> None:
+def test_the_current_folder_is_refused_as_output(name: str) -> None:
     command = dict(commands(app))[name]
-    with pytest.raises(TrashkitError, match="--out is this very folder"):
+    with pytest.raises(TrashkitError, match="--out is the current folder"):
         command(out=Path())
 
 
@@ -125,7 +126,7 @@ def test_resume_and_overwrite_exclude_each_other() -> None:
     both = [name for name, command in WRITING.items() if "resume" in parameters(command)]
     assert {"train", "predict", "pseudo", "sweep"} <= set(both)
     for name in both:
-        with pytest.raises(TrashkitError, match="--resume keeps what --overwrite removes"):
+        with pytest.raises(TrashkitError, match="--resume and --overwrite cannot be combined"):
             WRITING[name](resume=True, overwrite=True)
 
 
@@ -140,14 +141,14 @@ def test_only_a_baseline_is_replaced_by_one(tmp_path: Path) -> None:
     assert (tmp_path / "a.json").read_text() == (tmp_path / "test.json").read_text() == content
 
 
-def test_photos_beside_their_annotations_are_no_submission(tmp_path: Path) -> None:
-    """``test/`` with photos beside ``test.json`` looks like a folder of label maps with its note."""
-    from trashkit.submit.labels import refuse_out
+def test_photos_next_to_their_annotations_are_not_a_submission(tmp_path: Path) -> None:
+    """``test/`` with photos next to ``test.json`` looks like a folder of label maps with its note."""
+    from trashkit.submit.labels import submission_output
 
     (tmp_path / "test").mkdir()
     (tmp_path / "test/1.png").touch()
     (tmp_path / "test.json").write_text('{"images": []}')
-    with pytest.raises(TrashkitError, match="is another file"):
-        refuse_out(tmp_path / "test", overwrite=True)
+    with pytest.raises(TrashkitError, match=r"test\.json is not a note of a submission"):
+        submission_output(tmp_path / "test", overwrite=True).check()
     (tmp_path / "test.json").write_text('{"sha256": "0", "trashkit": "0.1"}')
-    refuse_out(tmp_path / "test", overwrite=True)
+    submission_output(tmp_path / "test", overwrite=True).check()

@@ -1,4 +1,4 @@
-"""`submit`, `score` and `ensemble` as they are typed: exit codes, JSON keys, words, and nothing half-written."""
+"""`submit`, `score` and `ensemble` on the command line: exit codes, JSON keys, messages, and no partial outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from trashkit.cli.app import app
 from trashkit.coco import OFFICIAL_NAMES
-from trashkit.store import create_store
+from trashkit.predictions.store import create_store
 
 IMAGES = [{"id": n, "file_name": f"batch/{n} 사진.jpg", "width": 300, "height": 280} for n in (3, 1, 2)]
 
@@ -69,18 +69,18 @@ def made(folder: Path, store: str = "a", *more: Any) -> Result:
     return trashkit("submit", folder / store, "--data", folder / "test.json", "--out", folder / f"{store}.csv", *more)
 
 
-def test_the_whole_way_from_stores_to_a_scored_submission(folder: Path) -> None:
+def test_stores_become_a_scored_submission(folder: Path) -> None:
     result = trashkit("ensemble", folder / "a", folder / "b", "--out", folder / "ab", "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["images"] == 3
     result = made(folder, "ab", "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["ok"] is True
-    assert "next: trashkit submit check" in result.stderr
+    assert "next: trashkit leaderboard add" in result.stderr
     assert trashkit("submit", "check", folder / "ab.csv", "--data", folder / "test.json").exit_code == 0
     scores = []
     for predicted in ("ab", "ab.csv"):
-        result = trashkit("score", folder / predicted, "--truth", folder / "truth.json", "--json")
+        result = trashkit("score", folder / predicted, "--data", folder / "truth.json", "--json")
         assert result.exit_code == 0, result.output
         scores.append(json.loads(result.stdout))
         assert scores[-1].pop("predictions") == [str(folder / predicted)]
@@ -90,7 +90,7 @@ def test_the_whole_way_from_stores_to_a_scored_submission(folder: Path) -> None:
     assert scores[0]["miou"] == scores[0]["definitions"][scores[0]["definition"]]
 
 
-def test_a_bad_submission_is_exit_1_with_the_place_in_json_and_in_words(folder: Path) -> None:
+def test_a_bad_submission_exits_with_1_and_names_the_place(folder: Path) -> None:
     made(folder)
     lines = (folder / "a.csv").read_bytes().splitlines()
     (folder / "bad.csv").write_bytes(b"\n".join([lines[0], lines[1][:-1] + b"x", lines[2]]))
@@ -111,23 +111,23 @@ def test_a_bad_submission_is_exit_1_with_the_place_in_json_and_in_words(folder: 
     [
         (["submit", "nowhere", "--data", "test.json", "--out", "x.csv"], "there is no store at"),
         (["submit", "a", "--data", "nowhere.json", "--out", "x.csv"], "does not exist"),
-        (["submit", "a", "--data", "a.csv", "--out", "x.csv"], "is not JSON"),
-        (["submit", "a", "--data", "test.json", "--out", "a.csv"], "exists already"),
-        (["submit", "a", "--data", "other.json", "--out", "x.csv"], "from other images"),
+        (["submit", "a", "--data", "a.csv", "--out", "x.csv"], "is not a COCO file: it is CSV"),
+        (["submit", "a", "--data", "test.json", "--out", "a.csv"], "already exists"),
+        (["submit", "a", "--data", "other.json", "--out", "x.csv"], "was made for other images"),
         (["submit", "check", "nowhere.csv", "--data", "test.json"], "cannot be read"),
         (["submit", "check", "a.csv", "--data", "keys.json"], 'no list "images"'),
         (["submit", "vote", "a.csv", "--data", "test.json", "--out", "x.csv"], "at least two"),
         (["submit", "trace", "truth.json"], "no note"),
         (["ensemble", "a", "nowhere", "--out", "x"], "there is no store at"),
-        (["ensemble", "a", "b", "--out", "x", "--method", "median"], "no ensemble method"),
-        (["ensemble", "a", "b", "--out", "x", "--method", "weighted", "--weights", "1;2"], "no list of numbers"),
-        (["score", "a", "--truth", "test.json"], "no annotations"),
-        (["score", "a", "--truth", "other.json"], "none of the 1 images"),
-        (["score", "nowhere", "--truth", "truth.json"], "there is no"),
-        (["score", "a", "--truth", "truth.json", "--order", "size"], "no paint order"),
+        (["ensemble", "a", "b", "--out", "x", "--method", "median"], "not one of"),
+        (["ensemble", "a", "b", "--out", "x", "--method", "weighted", "--weights", "1;2"], "is not a list of numbers"),
+        (["score", "a", "--data", "test.json"], "no annotations"),
+        (["score", "a", "--data", "other.json"], "none of the 1 images"),
+        (["score", "nowhere", "--data", "truth.json"], "there is no"),
+        (["score", "a", "--data", "truth.json", "--order", "size"], "is not one of"),
     ],
 )
-def test_bad_input_is_one_line_and_a_cure(
+def test_bad_input_is_one_line_and_a_hint(
     ready: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
     before = sorted(path.name for path in ready.iterdir())
@@ -160,5 +160,5 @@ def test_real_test_images_with_the_header_of_their_sample(tmp_path: Path, real_d
     words = ["--data", household / "test.json", "--sample", household / "sample_submission.csv"]
     result = trashkit("submit", tmp_path / "store", "--out", tmp_path / "s.csv", *words)
     assert result.exit_code == 0, result.output
-    assert "the store is 64x64, its probabilities were brought to 256x256" in result.stdout
+    assert "the store is 64x64, its probabilities were resampled to 256x256" in result.stdout
     assert trashkit("submit", "check", tmp_path / "s.csv", *words).exit_code == 0

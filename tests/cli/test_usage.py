@@ -1,4 +1,4 @@
-"""What is typed wrong gets one line and a hint, whichever part of the command line it is."""
+"""Usage errors give one line and a hint, in every part of the command line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_usage_error_is_one_line_and_a_hint(words: str, part: str, hint: str) 
 
 
 @pytest.mark.parametrize("words", ["", "--help", "predict --help", "data", "split --help"])
-def test_help_is_whole(words: str) -> None:
+def test_help_is_complete(words: str) -> None:
     done = CliRunner().invoke(app, words.split(), prog_name="trashkit")
     assert "Usage: trashkit" in done.output and "--help" in done.output
     assert "error:" not in done.output
@@ -41,8 +41,8 @@ def test_help_is_whole(words: str) -> None:
 
 
 @pytest.mark.parametrize("words", ["Connection closed by peer", "[gloo] readv: Connection reset by peer"])
-def test_the_end_of_another_process_is_no_bug_of_this_one(words: str) -> None:
-    from trashkit.cli.groups import explain
+def test_a_failed_child_process_is_not_reported_as_a_bug(words: str) -> None:
+    from trashkit.cli.failures import explain
 
     message, hint = explain(RuntimeError(f"[../gloo/tcp/pair.cc:534] {words}"))
     assert "another process of this training ended" in message

@@ -35,16 +35,16 @@ def test_a_map_file_joins_categories(tmp_path):
     assert made.names == OFFICIAL_NAMES and made.index_of == {1: 4, 2: 4}
     path.write_text(json.dumps({"can": "Tin", "foil": "Tin"}))
     assert class_map(categories("Foil", "Can"), path).names == ("Background", "Tin")
-    for text, message in [("[1]", "no map"), ("{", "not JSON"), ('{"x": 1}', "no map"), ("{}", "no entry")]:
+    for text, message in [("[1]", "not a map"), ("{", "not JSON"), ('{"x": 1}', "not a map"), ("{}", "no entry")]:
         path.write_text(text)
         with pytest.raises(TrashkitError, match=message):
             class_map(categories("Foil"), path)
-    with pytest.raises(TrashkitError, match="neither official"):
+    with pytest.raises(TrashkitError, match="not official, own"):
         class_map(categories("Foil"), tmp_path / "absent")
 
 
 def test_choices_that_do_not_fit_are_refused():
-    with pytest.raises(TrashkitError, match='"Can" is none of the ten'):
+    with pytest.raises(TrashkitError, match='"Can" is not one of the ten'):
         class_map(categories("Paper", "Can"), "official")
     with pytest.raises(TrashkitError, match="no entry"):
         class_map(categories("Sofa"), "taco")

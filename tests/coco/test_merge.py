@@ -1,4 +1,4 @@
-"""Two files made one: every annotation still names its own image and category."""
+"""Merging files: every annotation keeps its image and category."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def a_file(image_ids, names, annotations):
 
 
 def meanings(coco):
-    """What each annotation says, by file name and category name instead of ids."""
+    """Annotations by file name and category name instead of ids."""
     names = {i["id"]: i["file_name"] for i in coco.records("images")}
     categories = {c["id"]: c["name"] for c in coco.records("categories")}
     return [(names[a["image_id"]], categories[a["category_id"]], a["what"]) for a in coco.records("annotations")]
@@ -57,7 +57,7 @@ def test_nothing_is_lost_and_ids_are_unique(files):
     assert [i["id"] for i in first] == [i["id"] for i in files[0].records("images")], "free ids are kept"
 
 
-def test_what_cannot_be_followed_is_refused():
+def test_references_that_do_not_resolve_are_refused():
     with pytest.raises(TrashkitError, match="nothing to merge"):
         merge([])
     dangling = a_file([1], ["Paper"], [(1, (1, "Paper"))]).replace("images", {0: {"id": 2, "file_name": "x"}})

@@ -1,4 +1,4 @@
-"""Strict reading: what split, train and score need, and no more."""
+"""Strict reading: only what split, train and score need is required."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ def broken(change):
     [
         (lambda v: v["images"][1].update(id=5), "image id 5 is used twice"),
         (lambda v: v["images"][0].pop("id"), "no usable id"),
-        (lambda v: v["images"][0].update(width=0), "no image size"),
-        (lambda v: v["images"][0].update(width=math.nan), "no image size"),
-        (lambda v: v["images"][0].update(height="10"), "no image size"),
+        (lambda v: v["images"][0].update(width=0), "not a size"),
+        (lambda v: v["images"][0].update(width=math.nan), "not a size"),
+        (lambda v: v["images"][0].update(height="10"), "not a size"),
         (lambda v: v["images"][0].update(file_name=3), "no file_name"),
         (lambda v: v["images"].append(None), r"images\[2\] is not an object"),
         (lambda v: v.update(images=[]), '"images" is empty'),
         (lambda v: v.pop("categories"), 'no list "categories"'),
-        (lambda v: v["annotations"][0].update(image_id=[5]), "names no image"),
-        (lambda v: v["annotations"][0].update(image_id=True), "names no image"),
-        (lambda v: v["annotations"][0].update(category_id=2), "category_id 2 names no category"),
+        (lambda v: v["annotations"][0].update(image_id=[5]), "image_id .* does not exist"),
+        (lambda v: v["annotations"][0].update(image_id=True), "image_id .* does not exist"),
+        (lambda v: v["annotations"][0].update(category_id=2), "category_id 2 does not exist"),
         (lambda v: v["annotations"][0].update(segmentation=[]), "segmentation is empty"),
         (lambda v: v["annotations"][0].update(segmentation=[[1, 2, 3, 4]]), "three points need 6"),
         (lambda v: v["annotations"][0].update(segmentation=[[1, 2, 3, 4, 5, math.inf]]), "NaN or infinite"),
@@ -76,7 +76,7 @@ def broken(change):
         (lambda v: v["categories"][1].update(id=1), "category id 1 is used twice"),
     ],
 )
-def test_what_cannot_be_worked_with_is_named(change, message):
+def test_invalid_data_is_reported(change, message):
     with pytest.raises(TrashkitError, match=message) as caught:
         read_dataset(broken(change))
     assert "audit" in caught.value.hint
@@ -91,7 +91,7 @@ def test_all_problems_are_counted():
         read_dataset(broken(change))
 
 
-def test_without_labels_nothing_is_asked_of_annotations():
+def test_annotations_are_not_validated_without_labels():
     value = {"images": SOUND["images"]}
     dataset = read_dataset(Coco.of(value), labels=False)
     assert len(dataset) == 2 and dataset.annotations == ()

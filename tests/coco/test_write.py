@@ -41,10 +41,10 @@ def test_values_rows_and_then_bytes_survive(tmp_path_factory, value, separators,
     assert (folder / "c.json").read_bytes() == (folder / "b.json").read_bytes()
 
 
-def test_an_existing_file_is_refused_and_left_alone(tmp_path):
+def test_an_existing_file_is_refused_and_unchanged(tmp_path):
     coco = Coco.of({"images": []})
     write(coco, tmp_path / "a.json")
-    with pytest.raises(TrashkitError, match="exists already"):
+    with pytest.raises(TrashkitError, match="already exists"):
         write(Coco.of({}), tmp_path / "a.json")
     assert read(tmp_path / "a.json").blocks() == ("images",)
     write(Coco.of({}), tmp_path / "a.json", overwrite=True)

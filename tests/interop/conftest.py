@@ -1,4 +1,4 @@
-"""Lets the tests of this folder import `samples`, which test modules could not otherwise share."""
+"""Let the tests of this folder import `samples`."""
 
 from __future__ import annotations
 

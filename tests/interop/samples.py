@@ -1,4 +1,4 @@
-"""Data sets in all shapes, their photos, and their way through a format and back."""
+"""Sample data sets with photos, and their round trip through a format."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trashkit.coco import Coco, Dataset, read_dataset
-from trashkit.interop.formats import WRITERS, export, import_annotations
-from trashkit.masks import dataset_label_map, rle_from_mask
+from trashkit.interop.registry import FORMATS, export, import_annotations
+from trashkit.raster.masks import dataset_label_map, rle_from_mask
 
-KINDS = sorted(WRITERS)
+KINDS = sorted(FORMATS)
 NAMES = ["General trash", "종이", 'Glass & "jar" <1>', "Plastic bag"]
 FILES = ["batch_1/0002.jpg", "batch_2/0002.jpg", "사진 3.JPG"]
 
@@ -69,7 +69,7 @@ def label_maps(dataset: Dataset, names: tuple[str, ...]) -> list[NDArray[np.uint
 
 
 def plain(file_name: str) -> str:
-    """What is the same in the file names of all layouts: no part, no folder, no Cityscapes ending."""
+    """The common part of file names in all layouts: without part, folder and Cityscapes suffix."""
     return file_name.replace("__", "/").split("/", 1)[-1] if file_name.startswith("train/") else file_name
 
 

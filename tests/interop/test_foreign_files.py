@@ -1,4 +1,4 @@
-"""Files as other tools write them, hostile ones among them; photos; merging; and the commands."""
+"""Files as other tools write them, including malicious ones; photos; merging; and the commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from samples import dataset_of, small, value_of, write_photos
 
 from trashkit.coco import Coco, read_dataset
 from trashkit.errors import TrashkitError
-from trashkit.interop.formats import export, import_annotations
+from trashkit.interop.registry import export, import_annotations
 
 
 def test_photos_with_exif_are_written_as_they_were_annotated(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_classes_are_mapped_and_files_merged(tmp_path: Path) -> None:
     assert len(data)
 
 
-def test_coco_comes_in_verbatim(tmp_path: Path) -> None:
+def test_coco_is_imported_verbatim(tmp_path: Path) -> None:
     from trashkit.coco import write
 
     write(Coco.of(value_of([(20, 24)], [(0, 2, [[0, 0, 9, 0, 9, 9]], 1.0)])), tmp_path / "a.json")
@@ -81,11 +81,11 @@ def test_overwrite_replaces_exports_and_nothing_else(tmp_path: Path) -> None:
     data = small()
     photos = write_photos(tmp_path / "photos", data)
     for folder in (photos, photos / "batch_1"):
-        with pytest.raises(TrashkitError, match=r"is kept|the photos themselves"):
+        with pytest.raises(TrashkitError, match=r"lies in the photo folder|contains the photos"):
             export("yolo", data, folder, images=photos, overwrite=True)
     assert (photos / "batch_1/0002.jpg").exists()
     export("yolo", data, tmp_path / "out", images=photos)
-    with pytest.raises(TrashkitError, match="exists already"):
+    with pytest.raises(TrashkitError, match="already exists"):
         export("labelme", data, tmp_path / "out", images=photos)
     export("labelme", data, tmp_path / "out", images=photos, overwrite=True)
     assert not (tmp_path / "out/data.yaml").exists()
@@ -99,7 +99,7 @@ def test_overwrite_replaces_exports_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_documents_with_entities_are_refused(tmp_path: Path) -> None:
-    """The billion laughs, and a file of the machine pulled in."""
+    """Entity expansion (billion laughs) and external entities."""
     for number, declared in enumerate(['<!ENTITY a "ha">', '<!ENTITY a SYSTEM "file:///etc/passwd">']):
         path = tmp_path / f"{number}.xml"
         path.write_text(f"<!DOCTYPE annotations [{declared}]><annotations><image name='&a;'/></annotations>")
@@ -111,7 +111,7 @@ def test_documents_with_entities_are_refused(tmp_path: Path) -> None:
     ("kind", "name"),
     [("labelme", "../../secret.jpg"), ("labelme", "C:\\photos\\secret.jpg"), ("label-studio", "/etc/secret.jpg")],
 )
-def test_names_never_lead_out_of_the_folder(kind: str, name: str, tmp_path: Path) -> None:
+def test_names_never_leave_the_folder(kind: str, name: str, tmp_path: Path) -> None:
     folder = tmp_path / "a/b/theirs"
     folder.mkdir(parents=True)
     (tmp_path / "a/secret.jpg").write_bytes(b"")
@@ -126,7 +126,7 @@ def test_names_never_lead_out_of_the_folder(kind: str, name: str, tmp_path: Path
 
 
 def test_files_as_the_tools_write_them(tmp_path: Path) -> None:
-    """Shapes that only others write: boxes, circles, yaml of all forms, colour label maps, z-order."""
+    """What trashkit does not write itself: boxes, circles, all styles of YAML, colour label maps, z-order."""
     photo = cv2.imencode(".jpg", np.zeros((10, 20, 3), np.uint8))[1].tobytes()
     for folder in ("y/images/train", "y/labels/train", "v/JPEGImages", "v/SegmentationClass"):
         (tmp_path / folder).mkdir(parents=True)
@@ -140,7 +140,7 @@ def test_files_as_the_tools_write_them(tmp_path: Path) -> None:
         (tmp_path / "y/data.yaml").write_text(f"path: .\n{names}\n")
         made = import_annotations("yolo", tmp_path / "y", tmp_path / "y.json", overwrite=True)
         assert made.per_class == {"can": 1, "cup, blue": 1}
-        assert "boxes taken as rectangles" in made.notes[0]
+        assert "boxes read as rectangles" in made.notes[0]
     assert json.loads((tmp_path / "y.json").read_text())["annotations"][0]["bbox"] == [5, 3, 10, 4]
     colours = np.zeros((10, 20, 3), np.uint8)
     colours[2:5, 3:9] = (10, 20, 30)[::-1]
@@ -164,7 +164,7 @@ def test_files_as_the_tools_write_them(tmp_path: Path) -> None:
 
 def test_brushes_are_read_as_label_studio_packs_them() -> None:
     """Bits by hand: 4 values (one pixel), 8-bit words, run sizes 3, 4, 8, 16; first literal values, then a run."""
-    from trashkit.interop.label_studio import decode_brush
+    from trashkit.interop.formats.label_studio import decode_brush
 
     bits = f"{8:032b}{7:05b}{2:04b}{3:04b}{7:04b}{15:04b}"
     bits += "0" + "00" + f"{3:03b}" + "00000000" * 3 + "11111111"
@@ -187,7 +187,7 @@ def test_brushes_are_read_as_label_studio_packs_them() -> None:
         ["taco", "--annotations", "nowhere.json", "--out", "o"],
     ],
 )
-def test_commands_end_with_one_line_and_2(
+def test_user_errors_exit_with_2(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from trashkit.cli.app import app
@@ -202,7 +202,7 @@ def test_commands_end_with_one_line_and_2(
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_commands_tell_what_they_did(
+def test_commands_report_their_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from trashkit.cli.app import app

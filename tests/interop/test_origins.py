@@ -1,4 +1,4 @@
-"""Names and ids of before the export: restored by the export's own list, or from the file that was exported."""
+"""Original names and ids are restored from the export's image list, or from the exported file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from typer.testing import CliRunner
 
 from trashkit.cli.app import app
 from trashkit.coco import Coco, Dataset, read, read_dataset, write
-from trashkit.coco.edit_diff import diff
+from trashkit.edits.diff import diff
+from trashkit.edits.match import match_annotations
 from trashkit.errors import TrashkitError
-from trashkit.interop.formats import export, import_annotations
-from trashkit.interop.origins import LIST
+from trashkit.interop.origins import IMAGE_LIST
+from trashkit.interop.registry import export, import_annotations
 
 FILES = ["a b#1.jpg", "sub dir/ünï&<x>.jpg", "sub dir/a b#1.png", "배치,1.JPG", "x.y.z.png", "train/a b#1.jpg"]
 SHAPED = ["labelme", "cvat", "yolo", "label-studio"]
 
 
 def original(folder: Path) -> tuple[Path, Dataset, Path]:
-    """A file with odd names and ids, its photos, and annotations whose ids are no plain count."""
+    """A file with unusual file names and ids, and its photos."""
     images = [
         {"id": 100 - 7 * n, "file_name": name, "width": 40 + n, "height": 30, "license": n}
         for n, name in enumerate(FILES)
@@ -57,15 +58,15 @@ def test_an_import_of_our_own_export_has_its_names_and_ids(
     export(kind, data, tmp_path / "out", images=photos, parts=parts)
     made = import_annotations(kind, tmp_path / "out", tmp_path / "back.json")
     assert names_and_ids(tmp_path / "back.json") == names_and_ids(path)
-    assert any("6 images have the names and ids of before" in line for line in made.notes)
+    assert any("6 images have their original names and ids" in line for line in made.notes)
     assert len(read_dataset(tmp_path / "back.json")) == 6
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_like_brings_all_ids_back_without_the_list(kind: str, tmp_path: Path) -> None:
+def test_like_restores_all_ids_without_the_list(kind: str, tmp_path: Path) -> None:
     path, data, photos = original(tmp_path)
     export(kind, data, tmp_path / "out", images=photos)
-    (tmp_path / "out" / LIST).unlink()
+    (tmp_path / "out" / IMAGE_LIST).unlink()
     source = tmp_path / "out/train.json" if kind == "coco" else tmp_path / "out"
     import_annotations(kind, source, tmp_path / "back.json", like=path)
     before, after = read(path), read(tmp_path / "back.json")
@@ -79,7 +80,7 @@ def test_like_brings_all_ids_back_without_the_list(kind: str, tmp_path: Path) ->
 
 
 def test_an_edit_made_in_cvat_becomes_that_one_edit(tmp_path: Path) -> None:
-    """CVAT gives back an annotations.xml alone: the photos are ours, and the list is not there."""
+    """CVAT exports only an annotations.xml, without photos and image list."""
     path, data, photos = original(tmp_path)
     export("cvat", data, tmp_path / "out", images=photos)
     text = (tmp_path / "out/annotations.xml").read_text(encoding="utf-8")
@@ -95,13 +96,13 @@ def test_an_edit_made_in_cvat_becomes_that_one_edit(tmp_path: Path) -> None:
     assert edits[0].id == 500
 
 
-def test_images_that_are_not_the_originals_are_refused_by_name(tmp_path: Path) -> None:
+def test_unknown_images_are_refused_by_name(tmp_path: Path) -> None:
     path, data, photos = original(tmp_path)
     export("labelme", data, tmp_path / "out", images=photos)
     value = json.loads(path.read_text(encoding="utf-8"))
     value["images"][4]["file_name"] = "other.png"
     (tmp_path / "other.json").write_text(json.dumps(value))
-    with pytest.raises(TrashkitError, match=r"no image that became x\.y\.z\.png"):
+    with pytest.raises(TrashkitError, match=r"no image that was exported as x\.y\.z\.png"):
         import_annotations("labelme", tmp_path / "out", tmp_path / "back.json", like=tmp_path / "other.json")
     value["images"][4] |= {"file_name": "x.y.z.png", "width": 7}
     (tmp_path / "other.json").write_text(json.dumps(value))
@@ -110,7 +111,7 @@ def test_images_that_are_not_the_originals_are_refused_by_name(tmp_path: Path) -
     assert not (tmp_path / "back.json").exists()
 
 
-def test_photos_that_came_later_keep_their_names_and_take_free_ids(tmp_path: Path) -> None:
+def test_new_photos_keep_their_names_and_get_free_ids(tmp_path: Path) -> None:
     path, data, photos = original(tmp_path)
     export("labelme", data, tmp_path / "out", images=photos)
     for end in ("json", "jpg"):
@@ -126,9 +127,92 @@ def test_photos_that_came_later_keep_their_names_and_take_free_ids(tmp_path: Pat
     read_dataset(tmp_path / "back.json")
 
 
-def test_a_damaged_list_is_told_by_line(tmp_path: Path) -> None:
+def test_a_damaged_list_is_reported_with_its_line(tmp_path: Path) -> None:
     _, data, photos = original(tmp_path)
     export("labelme", data, tmp_path / "out", images=photos)
-    (tmp_path / "out" / LIST).write_text('{"photo": 1}\n')
-    with pytest.raises(TrashkitError, match="line 1 is damaged"):
+    (tmp_path / "out" / IMAGE_LIST).write_text('{"photo": 1}\n')
+    with pytest.raises(TrashkitError, match=r"line 1: at photo: expected str, got int"):
         import_annotations("labelme", tmp_path / "out", tmp_path / "back.json")
+    line = '{"photo": "a.jpg", "file_name": "%s.jpg", "id": 1, "width": 40, "height": 30}\n'
+    (tmp_path / "out" / IMAGE_LIST).write_text(line % "a" + line % "b")
+    with pytest.raises(TrashkitError, match=r"line 2: an earlier line has the id 1, too"):
+        import_annotations("labelme", tmp_path / "out", tmp_path / "back.json")
+
+
+@pytest.mark.parametrize(
+    ("block", "change"),
+    [
+        ("annotations", 5),
+        ("annotations", {"id": {}}),
+        ("annotations", {"image_id": [[1]]}),
+        ("categories", {"name": []}),
+        ("categories", 5),
+    ],
+)
+def test_a_damaged_original_is_refused_with_the_row(block: str, change: Any, tmp_path: Path) -> None:
+    path, _, _ = original(tmp_path)
+    value = json.loads(path.read_text(encoding="utf-8"))
+    value[block][0] = {**value[block][0], **change} if isinstance(change, dict) else change
+    (tmp_path / "like.json").write_text(json.dumps(value), encoding="utf-8")
+    with pytest.raises(TrashkitError, match=rf"like\.json: {block}\[0\] "):
+        import_annotations("coco", path, tmp_path / "back.json", like=tmp_path / "like.json")
+    assert not (tmp_path / "back.json").exists()
+
+
+@pytest.mark.parametrize("degrees", [8, 45, 90, 120])
+def test_boxes_turned_elsewhere_are_reshapes(degrees: int, tmp_path: Path) -> None:
+    """Long boxes hardly overlap with themselves once they are turned."""
+    value: dict[str, Any] = {
+        "images": [{"id": 4, "file_name": "a.jpg", "width": 90, "height": 80}],
+        "categories": [{"id": 7, "name": "straw"}, {"id": 8, "name": "can"}],
+        "annotations": [
+            {
+                "id": 50 + n, "image_id": 4, "category_id": 7 + n, "iscrowd": 0, "area": 600.0, "bbox": [x, y, 60, 10],
+                "segmentation": [[x, y, x + 60, y, x + 60, y + 10, x, y + 10]],
+            }
+            for n, (x, y) in enumerate([(10, 35), (25, 60)])
+        ],
+    }  # fmt: skip
+    path = tmp_path / "ann.json"
+    path.write_text(json.dumps(value))
+    lines = "".join(
+        f'<box label="{name}" xtl="{x}" ytl="{y}" xbr="{x + 60}" ybr="{y + 10}" {turn}/>'
+        for name, x, y, turn in (("straw", 10, 35, f'rotation="{degrees}"'), ("can", 25, 60, ""))
+    )
+    (tmp_path / "annotations.xml").write_text(
+        f'<annotations><image name="a.jpg" width="90" height="80">{lines}</image></annotations>'
+    )
+    import_annotations("cvat", tmp_path / "annotations.xml", tmp_path / "back.json", like=path)
+    found = diff(read(path), read(tmp_path / "back.json"), part=True).edits
+    assert [(edit.kind, edit.id) for edit in found] == [("reshape", 50)]
+
+
+def test_turned_shapes_match_only_where_no_others_could_be_meant() -> None:
+    def shape(box: list[float], category: int = 1) -> dict[str, Any]:
+        x, y, w, h = box
+        ring = [x, y, x + w, y, x + w, y + h, x, y + h]
+        own = {"image_id": 1, "category_id": category, "bbox": box, "area": w * h}
+        return {**own, "segmentation": [ring]}
+
+    def pairs(old: list[Any], new: list[Any]) -> dict[int, int]:
+        return match_annotations(old, new, {1: (90, 90)}, trust=False)[0]
+
+    flat, upright = shape([10, 40, 60, 10]), shape([35, 15, 10, 60])
+    assert pairs([flat], [upright]) == {0: 0}
+    assert pairs([flat], [upright, shape([35, 16, 10, 60])]) == {}
+    assert pairs([flat, shape([10, 42, 60, 10])], [upright]) == {}
+    assert pairs([flat], [shape([35, 15, 10, 60], category=2)]) == {}
+    assert pairs([flat], [shape([35, 15, 20, 60])]) == {}
+    assert pairs([flat], [shape([50, 15, 10, 60])]) == {}
+    assert pairs([{**flat, "area": None}], [upright]) == {}
+    assert pairs([{**flat, "bbox": "x"}], [upright]) == {}
+
+
+def test_an_original_with_damaged_shapes_still_gives_names_and_ids(tmp_path: Path) -> None:
+    path, _, _ = original(tmp_path)
+    value = json.loads(path.read_text(encoding="utf-8"))
+    for row, shape in enumerate([[["2", 2, 20, 2.5, 19, 20]], [2, 2, 20, 2.5], [[[2, 2], [20, 2]]], "no", None]):
+        value["annotations"][row]["segmentation"] = shape
+    (tmp_path / "like.json").write_text(json.dumps(value), encoding="utf-8")
+    import_annotations("coco", path, tmp_path / "back.json", like=tmp_path / "like.json")
+    assert names_and_ids(tmp_path / "back.json") == names_and_ids(path)

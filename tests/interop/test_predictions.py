@@ -1,4 +1,4 @@
-"""Predictions from elsewhere become stores; what is not a plain array of the right shape is refused."""
+"""Predictions of other frameworks become stores; anything but a plain array of the right shape is refused."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from PIL import Image
 
 from trashkit.coco import Coco, Dataset, read_dataset
 from trashkit.errors import TrashkitError
-from trashkit.interop.formats import export
 from trashkit.interop.predictions import import_predictions
-from trashkit.store import open_store
+from trashkit.interop.registry import export
+from trashkit.predictions.store import open_store
 
 NAMES = ["batch_1/0001.jpg", "batch_2/0001.jpg", "other.png"]
 SIZE = (16, 16)
@@ -80,7 +80,7 @@ def test_the_store_has_the_label_maps_of_the_files(tmp_path: Path, form: str) ->
 
 
 def test_predictions_of_the_mmsegmentation_export_find_their_images(tmp_path: Path) -> None:
-    """Its own names, flat as IoUMetric writes them, through names.json and without it."""
+    """Flat names, as IoUMetric writes them, with and without names.json."""
     data = dataset()
     for image in data.images:
         path = tmp_path / "photos" / image.file_name
@@ -126,7 +126,7 @@ def test_classes_of_the_model_have_its_own_order(tmp_path: Path) -> None:
     assert open_store(tmp_path / "s").classes == ("cup", "Background", "can")
 
 
-def test_a_killed_import_goes_on_and_refuses_other_files(tmp_path: Path) -> None:
+def test_a_killed_import_resumes_and_refuses_other_files(tmp_path: Path) -> None:
     folder = save(tmp_path / "p", "png")
     import_predictions(folder, dataset(), tmp_path / "s", size=SIZE)
     (tmp_path / "s/c.1.0.0.0").unlink()
@@ -152,6 +152,8 @@ def hostile() -> dict[str, tuple[str, bytes, str]]:
     np.save(objects, np.array([Bomb()], dtype=object), allow_pickle=True)
     claims = io.BytesIO()
     np.lib.format.write_array_header_1_0(claims, {"descr": "<f4", "fortran_order": False, "shape": (3, 10**6, 10**6)})
+    beyond = io.BytesIO()
+    np.lib.format.write_array_header_1_0(beyond, {"descr": "<f4", "fortran_order": False, "shape": (2**62, 2**62)})
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("arr_0.npy", claims.getvalue())
@@ -167,22 +169,24 @@ def hostile() -> dict[str, tuple[str, bytes, str]]:
     nan[0, 0, 0] = np.nan
     return {
         "pickle": (".npy", pickle.dumps(Bomb()), "cannot be read"),
-        "object array": (".npy", objects.getvalue(), "cannot be read"),
-        "short npy": (".npy", claims.getvalue(), "cannot be read"),
+        "object array": (".npy", objects.getvalue(), "contains objects"),
+        "short npy": (".npy", claims.getvalue(), "damaged"),
+        "size beyond 64 bits": (".npy", beyond.getvalue(), "damaged"),
         "short npz": (".npz", packed.getvalue(), "damaged"),
-        "several arrays": (".npz", several.getvalue(), "holds 2 arrays"),
+        "several arrays": (".npz", several.getvalue(), "contains 2 arrays"),
         "no zip": (".npz", b"PK", "cannot be read"),
         "no png": (".png", b"not a picture", "is not a photo"),
         "other classes": (".npy", npy(np.zeros((5, 8, 8), np.float32)), r"shape \[5, 8, 8\]"),
         "class too high": (".npy", npy(np.full((32, 32), 3)), "has the class 3"),
         "negative class": (".npy", npy(np.full((32, 32), -1)), "has the class -1"),
-        "logits unsaid": (".npy", npy(probabilities(maps()[0], "logits")), "do not sum to 1"),
-        "turned": (".npy", npy(np.zeros((32, 64), np.uint8)), "is 64x32"),
+        "undeclared logits": (".npy", npy(probabilities(maps()[0], "logits")), "do not sum to 1"),
+        "rotated": (".npy", npy(np.zeros((32, 64), np.uint8)), "is 64x32"),
         "nan": (".npy", npy(nan), "NaN"),
         "float label map": (".npy", npy(np.zeros((32, 32))), "float64"),
     }
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("case", list(hostile()))
 def test_files_that_are_not_what_they_should_be_are_refused(tmp_path: Path, case: str) -> None:
     suffix, content, words = hostile()[case]
@@ -198,10 +202,10 @@ def test_files_that_are_not_what_they_should_be_are_refused(tmp_path: Path, case
 def test_missing_and_ambiguous_predictions_are_named(tmp_path: Path) -> None:
     folder = save(tmp_path / "p", "png")
     (folder / "batch_2/0001.png").unlink()
-    with pytest.raises(TrashkitError, match=r"lacks predictions of 1 of 3 images, first batch_2/0001\.jpg"):
+    with pytest.raises(TrashkitError, match=r"has no predictions for 1 of 3 images, first batch_2/0001\.jpg"):
         import_predictions(folder, dataset(), tmp_path / "s", size=SIZE)
     (folder / "0001.png").write_bytes((folder / "other.png").read_bytes())
-    with pytest.raises(TrashkitError, match="lacks predictions"):
+    with pytest.raises(TrashkitError, match="has no predictions"):
         import_predictions(folder, dataset(), tmp_path / "s", size=SIZE)  # two images are called 0001
     (tmp_path / "n.json").write_text(json.dumps({"0001": "batch_2/0001.jpg"}))
     made = import_predictions(folder, dataset(), tmp_path / "s", size=SIZE, names=tmp_path / "n.json")

@@ -1,4 +1,4 @@
-"""The TACO download against a server that fails in every way a server can; nothing leaves this machine."""
+"""The TACO download from a local server that fails in every possible way."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from PIL import Image
 
 from trashkit.coco import read_dataset
 from trashkit.errors import TrashkitError
-from trashkit.interop.download import Manners
+from trashkit.interop.download import RetryPolicy
 from trashkit.interop.taco import Downloaded, download
 
-QUICK = Manners(rate=500, timeout=0.5, deadline=5, tries=3, wait=0.01, longest=0.05)
+QUICK = RetryPolicy(rate=500, timeout=0.5, deadline=5, tries=3, wait=0.01, longest=0.05)
 
 
 def jpeg(number: int, width: int = 60, height: int = 40) -> bytes:
@@ -37,7 +37,7 @@ def jpeg(number: int, width: int = 60, height: int = 40) -> bytes:
 
 
 class Site:
-    """A web site whose photos behave as `ways` says, and that remembers what it was asked."""
+    """A web site that records its requests. ways: how it responds, by path."""
 
     def __init__(self) -> None:
         self.ways: dict[str, str] = {}
@@ -153,10 +153,10 @@ def site() -> Iterator[Site]:
 
 
 def get(site: Site, out: Path, **options: Any) -> Downloaded:
-    return download(out, source=f"{site.url}/annotations.json", **{"manners": QUICK, **options})
+    return download(out, source=f"{site.url}/annotations.json", **{"policy": QUICK, **options})
 
 
-def test_photos_and_annotations_come_whole(site: Site, tmp_path: Path) -> None:
+def test_photos_and_annotations_are_complete(site: Site, tmp_path: Path) -> None:
     made = get(site, tmp_path / "t", classes="taco")
     assert (made.new, made.present, made.dead, made.failed) == (8, 0, (), ())
     for number in range(8):
@@ -169,13 +169,13 @@ def test_photos_and_annotations_come_whole(site: Site, tmp_path: Path) -> None:
     assert set(site.asked.values()) == {1}
 
 
-def test_whatever_can_go_wrong_is_mended_or_told(site: Site, tmp_path: Path) -> None:
+def test_every_failure_is_retried_or_reported(site: Site, tmp_path: Path) -> None:
     ways = ["404", "503 once", "cut once", "slow once", "no photo", "damaged once", "placeholder", "moved"]
     site.ways = {f"/photo/{number}.jpg": way for number, way in enumerate(ways)}
     made = get(site, tmp_path / "t")
     assert [name for name, _ in made.dead] == ["batch_0/0000.jpg", "batch_0/0006.jpg"]
     assert "HTTP 404" in made.dead[0][1]
-    assert "picture of 50x37, wanted is 60x40" in made.dead[1][1]
+    assert "50x37 instead of 60x40" in made.dead[1][1]
     assert [name for name, _ in made.failed] == ["batch_0/0004.jpg"]
     assert made.new == 5
     there = sorted(path.name for path in (tmp_path / "t/images").rglob("*.jpg"))
@@ -195,21 +195,21 @@ def test_it_never_reads_files_or_leaves_its_folder(site: Site, tmp_path: Path) -
     assert len(made.dead) == 1
     own = json.loads(site.annotations(1, flickr_url="file:///etc/passwd"))
     (tmp_path / "own.json").write_text(json.dumps(own))
-    made = download(tmp_path / "u", source=str(tmp_path / "own.json"), manners=QUICK)
-    assert "no web address" in made.dead[0][1]
+    made = download(tmp_path / "u", source=str(tmp_path / "own.json"), policy=QUICK)
+    assert "not an http or https URL" in made.dead[0][1]
     own["images"][0]["file_name"] = "../../outside.jpg"
     (tmp_path / "own.json").write_text(json.dumps(own))
     with pytest.raises(TrashkitError, match="leaves the image folder"):
-        download(tmp_path / "v", source=str(tmp_path / "own.json"), manners=QUICK)
+        download(tmp_path / "v", source=str(tmp_path / "own.json"), policy=QUICK)
 
 
-def test_resume_asks_only_for_what_is_missing(site: Site, tmp_path: Path) -> None:
+def test_resume_requests_only_what_is_missing(site: Site, tmp_path: Path) -> None:
     site.ways = {"/photo/3.jpg": "500"}
     first = get(site, tmp_path / "t")
     assert [name for name, _ in first.failed] == ["batch_1/0003.jpg"]
     with pytest.raises(TrashkitError, match="exists"):
         get(site, tmp_path / "t")
-    with pytest.raises(TrashkitError, match="was begun with size original"):
+    with pytest.raises(TrashkitError, match="was started with size original"):
         get(site, tmp_path / "t", resume=True, size="640")
     damaged = tmp_path / "t/images/batch_1/0005.jpg"
     damaged.write_bytes(damaged.read_bytes()[:500])
@@ -220,12 +220,12 @@ def test_resume_asks_only_for_what_is_missing(site: Site, tmp_path: Path) -> Non
     assert damaged.read_bytes() == jpeg(5)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/holiday.jpg").write_bytes(b"x")
-    with pytest.raises(TrashkitError, match="not replaced"):
+    with pytest.raises(TrashkitError, match="is not a folder of a download"):
         get(site, tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine/holiday.jpg").exists()
 
 
-def test_a_killed_download_goes_on_and_ends_the_same(site: Site, tmp_path: Path) -> None:
+def test_a_killed_download_resumes_with_the_same_result(site: Site, tmp_path: Path) -> None:
     site.delay = 0.15
     line = [sys.executable, "-m", "trashkit", "data", "taco", "--annotations", f"{site.url}/annotations.json"]
     line += ["--rate", "50", "--workers", "2", "--out", str(tmp_path / "t")]
@@ -252,20 +252,20 @@ def test_a_killed_download_goes_on_and_ends_the_same(site: Site, tmp_path: Path)
     assert state(tmp_path / "t") == state(tmp_path / "whole")
 
 
-def test_a_server_that_asks_to_wait_is_given_the_time(site: Site, tmp_path: Path) -> None:
+def test_retry_after_is_respected(site: Site, tmp_path: Path) -> None:
     site.ways = {"/photo/0.jpg": "429 once"}
-    manners = Manners(rate=500, timeout=2, tries=3, wait=0.01, longest=60)
-    made = get(site, tmp_path / "t", limit=1, manners=manners)
+    policy = RetryPolicy(rate=500, timeout=2, tries=3, wait=0.01, longest=60)
+    made = get(site, tmp_path / "t", limit=1, policy=policy)
     assert (made.new, made.failed) == (1, ())
     times = sorted(site.times)
     assert site.asked["/photo/0.jpg"] == 2
     assert times[-1] - times[-2] >= 0.95
 
 
-def test_answers_of_a_wrong_length_or_without_end_are_no_photos_and_come_on_resume(site: Site, tmp_path: Path) -> None:
+def test_responses_of_a_wrong_length_are_rejected_and_downloaded_on_resume(site: Site, tmp_path: Path) -> None:
     site.ways = {"/photo/0.jpg": "too long", "/photo/1.jpg": "too short", "/photo/2.jpg": "trickle"}
-    manners = Manners(rate=500, timeout=0.5, deadline=0.6, tries=2, wait=0.01, longest=0.05)
-    made = get(site, tmp_path / "t", limit=4, manners=manners)
+    policy = RetryPolicy(rate=500, timeout=0.5, deadline=0.6, tries=2, wait=0.01, longest=0.05)
+    made = get(site, tmp_path / "t", limit=4, policy=policy)
     assert {name for name, _ in made.failed} == {"batch_0/0000.jpg", "batch_1/0001.jpg", "batch_0/0002.jpg"}
     assert [path.name for path in (tmp_path / "t/images").rglob("*.jpg")] == ["0003.jpg"]
     assert not list((tmp_path / "t").rglob("*.part"))
@@ -275,13 +275,13 @@ def test_answers_of_a_wrong_length_or_without_end_are_no_photos_and_come_on_resu
     assert (tmp_path / "t/images/batch_0/0002.jpg").read_bytes() == jpeg(2)
 
 
-def test_requests_keep_their_pace(site: Site, tmp_path: Path) -> None:
-    get(site, tmp_path / "t", manners=Manners(rate=20, timeout=2, tries=1), workers=8)
+def test_requests_are_rate_limited(site: Site, tmp_path: Path) -> None:
+    get(site, tmp_path / "t", policy=RetryPolicy(rate=20, timeout=2, tries=1), workers=8)
     times = sorted(site.times)[1:]  # the annotations come first, at a pace of their own
     assert times[-1] - times[0] >= 7 / 20 * 0.9
 
 
-def test_small_photos_take_scaled_annotations(site: Site, tmp_path: Path) -> None:
+def test_small_photos_get_scaled_annotations(site: Site, tmp_path: Path) -> None:
     made = get(site, tmp_path / "t", size="640", limit=2)
     data = read_dataset(made.annotations)
     assert [(image.width, image.height) for image in data.images] == [(600, 400)] * 2
@@ -289,8 +289,8 @@ def test_small_photos_take_scaled_annotations(site: Site, tmp_path: Path) -> Non
     assert (data.annotations[0].area, data.annotations[0].bbox) == (38400.0, (60.0, 40.0, 240.0, 160.0))
 
 
-def test_dead_annotations_are_one_clear_line(site: Site, tmp_path: Path) -> None:
+def test_missing_annotations_are_one_clear_error(site: Site, tmp_path: Path) -> None:
     with pytest.raises(TrashkitError, match=r"annotations could not be downloaded: .*HTTP 404"):
         site.ways["/gone.json"] = "404"
-        download(tmp_path / "t", source=f"{site.url}/gone.json", manners=QUICK)
+        download(tmp_path / "t", source=f"{site.url}/gone.json", policy=QUICK)
     assert not list(tmp_path.iterdir())

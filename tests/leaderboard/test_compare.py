@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from trashkit.leaderboard.compare import compare
-from trashkit.scores import Confusion, bootstrap_miou
+from trashkit.metrics.scores import Confusion, bootstrap_miou
 
 Made = Callable[..., NDArray[np.int64]]
 NAMES = ("Background", "Paper", "Metal", "Glass")
@@ -33,13 +33,13 @@ def test_intervals_are_those_of_a_bootstrap_written_as_a_loop(models: Made) -> N
     assert np.allclose([change.low, change.high], np.quantile(metal, [0.025, 0.975]), atol=0.006)
 
 
-def test_pairing_sees_what_two_separate_intervals_do_not(models: Made) -> None:
+def test_pairing_detects_what_separate_intervals_do_not(models: Made) -> None:
     first, second = models(2, 80, quality=np.array([0.70, 0.73]))
     found = compare(first, second, NAMES)
     apart = [np.quantile(bootstrap_miou(part), [0.025, 0.975]) for part in (first, second)]
     assert apart[0][1] > apart[1][0], "the intervals of the scores overlap"
     assert found.evidence
-    assert found.verdict.startswith("B is better by")
+    assert found.conclusion.startswith("B is better by")
 
 
 def test_swapped_sides_are_mirrored_and_contributions_add_up(models: Made) -> None:
@@ -54,15 +54,30 @@ def test_swapped_sides_are_mirrored_and_contributions_add_up(models: Made) -> No
     )
 
 
-def test_nothing_is_read_into_nothing(models: Made) -> None:
+def test_models_that_find_almost_nothing_are_never_better() -> None:
+    """B labels every pixel as background in each of 20 images, and A spoils some of it: B's mIoU is higher for sure."""
+    first, second = np.zeros((2, 20, 3, 3), np.int64)
+    second[:, 0, 0], second[:, 1, 0], second[:, 2, 0] = 900, 60, 40
+    first[:, 0, 0], first[:, 0, 1], first[:, 1, 0], first[:, 2, 0] = 500, 400, 60, 40
+    found = compare(first, second, NAMES[:3])
+    assert found.evidence and found.difference > 0
+    assert "both find almost nothing" in found.conclusion and "better by" not in found.conclusion
+    some = np.zeros_like(first)
+    some[:, 0, 0], some[:, 0, 2], some[:, 1, 0], some[:, 1, 1], some[:, 2, 2] = 200, 700, 35, 25, 40
+    found = compare(second, some, NAMES[:3])
+    assert found.evidence and found.difference < 0
+    assert found.conclusion.startswith("A has the higher mIoU, but finds almost nothing")
+
+
+def test_equal_predictions_have_no_difference(models: Made) -> None:
     same = models(1, 20)[0]
     found = compare(same, same, NAMES)
     assert (found.low, found.high, found.probability) == (0, 0, 0.5)
-    assert found.verdict.startswith("no evidence")
+    assert found.conclusion.startswith("no evidence")
     # Two models of one quality: an interval of 95 % leaves out 0 in about one of twenty such pairs.
     seen = [compare(*models(2, 30, quality=np.array([0.7, 0.7]), seed=s), NAMES, resamples=300) for s in range(60)]
     assert sum(one.evidence for one in seen) <= 12
-    assert "no evidence" in next(one for one in seen if not one.evidence).verdict
+    assert "no evidence" in next(one for one in seen if not one.evidence).conclusion
 
 
 def test_a_class_that_one_side_invents_counts_zero_there() -> None:

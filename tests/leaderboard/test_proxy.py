@@ -1,4 +1,4 @@
-"""The steps of the proxy, each against an independent way to the same number, and laws of the whole."""
+"""Steps of the proxy against independent computations, and laws of the whole."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from trashkit.leaderboard.calibrate import calibrate, leave_one_out
 from trashkit.leaderboard.class_mix import class_mix, row_factors
-from trashkit.leaderboard.proxy import ENOUGH, estimate, final_two, sureness
-from trashkit.leaderboard.shrink import noise_covariance, prior_covariance, shrink
-from trashkit.scores import iou
+from trashkit.leaderboard.proxy import MIN_PUBLIC_SCORES, estimate, final_two, order_confidence
+from trashkit.leaderboard.shrinkage import noise_covariance, prior_covariance, shrink
+from trashkit.metrics.scores import iou
 
 Made = Callable[..., NDArray[np.int64]]
 HALVES = {"public_images": 30, "private_images": 30}
@@ -75,31 +75,31 @@ def test_shrinking_is_the_conditional_mean_of_normal_variables() -> None:
             luck[3, 3] = 0.003
             data.append(observed[m])
         gain = prior @ look.T @ np.linalg.inv(look @ prior @ look.T + luck)
-        assert found.skill[m] == pytest.approx(gain @ np.array(data), abs=1e-6)
+        assert found.deviation[m] == pytest.approx(gain @ np.array(data), abs=1e-6)
 
 
 def test_no_noise_shrinks_nothing_and_pure_noise_almost_all() -> None:
     rng = np.random.default_rng(1)
     values = rng.normal(0.6, 0.1, (30, 4))
     free = shrink(values, np.zeros((4, 4)))
-    assert free.mean + free.skill == pytest.approx(values, abs=1e-6)
+    assert free.mean + free.deviation == pytest.approx(values, abs=1e-6)
     noise = np.cov(values.T)
     lost = shrink(values, noise)
-    assert np.abs(lost.skill).mean() < 0.3 * np.abs(values - values.mean(axis=0)).mean()
+    assert np.abs(lost.deviation).mean() < 0.3 * np.abs(values - values.mean(axis=0)).mean()
 
 
-def test_noise_leaves_out_what_is_common_to_all_models() -> None:
+def test_noise_excludes_errors_common_to_all_models() -> None:
     rng = np.random.default_rng(2)
     own, common = rng.normal(0, 0.1, (4000, 5, 3)), rng.normal(0, 9, (4000, 1, 3))
     found = noise_covariance(own + common)
     assert found == pytest.approx(0.01 * np.eye(3), abs=0.0006)
 
 
-def test_calibration_trusts_an_offset_as_far_as_luck_does_not_explain_it() -> None:
+def test_calibration_trusts_an_offset_that_sampling_does_not_explain() -> None:
     proxy = np.linspace(0.6, 0.8, 6)
-    sure = calibrate(proxy, proxy - 0.05, own_variance=1e-9, common_variance=1e-9, scale=4)
-    assert sure.trusted == pytest.approx(-0.05, rel=0.01)
-    assert sure.slope == pytest.approx(1)
+    certain = calibrate(proxy, proxy - 0.05, own_variance=1e-9, common_variance=1e-9, scale=4)
+    assert certain.trusted == pytest.approx(-0.05, rel=0.01)
+    assert certain.slope == pytest.approx(1)
     lucky = calibrate(proxy, proxy - 0.01, own_variance=1e-9, common_variance=0.02**2, scale=4)
     assert 0 > lucky.trusted > -0.004
     assert lucky.offset == pytest.approx(-0.01)
@@ -152,15 +152,15 @@ def test_models_far_apart_keep_their_order_and_a_lucky_public_score_moves_little
     found = estimate(held, public=public, public_images=30, private_images=30)
     assert (np.argsort(found.expected) == np.argsort(plain)).all()
     assert found.plain == pytest.approx(plain)
-    assert found.better(5, 0) > 0.99
-    assert found.better(5, 0) + found.better(0, 5) == pytest.approx(1)
-    assert 0.5 < sureness(found) <= 1
+    assert found.probability_better(5, 0) > 0.99
+    assert found.probability_better(5, 0) + found.probability_better(0, 5) == pytest.approx(1)
+    assert 0.5 < order_confidence(found) <= 1
     assert (found.low < found.expected).all()
     assert (found.expected < found.high).all()
 
 
 def test_weights_count_images(models: Made) -> None:
-    """An image of weight 2 is an image that stands there twice, in the weighted score."""
+    """An image of weight 2 counts like two images in the weighted score."""
     held = models(3, 30).astype(float)
     weights = np.ones(30)
     weights[:10] = 2
@@ -171,16 +171,16 @@ def test_weights_count_images(models: Made) -> None:
 
 
 def test_below_enough_submissions_nothing_is_shrunk(models: Made) -> None:
-    held = models(ENOUGH - 1, 300).astype(float)
-    found = estimate(held, public=[np.nan] * (ENOUGH - 1), **HALVES)
+    held = models(MIN_PUBLIC_SCORES - 1, 300).astype(float)
+    found = estimate(held, public=[np.nan] * (MIN_PUBLIC_SCORES - 1), **HALVES)
     assert found.proxy == pytest.approx(found.plain, abs=0.03)
     alone = estimate(held[:1], public=[0.5], **HALVES)
     assert final_two(alone) == (0, 0, 0.0)
     assert np.isfinite(alone.expected).all()
 
 
-def test_the_second_choice_errs_elsewhere(models: Made) -> None:
-    """A copy of the best submission adds nothing: another one is taken beside it."""
+def test_the_second_choice_has_different_errors(models: Made) -> None:
+    """A copy of the best submission adds nothing: another one is chosen."""
     held = models(6, 80, quality=np.array([0.5, 0.6, 0.65, 0.7, 0.795, 0.8])).astype(float)
     held[3] = held[5]
     held[3, 0] = held[4, 0]
@@ -190,7 +190,7 @@ def test_the_second_choice_errs_elsewhere(models: Made) -> None:
     assert gain > 0
 
 
-def test_a_class_that_nobody_meets_is_skipped(models: Made) -> None:
+def test_a_class_without_pixels_is_skipped(models: Made) -> None:
     held = models(6).astype(float)
     held = np.pad(held, ((0, 0), (0, 0), (0, 1), (0, 1)))
     found = estimate(held, public=[np.nan] * 6, shown=held.sum(axis=(1, 2)), **HALVES)
@@ -198,7 +198,7 @@ def test_a_class_that_nobody_meets_is_skipped(models: Made) -> None:
     assert np.isfinite(found.expected).all()
 
 
-def test_intervals_hold_what_they_promise(models: Made) -> None:
+def test_intervals_have_their_coverage(models: Made) -> None:
     """Models judged on other images of the same kind: 95 % intervals hold at least nine of ten scores."""
     held = []
     for seed in range(30):

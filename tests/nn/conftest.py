@@ -14,6 +14,13 @@ import numpy as np
 import pytest
 import torch
 
+from trashkit.coco import read_dataset
+from trashkit.nn.data.cache import content_hash
+from trashkit.nn.training.train import TrainOptions, train
+from trashkit.nn.training.train_data import TrainData
+from trashkit.runs.run import Run
+from trashkit.settings.training import resolve
+
 COLOURS = {4: (190, 60, 60), 5: (60, 190, 60), 6: (60, 60, 200)}
 """Category -> BGR colour of its shapes: easy to learn."""
 
@@ -36,7 +43,7 @@ def _few_threads() -> None:
 
 
 def draw(folder: Path, count: int, seed: int = 0, side: int = 96) -> Path:
-    """Write `count` photos with one or two boxes each, and ``ann.json`` beside them."""
+    """Write `count` photos with one or two boxes each, and ``ann.json`` next to them."""
     generator = np.random.default_rng(seed)
     (folder / "photos").mkdir(parents=True, exist_ok=True)
     images, annotations = [], []
@@ -69,6 +76,34 @@ def draw(folder: Path, count: int, seed: int = 0, side: int = 96) -> Path:
     return folder / "ann.json"
 
 
+def data_of(annotations: Path, train_count: int = 9, count: int = 12) -> TrainData:
+    """The first photos to train on, those after them up to `count` to validate on."""
+    dataset = read_dataset(annotations)
+    images = dataset.images[:count]
+    content = content_hash(dataset, images, annotations.parent)
+    return TrainData(dataset, annotations.parent, images[:train_count], images[train_count:], content)
+
+
+def start(annotations: Path, out: Path, assignments: list[str], **options: Any) -> Run:
+    """Train on a CPU with these settings, on `data_of` the annotations unless options hold other ``data``."""
+    data = options.pop("data", None) or data_of(annotations)
+    callbacks = {key: options.pop(key) for key in ("log", "progress", "after_epoch") if key in options}
+    return train(
+        resolve(None, assignments), data, out, TrainOptions(device="cpu", **options), about={"command": "test"},
+        cache=out.parent / "cache", **callbacks,
+    )  # fmt: skip
+
+
+def stop_at(step: int) -> Any:
+    """A progress callback that stops a training as Ctrl-C would when this step is done."""
+
+    def progress(what: str, done: int, total: int) -> None:
+        if what == "training, steps" and done == step:
+            raise KeyboardInterrupt
+
+    return progress
+
+
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ann.json of twelve photos; treat it and the folder as read-only."""
@@ -77,14 +112,29 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def draw_photos() -> Any:
-    """The function `draw`, for data sets of one's own."""
+    """The function `draw`, to make other data sets."""
     return draw
 
 
 @pytest.fixture(scope="session")
 def quick() -> list[str]:
-    """Assignments that make training a matter of a second."""
+    """Settings that make training take about a second."""
     return list(QUICK)
+
+
+@pytest.fixture(scope="session")
+def whole(drawn: Path, quick: list[str], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A complete run of three epochs on `drawn`, three steps each, that nothing interrupted; read-only."""
+    return start(drawn, tmp_path_factory.mktemp("whole") / "run", quick)
+
+
+@pytest.fixture(scope="session")
+def stopped(drawn: Path, quick: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, stopped at step 8, in its third epoch; copy it to resume it."""
+    out = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.raises(KeyboardInterrupt):
+        start(drawn, out, quick, progress=stop_at(8))
+    return out
 
 
 @pytest.fixture(scope="session")

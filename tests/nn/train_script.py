@@ -1,6 +1,7 @@
-"""Trains in a process of its own: ``train_script.py ANN.json OUT [kill=STEP] [shard] [online] [SETTING=VALUE ...]``.
+"""Train in a separate process: ``train_script.py ANN.json OUT [kill=STEP] [shard] [online] [SETTING=VALUE ...]``.
 
-torchrun starts it too. online: the photos are learned once more, with labels by the moving average. Beside OUT each
+``then OUT ...`` trains another run after it. torchrun starts it too. online: the photos are learned once more, with
+labels by the moving average. refused: the settings are wrong, and the error goes to ``refused.txt``. Beside OUT each
 process leaves its weights, and how many bytes it held of what.
 """
 
@@ -16,20 +17,31 @@ import torch
 from safetensors.torch import save_file
 
 from trashkit.coco import Dataset, read_dataset
-from trashkit.config import resolve
-from trashkit.nn import train as training
-from trashkit.nn.cache import content_hash
-from trashkit.nn.extra import read_extra
-from trashkit.nn.record import MapData, TrainData
-from trashkit.nn.shard import gathered, piece
-from trashkit.nn.teaching import Teaching
+from trashkit.errors import TrashkitError
+from trashkit.nn.data.cache import content_hash
+from trashkit.nn.data.extra import read_extra
+from trashkit.nn.training import train as training
+from trashkit.nn.training.distillation import Distillation
+from trashkit.nn.training.fsdp import full_state, local_tensor
+from trashkit.nn.training.train_data import ExtraSource, TrainData
+from trashkit.settings.training import resolve
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    annotations, out, assignments = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+    runs: list[list[str]] = [[]]
+    for word in sys.argv[2:]:
+        if word == "then":
+            runs.append([])
+        else:
+            runs[-1].append(word)
+    for out, *assignments in runs:
+        train(Path(sys.argv[1]), Path(out), assignments)
+
+
+def train(annotations: Path, out: Path, assignments: list[str]) -> None:
     kill = next((int(word[5:]) for word in assignments if word.startswith("kill=")), -1)
-    own = [word for word in assignments if word in ("shard", "online") or word.startswith("kill=")]
+    own = [word for word in assignments if word in ("shard", "online", "refused") or word.startswith("kill=")]
     config = resolve(None, [word for word in assignments if word not in own])
     dataset = read_dataset(annotations)
     images = dataset.images
@@ -50,24 +62,32 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     training.make_learner = remember
-    training.train(
-        config, data, out, about={}, cache=out.parent / "cache", device="auto", shard="shard" in own, resume=True,
-        progress=progress,
-    )  # fmt: skip
+    try:
+        training.train(
+            config, data, out, training.TrainOptions(fsdp="shard" in own, resume=True), about={},
+            cache=out.parent / "cache",
+            progress=progress,
+        )  # fmt: skip
+    except TrashkitError as error:
+        if "refused" not in own:
+            raise
+        (out.parent / "refused.txt").write_text(error.message)
+    finally:
+        training.make_learner = make_learner
     if learners:
         rank = os.environ.get("RANK", "0")
         for name, model in (("model", learners[0].model), ("average", learners[0].average.model)):
-            weights = gathered(model.network.state_dict())
+            weights = full_state(model.network.state_dict())
             tensors = {key: value.contiguous().clone() for key, value in weights.items()}
             save_file(tensors, out.parent / f"{name}-{rank}.safetensors")
         (out.parent / f"bytes-{rank}.json").write_text(json.dumps(held(learners[0])))
 
 
-def learned_again(annotations: Path, dataset: Dataset) -> MapData:
+def learned_again(annotations: Path, dataset: Dataset) -> ExtraSource:
     """The photos as a source whose labels are the average's; none is certain enough, so that rounding decides none."""
     source = read_extra(f"{annotations}:{annotations.parent}", dataset.classes)
-    teaching = Teaching("online", certain=(1.1,) * len(dataset.classes.names))
-    return MapData(source, source.folder, source.fingerprint, teaching=teaching)
+    distillation = Distillation("online", thresholds=(1.1,) * len(dataset.classes.names))
+    return ExtraSource(source, source.folder, source.fingerprint, distillation=distillation)
 
 
 def held(learner) -> dict[str, int]:
@@ -78,7 +98,7 @@ def held(learner) -> dict[str, int]:
         "average": list(learner.average.model.parameters()),
         "optimiser": [value for value in kept if isinstance(value, torch.Tensor)],
     }
-    return {name: sum(piece(tensor.detach()).nbytes for tensor in tensors) for name, tensors in parts.items()}
+    return {name: sum(local_tensor(tensor.detach()).nbytes for tensor in tensors) for name, tensors in parts.items()}
 
 
 if __name__ == "__main__":

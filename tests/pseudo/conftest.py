@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def draw(folder: Path, names: Sequence[str], file: str, *, seed: int) -> Path:
 
 @pytest.fixture
 def run() -> Callable[..., Result]:
-    """Run a command; words of any kind."""
+    """Run a command; arguments of any type."""
     return _run
 
 
@@ -100,8 +101,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folds = [{"train": ids[6:], "val": ids[:6]}, {"train": ids[:6], "val": ids[6:]}]
     (folder / "split.json").write_text(json.dumps({"folds": folds}))
     split = ["--split", folder / "split.json"]
-    _ok(*training(folder), *split, "--fold", 0, "--out", folder / "first")
     _ok(*training(folder), *split, "--fold", "all", "--out", folder / "folds")
+    (first,) = (path.parent for path in (folder / "folds").glob("*/fold-0/manifest.json"))
+    shutil.copytree(first, folder / "first")
     return folder
 
 
@@ -113,7 +115,7 @@ def quick() -> list[str]:
 
 @pytest.fixture
 def pseudo(place: Path) -> Callable[..., list[object]]:
-    """The words of a command with these teachers and options."""
+    """The arguments of a command with these teachers and options."""
 
     def words(*teachers: Path, out: Path, unlabeled: Path | None = None, data: Path | None = None) -> list[object]:
         return [

@@ -10,8 +10,8 @@ import PIL.Image
 import PIL.PngImagePlugin
 import pytest
 
-from trashkit.pseudo.guard import Photos, files_of, seen_by
-from trashkit.run import read_run, write_manifest
+from trashkit.pseudo.leak_guard import PhotoIndex, files_of, history_of
+from trashkit.runs.run import read_run, write_manifest
 
 
 def test_a_dry_run_prints_the_stages_and_writes_nothing(ok, run, place, pseudo, tmp_path):
@@ -37,7 +37,7 @@ def unlabeled_with(place: Path, names: list[str], file: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("train/03.png", "1 validation images of fold 0 are among the unlabelled ones"),
+        ("train/03.png", "1 validation images of fold 0 are among the unlabelled images"),
         ("train/09.png", "has seen the labels of 1 of the images to label"),
     ],
 )
@@ -50,8 +50,8 @@ def test_annotated_images_among_the_unlabelled_are_named(run, place, pseudo, tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_a_copy_of_a_validation_photo_is_known_by_its_bytes(run, place, pseudo, tmp_path):
-    folder = tmp_path / "elsewhere"
+def test_a_copy_of_a_validation_photo_is_recognised_by_its_bytes(run, place, pseudo, tmp_path):
+    folder = tmp_path / "other"
     shutil.copytree(place / "photos/test", folder / "test")
     shutil.copy(place / "photos/train/02.png", folder / "test/copy.png")
     unlabeled = unlabeled_with(place, ["test/copy.png"], tmp_path / "test.json")
@@ -63,13 +63,13 @@ def test_a_copy_of_a_validation_photo_is_known_by_its_bytes(run, place, pseudo, 
 
 
 def grainy(place: Path) -> Path:
-    """The photo of a validation image of fold 0, which has enough texture to be known again."""
+    """The photo of a validation image of fold 0, which has enough texture to be recognised."""
     return place / "photos/train/02.png"
 
 
 @pytest.mark.parametrize("kind", ["with metadata", "byte appended", "other format", "BMP"])
-def test_a_copy_in_other_bytes_is_known_by_its_pixels(run, place, pseudo, tmp_path, kind):
-    folder = tmp_path / "elsewhere"
+def test_a_copy_in_other_bytes_is_recognised_by_its_pixels(run, place, pseudo, tmp_path, kind):
+    folder = tmp_path / "other"
     shutil.copytree(place / "photos/test", folder / "test")
     photo = PIL.Image.open(grainy(place))
     copy = folder / "test" / ("copy.bmp" if "BMP" in kind else "copy.tif" if "format" in kind else "copy.png")
@@ -85,12 +85,12 @@ def test_a_copy_in_other_bytes_is_known_by_its_pixels(run, place, pseudo, tmp_pa
     unlabeled = unlabeled_with(place, [f"test/{copy.name}"], tmp_path / "test.json")
     done = run(*pseudo(place / "first", out=tmp_path / "out", unlabeled=unlabeled), "--unlabeled-images", folder)
     assert done.exit_code == 2
-    assert "1 validation images of fold 0 are among the unlabelled ones" in done.stderr
+    assert "1 validation images of fold 0 are among the unlabelled images" in done.stderr
     assert f"test/{copy.name}" in done.stderr
 
 
 def test_near_duplicates_of_validation_images_are_left_out_of_that_fold(ok, run, place, pseudo, tmp_path):
-    folder = tmp_path / "elsewhere"
+    folder = tmp_path / "other"
     shutil.copytree(place / "photos/test", folder / "test")
     PIL.Image.open(grainy(place)).save(folder / "test/again.jpg", quality=90)
     unlabeled = unlabeled_with(place, ["test/again.jpg"], tmp_path / "test.json")
@@ -105,14 +105,14 @@ def test_near_duplicates_of_validation_images_are_left_out_of_that_fold(ok, run,
     assert "test/again.jpg (as train/02.png)" in done.stderr
     kept = ok(*words, "--near-duplicates", "keep", "--dry-run")
     assert [one["pseudo_images"] for one in kept["stages"]] == [5]
-    made = ok(*words, "--threshold", 0, "--min-kept", 0)
+    made = ok(*words, "--threshold", 0, "--min-kept", 0, "--stage", "joint.epochs=0.5")
     assert set(made["groups"][0]["labels"]["kept_share"]) == {f"test/시험 {n:02d}.png" for n in range(4)}
     assert list(made["groups"][0]["near_duplicates_left_out"]) == ["test/again.jpg"]
 
 
-def test_labels_that_travel_as_coco_say_what_their_models_have_seen(ok, run, place, pseudo, quick, tmp_path):
+def test_labels_exported_as_coco_record_what_their_models_have_seen(ok, run, place, pseudo, quick, tmp_path):
     """Fold 1's pseudo-labels join the annotated images; its teacher has seen the validation images of fold 0."""
-    words = ["--strategy", "joint", "--threshold", 0, "--min-kept", 0]
+    words = ["--strategy", "joint", "--threshold", 0, "--min-kept", 0, "--stage", "joint.epochs=0.5"]
     made = ok(*pseudo(fold(place, 1), out=tmp_path / "round"), *words)
     merged = tmp_path / "merged.json"
     ok("data", "import", "coco", made["groups"][0]["annotations"], "--into", place / "train.json", "--out", merged)
@@ -124,12 +124,12 @@ def test_labels_that_travel_as_coco_say_what_their_models_have_seen(ok, run, pla
     (tmp_path / "split.json").write_text(json.dumps({"folds": [{"train": list(range(7, 17)), "val": [*range(1, 7)]}]}))
     training = [
         "train", "--data", merged, "--images", place / "photos", "--split", tmp_path / "split.json", "--fold", 0,
-        "--device", "cpu", "--out", trained, *quick,
+        "--device", "cpu", "--out", trained, *quick, "--set", "epochs=1",
     ]  # fmt: skip
     done = run(*training)
     assert done.exit_code == 0, done.output
     assert "were trained on 6 validation images" in done.stderr
-    assert len(seen_by(read_run(trained), Photos((place / "photos",))).labels) == 16
+    assert len(history_of(read_run(trained), PhotoIndex((place / "photos",))).labels) == 16
 
 
 def test_other_data_sets_that_a_teacher_learned_from_count(ok, run, place, pseudo, quick, tmp_path):
@@ -140,7 +140,7 @@ def test_other_data_sets_that_a_teacher_learned_from_count(ok, run, place, pseud
     ok(
         "train", "--data", place / "train.json", "--images", place / "photos", "--split", place / "split.json",
         "--fold", 0, "--extra", f"{tmp_path / 'extra.json'}:{place / 'photos'}", "--device", "cpu",
-        "--out", tmp_path / "run", *quick,
+        "--out", tmp_path / "run", *quick, "--set", "epochs=1",
     )  # fmt: skip
     done = run(*pseudo(tmp_path / "run", out=tmp_path / "out"), "--dry-run")
     assert done.exit_code == 2
@@ -176,7 +176,7 @@ def test_a_store_of_all_folds_cannot_teach_a_fold(ok, run, place, pseudo, tmp_pa
     assert [(one["annotated_images"], one["validation_images"]) for one in made["stages"]] == [(12, 0)] * 2
 
 
-def test_a_store_of_unknown_models_teaches_without_validation_alone(ok, run, place, pseudo, tmp_path):
+def test_a_store_of_unknown_models_is_only_accepted_without_validation(ok, run, place, pseudo, tmp_path):
     store = tmp_path / "store"
     ok(
         "predict",
@@ -195,7 +195,7 @@ def test_a_store_of_unknown_models_teaches_without_validation_alone(ok, run, pla
     (store / "zarr.json").write_text(json.dumps(header))
     done = run(*pseudo(store, out=tmp_path / "out"), "--dry-run")
     assert done.exit_code == 2
-    assert "does not say which runs it comes from" in done.stderr
+    assert "does not name the runs that predicted it" in done.stderr
     assert run(*pseudo(store, out=tmp_path / "out"), "--all-data", "--dry-run").exit_code == 2  # a student like whom?
     ok(*pseudo(store, out=tmp_path / "out"), "--all-data", "--recipe", "tiny", "--dry-run")
     unlabeled = unlabeled_with(place, ["train/03.png"], tmp_path / "test.json")
@@ -215,7 +215,7 @@ def fold(place: Path, number: int) -> Path:
     return next(path.parent for path in (place / "folds").glob(f"*/fold-{number}/manifest.json"))
 
 
-def test_what_an_ancestor_saw_is_handed_down(run, place, pseudo, tmp_path):
+def test_what_an_ancestor_has_seen_is_inherited(run, place, pseudo, tmp_path):
     child = lineage(place, tmp_path)
     record = read_run(child).manifest
     record = {**record, "pseudo": {"teachers": [str(fold(place, 1))], "round": 1, "folder": "x", "labels": "y"}}
@@ -226,7 +226,7 @@ def test_what_an_ancestor_saw_is_handed_down(run, place, pseudo, tmp_path):
     write_manifest(child, {**record, "pseudo": {**record["pseudo"], "teachers": [str(tmp_path / "gone")]}})
     done = run(*pseudo(child, out=tmp_path / "out"), "--dry-run")
     assert done.exit_code == 2
-    assert "is no run any more" in done.stderr
+    assert "is no longer a run folder" in done.stderr
 
 
 def test_weights_to_start_from_must_not_have_seen_validation_images(run, place, pseudo, tmp_path):
@@ -240,7 +240,7 @@ def test_weights_to_start_from_must_not_have_seen_validation_images(run, place, 
     assert "was trained on 6 validation images" in done.stderr
 
 
-def test_runs_of_earlier_versions_name_ids_and_their_file_is_asked(place, tmp_path):
+def test_image_ids_of_older_runs_are_looked_up_in_their_annotation_file(place, tmp_path):
     child = lineage(place, tmp_path)
     run_ = read_run(child)
     inputs = dict(run_.manifest["inputs"])
@@ -248,7 +248,7 @@ def test_runs_of_earlier_versions_name_ids_and_their_file_is_asked(place, tmp_pa
     del inputs["training_files"], inputs["validation_files"]
     older = write_manifest(child, {**run_.manifest, "inputs": inputs})
     assert files_of(older, "training") == wanted == [f"train/{n:02d}.png" for n in range(6, 12)]
-    assert set(seen_by(older, Photos()).labels.values()) == set(wanted)
+    assert set(history_of(older, PhotoIndex()).labels.values()) == set(wanted)
 
 
 def test_another_data_file_that_lacks_validation_images_is_refused(run, place, pseudo, tmp_path):

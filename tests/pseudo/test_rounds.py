@@ -1,9 +1,11 @@
-"""Whole rounds: what they write, that they go on after any interruption to the same result, folds and rounds."""
+"""Whole rounds: what they write, that an interrupted one resumes to the same result, folds and parent rounds."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +13,23 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from trashkit.cli.pseudo_round import Asked, look_ahead
-from trashkit.cli.pseudo_work import carry_out
 from trashkit.coco import read_dataset
 from trashkit.errors import TrashkitError
-from trashkit.label_maps import open_label_maps
-from trashkit.masks import dataset_label_map
+from trashkit.predictions.store import open_store
 from trashkit.pseudo.record import read_round
 from trashkit.pseudo.selection import Selection
-from trashkit.pseudo.stages import stages
-from trashkit.run import find_runs, read_metrics, read_run
-from trashkit.store import open_store
+from trashkit.pseudo.strategies import stages
+from trashkit.raster.label_maps import open_label_maps
+from trashkit.raster.masks import dataset_label_map
+from trashkit.runs.metrics import read_metrics
+from trashkit.runs.run import find_runs, read_run
+from trashkit.workflows.pseudo_plan import RoundRequest, plan_round
+from trashkit.workflows.pseudo_round import run_round
 
 SELECTION = Selection(threshold=0.9, at_least=0.5)
 
 
-def asked(place: Path, out: Path, **changes: object) -> Asked:
+def request(place: Path, out: Path, **changes: object) -> RoundRequest:
     given: dict[str, object] = {
         "teachers": (place / "first",),
         "data": place / "train.json",
@@ -47,16 +50,15 @@ def asked(place: Path, out: Path, **changes: object) -> Asked:
         "device": "cpu",
         "command": "test",
     }
-    return Asked(**{**given, **changes})
+    return RoundRequest(**{**given, **changes})
 
 
-def go(wanted: Asked, *, stop: tuple[str, int] | None = None, resume: bool = False, overwrite: bool = False):
+def go(wanted: RoundRequest, *, stop: tuple[str, int] | None = None, resume: bool = False, overwrite: bool = False):
     def progress(what: str, done: int, total: int) -> None:
         if (what, done) == stop:
             raise KeyboardInterrupt
 
-    found = look_ahead(wanted)
-    return carry_out(found, resume=resume, overwrite=overwrite, say=lambda _: None, progress=progress)
+    return run_round(plan_round(wanted), resume=resume, overwrite=overwrite, progress=progress)
 
 
 def assert_same(one: Path, other: Path) -> None:
@@ -74,7 +76,7 @@ def assert_same(one: Path, other: Path) -> None:
 def whole(place, tmp_path_factory):
     """A round that nothing interrupted."""
     out = tmp_path_factory.mktemp("whole") / "out"
-    go(asked(place, out))
+    go(request(place, out))
     return out
 
 
@@ -104,12 +106,12 @@ def test_only_the_last_stage_is_the_run_that_is_used(whole, place, ok, tmp_path)
     assert not (whole / "joint/oof").exists()
     made = ok("predict", whole, "--data", place / "test.json", "--images", place / "photos", "--out", tmp_path / "t")
     assert made["runs"] == [str(whole / "clean")]
-    assert ok("score", whole, "--truth", place / "train.json", "--partial")["miou"] == pytest.approx(
+    assert ok("score", whole, "--data", place / "train.json", "--partial")["miou"] == pytest.approx(
         read_run(whole / "clean").miou, abs=1e-6
     )
 
 
-def test_manifests_say_what_was_learned_from(whole, place):
+def test_manifests_record_the_training_data(whole, place):
     joint, clean = read_run(whole / "joint"), read_run(whole / "clean")
     (source,) = joint.manifest["inputs"]["label_maps"]
     assert (source["weight"], source["ramp"]) == (0.5, 0.5)
@@ -119,21 +121,27 @@ def test_manifests_say_what_was_learned_from(whole, place):
     assert clean.manifest["pseudo"]["teachers"] == [str((place / "first").resolve())]
 
 
+STOPS = [
+    ("joint, steps", 6), ("making label maps", 3), ("predict", 4), ("counting pixels", 2), ("joint, steps", 4),
+    ("clean, steps", 2), ("clean, out-of-fold", 6),
+]  # fmt: skip
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "stop",
-    [("predict", 4), ("counting pixels", 2), ("making label maps", 3), ("joint, steps", 4), ("joint, steps", 6),
-     ("clean, steps", 2), ("clean, out-of-fold", 6)],
-)  # fmt: skip
+    "stop", [pytest.param(stop, marks=pytest.mark.slow if n else ()) for n, stop in enumerate(STOPS)]
+)
 def test_interrupted_and_resumed_is_the_same_round(place, whole, tmp_path, stop):
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        go(asked(place, out), stop=stop)
+        go(request(place, out), stop=stop)
     assert read_round(out)["status"] == "running"
-    go(asked(place, out), resume=True)
+    go(request(place, out), resume=True)
     assert_same(out, whole)
 
 
-def test_a_kill_between_files_is_mended(place, whole, tmp_path):
+@pytest.mark.slow
+def test_a_round_killed_between_files_resumes(place, whole, tmp_path):
     """Label maps without their count, and a stage's folder without a manifest."""
     out = tmp_path / "out"
     shutil.copytree(whole, out)
@@ -144,32 +152,33 @@ def test_a_kill_between_files_is_mended(place, whole, tmp_path):
     record = {**read_round(out), "status": "running"}
     del record["groups"]
     (out / "pseudo.json").write_text(json.dumps(record))
-    go(asked(place, out), resume=True)
+    go(request(place, out), resume=True)
     assert_same(out, whole)
 
 
-def test_a_complete_round_is_left_alone_and_another_one_refused(place, whole, tmp_path):
+def test_a_complete_round_is_not_repeated_and_another_one_is_refused(place, whole, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(whole, out)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
-    go(asked(place, out), resume=True)
+    go(request(place, out), resume=True)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
-    with pytest.raises(TrashkitError, match="exists already"):
-        go(asked(place, out))
+    with pytest.raises(TrashkitError, match="already exists"):
+        go(request(place, out))
     with pytest.raises(TrashkitError, match=r"selection.threshold was 0.9, now 0.8"):
-        go(asked(place, out, selection=Selection(threshold=0.8, at_least=0.5)), resume=True)
+        go(request(place, out, selection=Selection(threshold=0.8, at_least=0.5)), resume=True)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/mine.txt").write_text("mine")
-    with pytest.raises(TrashkitError, match="holds no round"):
-        go(asked(place, tmp_path / "photos"), overwrite=True)
+    with pytest.raises(TrashkitError, match="is not a folder of a pseudo-label round"):
+        go(request(place, tmp_path / "photos"), overwrite=True)
     assert (tmp_path / "photos/mine.txt").read_text() == "mine"
 
 
-def test_nothing_certain_enough_says_what_to_change(place, tmp_path):
+def test_a_round_without_certain_labels_says_what_to_change(place, tmp_path):
     with pytest.raises(TrashkitError, match="no pseudo-label is certain enough"):
-        go(asked(place, tmp_path / "out", selection=Selection(threshold=1.0)))
+        go(request(place, tmp_path / "out", selection=Selection(threshold=1.0)))
 
 
+@pytest.mark.slow
 def test_folds_stay_apart_and_a_second_round_names_its_parent(place, pseudo, ok, tmp_path):
     words = ["--strategy", "finetune", "--at-least", 0.5, "--stage", "finetune.epochs=0.5"]
     made = ok(*pseudo(place / "folds", out=tmp_path / "one"), *words)
@@ -180,7 +189,7 @@ def test_folds_stay_apart_and_a_second_round_names_its_parent(place, pseudo, ok,
         validated = set(run.manifest["inputs"]["validation_files"])
         assert len(validated) == 6
         assert not validated & set(run.manifest["inputs"]["training_files"])
-    assert ok("score", tmp_path / "one", "--truth", place / "train.json")["images"] == 12
+    assert ok("score", tmp_path / "one", "--data", place / "train.json")["images"] == 12
 
     again = ok(*pseudo(tmp_path / "one", out=tmp_path / "two"), *words)
     assert again["round"] == 2
@@ -188,7 +197,7 @@ def test_folds_stay_apart_and_a_second_round_names_its_parent(place, pseudo, ok,
     change = again["groups"][0]["change"]
     assert change["images"] + change["only_after"] == 4 - len(again["groups"][0]["labels"]["left_out"])
     assert change["both"] > 0
-    assert "Since the round before" in (tmp_path / "two/pseudo.html").read_text()
+    assert "Changes since the previous round" in (tmp_path / "two/pseudo.html").read_text()
     for row in change["by_class"].values():
         assert row["went"] <= row["before"]
         assert row["came"] <= row["after"]
@@ -196,37 +205,66 @@ def test_folds_stay_apart_and_a_second_round_names_its_parent(place, pseudo, ok,
         assert sum(row[side] for row in change["by_class"].values()) == change["relabelled"]
 
 
+def taught(targets: str) -> dict[str, object]:
+    """What a short round with these targets asks for: at any certainty, so that two epochs teach something online."""
+    return {
+        "targets": targets,
+        "selection": Selection(threshold=0.2, min_kept=0.0),
+        "strategy": "joint",
+        "stages": stages("joint", [], weight=0.5, ramp=0.5),
+        "assignments": ("epochs=2",),
+    }
+
+
+@pytest.fixture(scope="module")
+def by_targets(place, tmp_path_factory) -> Callable[[str], Path]:
+    """The round of `taught` with these targets, made when first asked for; read-only."""
+
+    @cache
+    def made(targets: str) -> Path:
+        out = tmp_path_factory.mktemp(targets) / "out"
+        go(request(place, out, **taught(targets)))
+        return out
+
+    return made
+
+
+def weights_of(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(read_run(out / "joint").checkpoint)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", ["soft", "online"])
-def test_other_targets_teach_otherwise_and_go_on_after_a_stop_to_the_same_weights(place, whole, tmp_path, targets):
-    """Online at any certainty, so that the average of two epochs teaches something."""
-    selection = Selection(threshold=0.2, min_kept=0.0)
-    wanted = {"targets": targets, "selection": selection, "stages": stages("joint", [], weight=0.5, ramp=0.5)}
-    wanted |= {"strategy": "joint", "assignments": ("epochs=2",)}
-    go(asked(place, tmp_path / "plain", **{**wanted, "targets": "hard"}))
-    go(asked(place, tmp_path / "once", **wanted))
-    with pytest.raises(KeyboardInterrupt):
-        go(asked(place, tmp_path / "twice", **wanted), stop=("joint, steps", 6))
-    go(asked(place, tmp_path / "twice", **wanted), resume=True)
-    states = [load_file(read_run(tmp_path / name / "joint").checkpoint) for name in ("plain", "once", "twice")]
-    assert all(torch.equal(states[1][key], states[2][key]) for key in states[1])
-    assert not all(torch.equal(states[0][key], states[1][key]) for key in states[1])
-    (source,) = read_run(tmp_path / "once/joint").manifest["inputs"]["label_maps"]
+def test_other_targets_train_another_student(place, by_targets, targets):
+    plain, other = weights_of(by_targets("hard")), weights_of(by_targets(targets))
+    assert not all(torch.equal(plain[key], other[key]) for key in other)
+    (source,) = read_run(by_targets(targets) / "joint").manifest["inputs"]["label_maps"]
     assert source["teaching"]["kind"] == targets
-    assert read_round(tmp_path / "once")["targets"] == targets
+    assert read_round(by_targets(targets))["targets"] == targets
     with pytest.raises(TrashkitError, match="targets was"):
-        go(asked(place, tmp_path / "once", **{**wanted, "targets": "hard"}), resume=True)
+        go(request(place, by_targets(targets), **taught("hard")), resume=True)
 
 
-def test_targets_that_cannot_be_are_refused(place, tmp_path):
+@pytest.mark.slow
+@pytest.mark.parametrize("targets", [pytest.param("soft", marks=pytest.mark.slow), "online"])
+def test_other_targets_resume_to_the_same_weights(place, by_targets, tmp_path, targets):
+    with pytest.raises(KeyboardInterrupt):
+        go(request(place, tmp_path / "out", **taught(targets)), stop=("joint, steps", 6))
+    go(request(place, tmp_path / "out", **taught(targets)), resume=True)
+    whole, resumed = weights_of(by_targets(targets)), weights_of(tmp_path / "out")
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_invalid_targets_are_refused(place, tmp_path):
     for changes, words in (
-        ({"targets": "online", "assignments": ("ema=0",)}, "it is off"),
-        ({"targets": "online", "selection": Selection("margin")}, "not margin"),
+        ({"targets": "online", "assignments": ("ema=0",)}, "which is off"),
+        ({"targets": "online", "selection": Selection("margin")}, "not by margin"),
     ):
         with pytest.raises(TrashkitError, match=words):
-            look_ahead(asked(place, tmp_path / "x", **changes))
+            plan_round(request(place, tmp_path / "x", **changes))
 
 
-def test_labels_are_a_coco_file_too(whole):
+def test_labels_are_also_written_as_coco(whole):
     """Sampled at the maps' size, its annotations are the kept pixels and no others; scores reach the threshold."""
     data = read_dataset(whole / "pseudo-labels.json")
     maps = open_label_maps(whole / "labels")
@@ -243,8 +281,8 @@ def test_labels_are_a_coco_file_too(whole):
     assert max(scores) <= 1
 
 
-def test_views_that_must_agree(place, tmp_path):
-    wanted = asked(
+def test_views_may_have_to_agree(place, tmp_path):
+    wanted = request(
         place, tmp_path / "out", tta="flip", selection=Selection(threshold=0.0, agreement=1.0, min_kept=0.0),
         strategy="joint", stages=stages("joint", ["joint.epochs=0.5"]),
     )  # fmt: skip
@@ -257,4 +295,4 @@ def test_views_that_must_agree(place, tmp_path):
         same = views[0].label_map(row) == views[1].label_map(row)
         assert ((labels.read(image.row) != 255) == same).all()
     with pytest.raises(TrashkitError, match="agreement needs several"):
-        look_ahead(asked(place, tmp_path / "x", selection=Selection(agreement=1.0)))
+        plan_round(request(place, tmp_path / "x", selection=Selection(agreement=1.0)))

@@ -21,7 +21,7 @@ def softmax(seed: int, classes: int = 5, side: int = 12) -> np.ndarray:
     return (values / values.sum(0)).astype(np.float32)
 
 
-def test_measures_are_what_they_are_called():
+def test_measures_match_their_definition():
     values = softmax(0)
     ordered = np.sort(values, axis=0)
     entropy = -(values * np.log(values)).sum(0) / np.log(5)
@@ -52,7 +52,7 @@ def test_a_pixel_exactly_at_the_threshold_is_kept(value):
 
 
 @given(counts_of, shares, shares)
-def test_every_class_keeps_at_least_its_share_and_what_passes_the_threshold(counts, threshold, at_least):
+def test_every_class_keeps_at_least_its_share_and_all_above_the_threshold(counts, threshold, at_least):
     selection = Selection(threshold=threshold, at_least=at_least)
     chosen = thresholds(counts, selection)
     plain = thresholds(counts, Selection(threshold=threshold))
@@ -76,7 +76,7 @@ def test_no_class_keeps_more_than_its_share_of_the_training_pixels(counts, thres
 
 
 @given(st.integers(0, 50), shares, shares)
-def test_histogram_counts_what_select_keeps(seed, threshold, at_least):
+def test_histogram_agrees_with_select(seed, threshold, at_least):
     values = softmax(seed)
     labels, steps = values.argmax(0).astype(np.uint8), certainty(values, "confidence")
     counts = histogram(labels, steps, 5)
@@ -101,6 +101,6 @@ def test_agreement_counts_members_that_predict_the_label():
 
 
 @pytest.mark.parametrize("wrong", [{"measure": "luck"}, {"threshold": 1.5}, {"at_least": -0.1}, {"agreement": 2.0}])
-def test_what_makes_no_sense_is_refused(wrong):
+def test_invalid_values_are_refused(wrong):
     with pytest.raises(TrashkitError):
         Selection(**wrong)

@@ -1,4 +1,4 @@
-"""Overlays and legends: what is drawn and what must stay."""
+"""Overlays and legends: what is drawn and what stays unchanged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trashkit.coco import OFFICIAL_COLORS, OFFICIAL_NAMES, ClassMap
-from trashkit.report.overlay import class_shares, overlay, sheet, shown_color, side_by_side, with_legend
+from trashkit.report.overlay import class_shares, overlay, sheet, side_by_side, with_legend
 
 CLASSES = ClassMap(OFFICIAL_NAMES, OFFICIAL_COLORS, {})
 
@@ -19,7 +19,7 @@ def test_overlay_leaves_background_and_ignored_pixels_alone() -> None:
     drawn = overlay(photo, labels, CLASSES)
     assert (drawn[52:] == 100).all()
     assert (drawn[:5] == 100).all()
-    mixed = 0.55 * 100 + 0.45 * np.array(shown_color(CLASSES.colors[5]))
+    mixed = 0.55 * 100 + 0.45 * np.array(CLASSES.shown_colors[5])
     assert np.abs(drawn[20, 25] - mixed).max() <= 1
     assert (photo == 100).all(), "the photo given in was drawn on"
 

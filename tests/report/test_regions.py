@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trashkit import masks
+from trashkit.raster import masks
 from trashkit.report.regions import drop_small, regions
 
 

@@ -14,11 +14,9 @@ from typer.testing import CliRunner
 from trashkit.cli.app import app
 from trashkit.coco import read_dataset
 from trashkit.errors import TrashkitError
-from trashkit.files import MARK
-from trashkit.predictions import open_predictions
-from trashkit.report.overlay import shown_color
-from trashkit.report.sheets import write_sheets
-from trashkit.store import create_store
+from trashkit.predictions.reading import open_predictions
+from trashkit.predictions.store import create_store
+from trashkit.report.sheets import MARK, write_sheets
 
 SIDE = 128
 
@@ -57,7 +55,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_worst_comes_first_and_panes_show_what_they_say(data: Path) -> None:
+def test_the_worst_comes_first_and_panes_match_their_titles(data: Path) -> None:
     dataset = read_dataset(data / "train.json")
     parts = [[open_predictions(data / "store", dataset)]]
     made = write_sheets(parts, data / "photos", data / "out", names=["store"], most=2, side=SIDE)
@@ -66,7 +64,7 @@ def test_the_worst_comes_first_and_panes_show_what_they_say(data: Path) -> None:
     assert [one.sheet.name for one in made] == ["1-2.jpg", "2-1.jpg"] and made[1].sheet.is_file()
     picture = cv2.cvtColor(cv2.imread(str(made[1].sheet)), cv2.COLOR_BGR2RGB).astype(int)
     panes = [picture[:SIDE, start : start + SIDE] for start in (0, SIDE + 4, 2 * SIDE + 8)]
-    colour = np.array(shown_color(dataset.classes.colors[1]))
+    colour = np.array(dataset.classes.shown_colors[1])
     painted = 0.55 * 90 + 0.45 * colour
     assert np.abs(panes[0] - 90).max() < 12  # the photo as it is
     for pane, right in ((panes[1], 95), (panes[2], 55)):

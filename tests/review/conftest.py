@@ -1,4 +1,4 @@
-"""What the review's tests share: rooms, and a FiftyOne with a database of its own."""
+"""Fixtures for reviews: sessions, and FiftyOne with its own database."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from typing import Any
 
 import pytest
 
-from trashkit.cli.review_findings import Asked, findings_of
 from trashkit.coco import read
-from trashkit.review.room import Room
+from trashkit.review.session import ReviewSession
+from trashkit.workflows.review_findings import findings_from_audit
 
 ROOT = Path(__file__).resolve().parents[2]
 SYNTH = ROOT / "data" / "synth"
 
-MakeRoom = Callable[..., Room]
+MakeSession = Callable[..., ReviewSession]
 
 
 @pytest.fixture(scope="session")
-def make_room() -> MakeRoom:
-    """A room of an annotation file (the embedded one) with all findings and fixes."""
+def make_session() -> MakeSession:
+    """Makes sessions of an annotation file (by default the synthetic one) with all findings and fixes."""
 
     known: dict[Path, Any] = {}
 
-    def make(log: Path, annotations: Path = SYNTH / "train.json", images: Path = SYNTH / "images") -> Room:
+    def make(log: Path, annotations: Path = SYNTH / "train.json", images: Path = SYNTH / "images") -> ReviewSession:
         coco = read(annotations)
         if annotations not in known:
-            known[annotations] = findings_of(coco, Asked(images))
+            known[annotations] = findings_from_audit(coco, images=images)
         findings, fixes = known[annotations]
-        return Room(coco, findings, fixes, log, reviewer="ann", images=images)
+        return ReviewSession(coco, findings, fixes, log, reviewer="ann", images=images)
 
     return make
 
 
 @pytest.fixture
-def room(make_room: MakeRoom, tmp_path: Path) -> Room:
-    return make_room(tmp_path / "log.jsonl")
+def session(make_session: MakeSession, tmp_path: Path) -> ReviewSession:
+    return make_session(tmp_path / "log.jsonl")
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a database that FiftyOne is connected to; skips loudly without FiftyOne or its mongod."""
+    """The folder of a database that FiftyOne is connected to; skips without FiftyOne or its mongod."""
     spec = find_spec("fiftyone")
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("FiftyOne is not installed: the review App was not tried")
     if not (Path(spec.submodule_search_locations[0]) / "db" / "bin" / "mongod").is_file():
         pytest.skip("FiftyOne's mongod is missing (see `trashkit doctor`): the review App was not tried")
-    from trashkit.review.database import fiftyone_ready
+    from trashkit.review.fiftyone_app.database import fiftyone_ready
 
     folder = tmp_path_factory.mktemp("review")
     with fiftyone_ready(folder):
@@ -58,22 +58,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 class Review:
-    """A review as its App's server has it, operators called as the App calls them."""
+    """A review as in the App's server; its operators are called as the App calls them."""
 
-    def __init__(self, room: Room, home: Path) -> None:
-        from trashkit.review.app import open_review
-        from trashkit.review.desk import desk_of
+    def __init__(self, session: ReviewSession, home: Path) -> None:
+        from trashkit.review.fiftyone_app.app import open_review
+        from trashkit.review.fiftyone_app.controller import controller_of
 
-        opened = open_review(room, home)
+        opened = open_review(session, home)
         self.dataset, self.built = opened.dataset, opened.built
-        desk = desk_of(self.dataset)
-        assert desk is not None
-        self.desk, self.room = desk, desk.room
+        controller = controller_of(self.dataset)
+        assert controller is not None
+        self.controller, self.session = controller, controller.session
 
     def do(self, operator: str, rows: list[int] | None = None, **params: Any) -> dict[str, Any]:
         import fiftyone.operators as foo
 
-        from trashkit.review.board import ids_of
+        from trashkit.review.fiftyone_app.dataset_sync import ids_of
 
         ids = ids_of(self.dataset)
         labels = [{"label_id": ids.of("annotations", row), "field": "annotations"} for row in rows or []]
@@ -84,19 +84,21 @@ class Review:
 
     def stored(self, row: int) -> dict[str, Any] | None:
         """The label of an annotation as the database holds it."""
-        from fiftyone.core.fields import ObjectId
+        from bson import ObjectId
 
-        from trashkit.review.board import ids_of
+        from trashkit.review.fiftyone_app import private_api
+        from trashkit.review.fiftyone_app.dataset_sync import ids_of
 
         key = ObjectId(ids_of(self.dataset).of("annotations", row))
-        found = self.dataset._sample_collection.find_one({"annotations.polylines._id": key})
-        return next((one for one in found["annotations"]["polylines"] if one["_id"] == key), None) if found else None
+        found = private_api.find_samples(self.dataset, {"annotations.polylines._id": key})
+        labels = [one for sample in found for one in sample["annotations"]["polylines"]]
+        return next((one for one in labels if one["_id"] == key), None)
 
 
 @pytest.fixture(scope="session")
-def enter(home: Path) -> Callable[[Room], Review]:
-    """Opens a room as the App does."""
-    return lambda room: Review(room, home)
+def enter(home: Path) -> Callable[[ReviewSession], Review]:
+    """Opens a session as the App does."""
+    return lambda session: Review(session, home)
 
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftshader"]
@@ -104,7 +106,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftsh
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    """Headless Chromium; skips loudly without it or Playwright."""
+    """Headless Chromium; skips without it or Playwright."""
     if find_spec("playwright") is None:
         pytest.skip("Playwright is not installed: nothing was clicked")
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

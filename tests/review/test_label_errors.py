@@ -1,4 +1,4 @@
-"""Findings that propose their own cure, as label errors do: in the App, on the page, and in the fixed file."""
+"""Findings with their own proposals, such as label errors: in the App, on the page, and in the fixed file."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from trashkit.audit import Settings
-from trashkit.cli.review_findings import fixes_of
 from trashkit.coco import read, write
 from trashkit.coco.dataset import Coco
-from trashkit.coco.edit_log import from_record, read_log
-from trashkit.coco.edits import apply
-from trashkit.finding import Finding, Severity
+from trashkit.edits.apply import apply
+from trashkit.edits.log import from_record, read_log
+from trashkit.finding import RowFinding, Severity
 from trashkit.review.findings_file import as_value, from_value
-from trashkit.review.page import review_page
-from trashkit.review.room import Room
+from trashkit.review.session import ReviewSession
+from trashkit.review.static_page import review_page
+from trashkit.workflows.review_findings import proposed_fixes
+
+pytestmark = pytest.mark.slow
 
 EMBEDDED = r'<script type="application/json" id="review">(.*?)</script>'
 
@@ -44,8 +45,8 @@ def proposed(image: int, x: float, category: int = 2) -> dict[str, Any]:
     return {key: value for key, value in row(0, image, x, category).items() if key != "id"}
 
 
-def finding(code: str, name: str, at: int, message: str, proposal: Any, block: str = "annotations") -> Finding:
-    return Finding(code, name, Severity.WARNING, block, at, message, score=0.9, fix="unsafe", proposal=proposal)
+def finding(code: str, name: str, at: int, message: str, proposal: Any, block: str = "annotations") -> RowFinding:
+    return RowFinding(code, name, Severity.WARNING, block, at, message, score=0.9, fix="unsafe", proposal=proposal)
 
 
 FINDINGS = [
@@ -65,35 +66,35 @@ FINDINGS = [
 
 
 @pytest.fixture
-def errors(tmp_path: Path) -> Room:
+def errors(tmp_path: Path) -> ReviewSession:
     rows = [row(1, 1, 10), row(2, 1, 30), row(3, 2, 30), row(4, 2, 10, rings=[*square(10), *square(80)])]
     images = [{"id": n, "width": 128, "height": 64, "file_name": f"{n}.jpg"} for n in (1, 2)]
     categories = [{"id": 1, "name": "Glass"}, {"id": 2, "name": "Plastic"}]
     path = tmp_path / "ann.json"
     write(Coco.of({"images": images, "annotations": rows, "categories": categories}), path)
     coco = read(path)
-    fixes = fixes_of(coco, FINDINGS, Settings(), lambda *_: None)
+    fixes = proposed_fixes(coco, FINDINGS)
     assert sorted(fixes) == list(range(len(FINDINGS)))
-    return Room(coco, FINDINGS, fixes, tmp_path / "log.jsonl", reviewer="ann", images=tmp_path)
+    return ReviewSession(coco, FINDINGS, fixes, tmp_path / "log.jsonl", reviewer="ann", images=tmp_path)
 
 
 @pytest.fixture
-def review(errors: Room, enter: Any) -> Any:
+def review(errors: ReviewSession, enter: Any) -> Any:
     return enter(errors)
 
 
-def fixed(room: Room) -> dict[int, Any]:
-    made = apply(room.coco, read_log(room.log).edits).records("annotations")
+def fixed(session: ReviewSession) -> dict[int, Any]:
+    made = apply(session.coco, read_log(session.log).edits).records("annotations")
     assert len({one["id"] for one in made}) == len(made)
     return {one["id"]: one for one in made}
 
 
 def test_accepting_makes_each_proposal(review: Any) -> None:
-    for n in review.room.order:
-        review.desk.current = n
+    for n in review.session.order:
+        review.controller.current = n
         assert review.do("accept_fix")["edits"] >= 1
-        assert review.room.status(n) == "fixed"
-    made = fixed(review.room)
+        assert review.session.status(n) == "fixed"
+    made = fixed(review.session)
     assert made[1]["category_id"] == 2
     assert 2 not in made
     assert made[3]["segmentation"] == square(35)
@@ -101,32 +102,32 @@ def test_accepting_makes_each_proposal(review: Any) -> None:
     assert made[4]["segmentation"] == square(10)
     new = sorted((one["image_id"], one["segmentation"][0][0]) for key, one in made.items() if key > 4)
     assert new == [(1, 60), (1, 90), (2, 80)]
-    assert review.room.progress() == (6, 6)
+    assert review.session.progress() == (6, 6)
 
 
 def test_two_missing_objects_of_one_image_are_decided_on_one_by_one(review: Any) -> None:
     one, other = 1, 2
-    review.desk.current = one
+    review.controller.current = one
     assert review.do("accept_fix")["edits"] == 1
-    assert (review.room.status(one), review.room.status(other)) == ("fixed", "open")
-    review.desk.current = other
+    assert (review.session.status(one), review.session.status(other)) == ("fixed", "open")
+    review.controller.current = other
     review.do("reject_fix", why="a reflection")
-    assert (review.room.status(one), review.room.status(other)) == ("fixed", "rejected")
-    assert [one["segmentation"][0][0] for key, one in fixed(review.room).items() if key > 4] == [60]
-    assert read_log(review.room.log).edits[-1].note == "Plastic around x 100: a reflection"
+    assert (review.session.status(one), review.session.status(other)) == ("fixed", "rejected")
+    assert [one["segmentation"][0][0] for key, one in fixed(review.session).items() if key > 4] == [60]
+    assert read_log(review.session.log).edits[-1].note == "Plastic around x 100: a reflection"
     review.do("undo_decision")
     review.do("undo_decision")
-    assert review.room.status(one) == review.room.status(other) == "open"
+    assert review.session.status(one) == review.session.status(other) == "open"
 
 
 def test_a_proposed_object_is_shown_and_can_be_clicked(review: Any) -> None:
     import fiftyone.operators as foo
 
-    from trashkit.review.board import ids_of
+    from trashkit.review.fiftyone_app.dataset_sync import ids_of
 
     sample = review.dataset.match({"row": 0}).first()
     assert len(sample.proposed.polylines) == 2
-    n = review.desk.additions([{"label_id": one.id} for one in sample.proposed.polylines])
+    n = review.controller.additions([{"label_id": one.id} for one in sample.proposed.polylines])
     assert n == [1, 2]
     context = {
         "dataset": review.dataset,
@@ -135,36 +136,36 @@ def test_a_proposed_object_is_shown_and_can_be_clicked(review: Any) -> None:
     }
     result = foo.execute_operator("@trashkit/review/accept_fix", context).result
     assert result["edits"] == 1
-    assert review.room.status(2) == "fixed"
+    assert review.session.status(2) == "fixed"
     sample.reload()
     assert len(sample.proposed.polylines) == 1
     added = next(one for one in sample.annotations.polylines if one.row is None)
-    # What is no annotation of the file must not stand for the finding in hand.
-    review.desk.current = 3
+    # A label that is not an annotation of the file must not be taken for the current finding.
+    review.controller.current = 3
     context["selected_labels"] = [{"label_id": added.id, "field": "annotations"}]
     refused = foo.execute_operator("@trashkit/review/delete_annotations", context).result
-    assert "no annotation of the file" in refused["message"]
+    assert "not an annotation of the file" in refused["message"]
     assert ids_of(review.dataset).row("addition", added.id) is None
 
 
 def test_another_class_than_the_proposed_one_answers_the_finding(review: Any) -> None:
     review.do("relabel", [0], **{"class": "Plastic"}, note="by hand")
-    assert review.room.status(0) == "fixed"
-    assert read_log(review.room.log).edits[0].reason == "wrong-class"
+    assert review.session.status(0) == "fixed"
+    assert read_log(review.session.log).edits[0].reason == "wrong-class"
 
 
-def test_the_page_exports_additions(errors: Room) -> None:
+def test_the_page_exports_additions(errors: ReviewSession) -> None:
     about = json.loads(re.search(EMBEDDED, review_page(errors), re.DOTALL)[1])
     lines = [line for one in about["findings"] for line in one["added"]]
     edits = [from_record(json.loads(line + "}")) for line in lines]
     assert [edit.kind for edit in edits] == ["add"] * 3
     assert len({edit.after["id"] for edit in edits} | {1, 2, 3, 4}) == 7
     assert apply(errors.coco, edits).count("annotations") == 7
-    told = [one.get("told") for one in about["findings"]]
-    assert told.count(None) == 4
+    messages = [one.get("message") for one in about["findings"]]
+    assert messages.count(None) == 4
 
 
-def test_findings_and_fixes_come_back_from_disk(errors: Room) -> None:
+def test_findings_and_fixes_come_back_from_disk(errors: ReviewSession) -> None:
     value = json.loads(json.dumps(as_value(errors.findings, errors.fixes)))
     findings, fixes = from_value(value)
     assert tuple(findings) == errors.findings

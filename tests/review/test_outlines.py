@@ -1,4 +1,4 @@
-"""Outlines there and back: what nobody moved keeps its numbers, whatever the App makes of floats."""
+"""Round trips of outlines: what was not moved keeps its numbers, however the App rounds floats."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from trashkit import masks
+from trashkit.raster import masks
 from trashkit.review.outlines import measures, outline, reshaped, united
 
-SIZE = (640, 427)
+SIZE = (427, 640)
 points = st.tuples(st.floats(0, 640, width=32), st.floats(0, 427, width=32))
 rings = st.lists(points, min_size=3, max_size=12).map(lambda ring: [value for point in ring for value in point])
 
 
 @given(st.lists(rings, min_size=1, max_size=3))
-def test_untouched_polygons_are_no_change(segmentation: list[list[float]]) -> None:
+def test_untouched_polygons_make_no_edits(segmentation: list[list[float]]) -> None:
     record = {"segmentation": segmentation}
     shown = outline(record, SIZE)
     assert shown.form == "polygon"
     assert reshaped(record, shown, shown.rings, SIZE) is None
-    # The App writes numbers as JSON and may hold them as 64-bit floats of its own making.
+    # The App writes numbers as JSON and may convert them to other 64-bit floats.
     jittered = [[[x + 1e-9, y - 1e-9] for x, y in ring] for ring in shown.rings]
     assert reshaped(record, shown, jittered, SIZE) is None
 
 
 @given(rings, rings, st.data())
-def test_moving_one_vertex_moves_that_one_alone(first: list[float], second: list[float], data: Any) -> None:
+def test_moving_one_vertex_moves_no_other(first: list[float], second: list[float], data: Any) -> None:
     record = {"segmentation": [first, second]}
     shown = outline(record, SIZE)
     which = data.draw(st.integers(0, len(first) // 2 - 1))
@@ -55,19 +55,19 @@ def test_a_deleted_ring_and_a_new_one() -> None:
     assert made[2] == [64.0, 42.7, 128.0, 42.7, 128.0, 85.4]
 
 
-def test_an_rle_is_shown_with_its_hole_and_stays_one_when_edited() -> None:
+def test_an_rle_is_shown_with_its_hole_and_stays_an_rle_when_edited() -> None:
     covered = np.zeros((60, 80), np.uint8)
     covered[10:50, 10:60] = 1
     covered[20:30, 20:30] = 0
     made = coco_mask.encode(np.asfortranarray(covered))
     record = {"segmentation": {"size": [60, 80], "counts": made["counts"].decode()}}
-    shown = outline(record, (80, 60))
+    shown = outline(record, (60, 80))
     assert (shown.form, len(shown.rings)) == ("rle", 2)
-    assert reshaped(record, shown, shown.rings, (80, 60)) is None
+    assert reshaped(record, shown, shown.rings, (60, 80)) is None
     edited = [[list(point) for point in ring] for ring in shown.rings]
     outer = max(range(2), key=lambda n: max(x for x, _ in edited[n]) - min(x for x, _ in edited[n]))
     edited[outer] = [[x + (10 / 80 if x > 0.5 else 0), y] for x, y in edited[outer]]
-    after = masks.mask(reshaped(record, shown, edited, (80, 60)), 60, 80).astype(bool)
+    after = masks.mask(reshaped(record, shown, edited, (60, 80)), 60, 80).astype(bool)
     assert after[25, 65]
     assert not after[25, 25]
     assert after[12, 12]
@@ -83,7 +83,7 @@ def test_an_rle_is_shown_with_its_hole_and_stays_one_when_edited() -> None:
         ([1, 2], "none", 0),
     ],
 )
-def test_damaged_rows_show_what_can_be_shown(record: Any, form: str, number: int) -> None:
+def test_damaged_rows_are_shown_as_far_as_possible(record: Any, form: str, number: int) -> None:
     shown = outline(record, SIZE)
     assert (shown.form, len(shown.rings)) == (form, number)
 
@@ -94,7 +94,7 @@ def test_measures_are_of_the_union() -> None:
     assert box == [0, 0, 15, 10]
 
 
-def test_merging_covers_what_either_covered() -> None:
+def test_merging_is_the_union() -> None:
     one, other = [[10, 10, 50, 10, 50, 50, 10, 50]], [[30, 30, 70, 30, 70, 70, 30, 70]]
     both = masks.mask(one, 427, 640).astype(bool) | masks.mask(other, 427, 640).astype(bool)
     made = united([one, other], SIZE)

@@ -1,4 +1,4 @@
-"""Photos in the App: colours, a test set beside the file, leaks, and predictions and pseudo-labels of the test set."""
+"""Photos in the App: colours, a test set, leaks, and predictions and pseudo-labels of the test set."""
 
 from __future__ import annotations
 
@@ -12,35 +12,37 @@ import pytest
 
 from trashkit.coco import read, read_dataset, write
 from trashkit.coco.dataset import Coco
-from trashkit.label_maps import write_label_maps
-from trashkit.photos import read_photo
-from trashkit.review.beside import drawable, open_beside
-from trashkit.review.photo_facts import measure
-from trashkit.review.room import Room
-from trashkit.store import create_store
-from trashkit.submission import Profile, write_to
+from trashkit.images.photos import read_photo
+from trashkit.predictions.store import create_store
+from trashkit.predictions.submission_csv import CsvLayout, write_to
+from trashkit.raster.label_maps import write_label_maps
+from trashkit.review.comparison import drawable, open_comparisons
+from trashkit.review.photo_statistics import photo_statistics
+from trashkit.review.session import ReviewSession
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 SYNTH = ROOT / "data" / "synth"
 
 
-def test_colours_of_plain_photos_are_what_was_painted(tmp_path: Path) -> None:
+def test_measured_colours_of_plain_photos_are_those_painted(tmp_path: Path) -> None:
     grey, red = np.full((80, 80, 3), 100, np.uint8), np.zeros((80, 80, 3), np.uint8)
     red[..., 2] = 200
     for name, pixels in (("grey.png", grey), ("red.png", red)):
         cv2.imwrite(str(tmp_path / name), pixels)
-    facts = measure([tmp_path / "grey.png", tmp_path / "red.png", tmp_path / "missing.png"])
-    assert facts[0] is not None
-    assert facts[0][:3] == pytest.approx((100, 0, 0))
-    assert facts[1] is not None
-    assert facts[1].brightness == pytest.approx(0.299 * 200, abs=1)
-    assert facts[1].saturation == 255
-    assert facts[2] is None
+    measured = photo_statistics([tmp_path / "grey.png", tmp_path / "red.png", tmp_path / "missing.png"])
+    assert measured[0] is not None
+    assert measured[0].colors == pytest.approx((100, 0, 0))
+    assert measured[1] is not None
+    assert measured[1].colors.brightness == pytest.approx(0.299 * 200, abs=1)
+    assert measured[1].colors.saturation == 255
+    assert measured[2] is None
 
 
 @pytest.fixture
-def test_set(tmp_path: Path) -> Room:
-    """Two images: one is the first photo of the embedded set, recompressed and brighter; the other is new."""
+def test_set(tmp_path: Path) -> ReviewSession:
+    """Two images: one is the first photo of the synthetic set, recompressed and brighter; the other is new."""
     folder = tmp_path / "test"
     folder.mkdir()
     first = read(SYNTH / "train.json").records("images")[0]["file_name"]
@@ -54,40 +56,42 @@ def test_set(tmp_path: Path) -> Room:
     categories = read(SYNTH / "train.json").records("categories")
     path = tmp_path / "test.json"
     write(Coco.of({"images": images, "annotations": [], "categories": categories}), path)
-    return Room(read(path), [], {}, tmp_path / "none.jsonl", reviewer="", images=folder)
+    return ReviewSession(read(path), [], {}, tmp_path / "none.jsonl", reviewer="", images=folder)
 
 
 @pytest.mark.usefixtures("home")
-def test_a_leak_stands_beside_its_original(room: Room, test_set: Room, home: Path) -> None:
-    from trashkit.review.app import open_review
+def test_a_leak_is_grouped_with_its_original(session: ReviewSession, test_set: ReviewSession, home: Path) -> None:
+    from trashkit.review.fiftyone_app.app import open_review
 
-    opened = open_review(room, home, test=test_set)
+    opened = open_review(session, home, test=test_set)
     dataset = opened.dataset
     view = dataset.load_saved_view("leaks: alike in both files")
     assert set(view.values("file")) == {"train.json", "test.json"}
     assert "1.jpg" in view.values("file_name")
-    assert room.images_rows[0]["file_name"] in view.values("file_name")
-    assert "1 of them across both files" in opened.said[0]
+    assert session.image_records[0]["file_name"] in view.values("file_name")
+    assert "1 of them across both files" in opened.notes[0]
     assert len(dataset.load_saved_view("test set")) == 2
     assert len(dataset.load_saved_view("with a note")) == 0
-    dark = [value for value in dataset.load_saved_view("look: darkest first").values("brightness") if value is not None]
+    dark = [
+        value for value in dataset.load_saved_view("photos: darkest first").values("brightness") if value is not None
+    ]
     assert dark == sorted(dark)
     counted = dict(zip(dataset.values("row"), dataset.values("objects"), strict=True))
-    assert counted[0] == len(room.annotations_of[0])
-    _charts(dataset, room, test_set)
-    again = open_review(room, home, test=test_set)
+    assert counted[0] == len(session.annotations_of[0])
+    _charts(dataset, session, test_set)
+    again = open_review(session, home, test=test_set)
     assert (again.built, len(again.dataset)) == (False, len(dataset))
-    without = open_review(room, home)
-    assert len(without.dataset) == len(room.images_rows)
+    without = open_review(session, home)
+    assert len(without.dataset) == len(session.image_records)
     assert "leaks: alike in both files" not in without.dataset.list_saved_views()
 
 
-def _charts(dataset: Any, room: Room, test_set: Room) -> None:
-    from trashkit.review.desk import Desk
-    from trashkit.review.looks_panel import all_charts
+def _charts(dataset: Any, session: ReviewSession, test_set: ReviewSession) -> None:
+    from trashkit.review.fiftyone_app.controller import ReviewController
+    from trashkit.review.fiftyone_app.statistics_panel import all_charts
 
     dataset.reload()
-    made = all_charts(Desk(dataset, room))
+    made = all_charts(ReviewController(dataset, session))
     traces, _ = made["Brightness of photos"]
     assert len(traces) == 2
     assert all(sum(trace["y"]) == pytest.approx(1, abs=0.01) for trace in traces)
@@ -113,12 +117,14 @@ def _store(path: Path, dataset: Any, seed: int) -> Path:
     return path
 
 
-def test_predictions_of_the_test_set(room: Room, test_set: Room, home: Path, tmp_path: Path) -> None:
-    from trashkit.review.app import open_review
-    from trashkit.review.compare import add_comparisons
+def test_predictions_of_the_test_set(
+    session: ReviewSession, test_set: ReviewSession, home: Path, tmp_path: Path
+) -> None:
+    from trashkit.review.fiftyone_app.app import open_review
+    from trashkit.review.fiftyone_app.label_map_fields import add_comparisons
 
-    dataset = open_review(room, home, test=test_set).dataset
-    parts = [drawable(room.coco)[0], read_dataset(test_set.coco)]
+    dataset = open_review(session, home, test=test_set).dataset
+    parts = [drawable(session.coco)[0], read_dataset(test_set.coco)]
     truth = parts[1]
     store = _store(tmp_path / "store", truth, 1)
     round_ = tmp_path / "round"
@@ -129,14 +135,14 @@ def test_predictions_of_the_test_set(room: Room, test_set: Room, home: Path, tmp
         round_ / "labels", [(truth.images[0], kept)], classes=truth.classes.names, size=(64, 64), manifest={}
     )
     csv = tmp_path / "sub.csv"
-    profile = Profile(classes=len(truth.classes))
-    zeros = np.zeros((profile.height, profile.width), np.uint8)
+    layout = CsvLayout(classes=len(truth.classes))
+    zeros = np.zeros((layout.height, layout.width), np.uint8)
     with csv.open("wb") as file:
-        write_to(file, ((image.file_name, zeros) for image in truth.images), profile)
-    besides = [one for path in (store, round_, csv) for one in open_beside(path, parts)]
-    found = [(one.kind, one.part, len(one.images)) for one in besides]
+        write_to(file, ((image.file_name, zeros) for image in truth.images), layout)
+    comparisons = [one for path in (store, round_, csv) for one in open_comparisons(path, parts)]
+    found = [(one.kind, one.dataset_index, len(one.images)) for one in comparisons]
     assert found == [("store", 1, 2), ("pseudo", 1, 1), ("csv", 1, 2)]
-    names = [name for name, _ in add_comparisons(dataset, parts, besides, tmp_path / "maps")]
+    names = [name for name, _ in add_comparisons(dataset, parts, comparisons, tmp_path / "maps")]
     assert names == ["store", "round", "sub"]
     first = dataset.match({"file_name": "1.jpg", "of_test": True}).first()
     assert first["round_kept"] == 0.75
@@ -148,28 +154,30 @@ def test_predictions_of_the_test_set(room: Room, test_set: Room, home: Path, tmp
     assert "truth" in dataset.get_field_schema(), "the annotations are drawn beside them"
     assert dataset.exists("truth").count() == len(parts[0])
     stamps = dict(dataset.info["compared"])
-    assert [name for name, _ in add_comparisons(dataset, parts, besides, tmp_path / "maps")] == names
+    assert [name for name, _ in add_comparisons(dataset, parts, comparisons, tmp_path / "maps")] == names
     assert dict(dataset.info["compared"]) == stamps
 
 
-def test_what_is_moved_relabelled_or_gone_is_said(home: Path, tmp_path: Path, room: Room) -> None:
-    from trashkit.review.app import open_review
-    from trashkit.review.compare import add_comparisons
+def test_reshaped_relabelled_and_deleted_annotations_are_shown(
+    home: Path, tmp_path: Path, session: ReviewSession
+) -> None:
+    from trashkit.review.fiftyone_app.app import open_review
+    from trashkit.review.fiftyone_app.label_map_fields import add_comparisons
 
-    dataset = open_review(room, home).dataset
-    row = room.annotations_of[1][0]
-    record = dict(room.coco.record("annotations", row))
-    other = next(key for key in room.names if key != record["category_id"])
-    gone, renamed = room.annotations_of[2][0], room.annotations_of[3][0]
+    dataset = open_review(session, home).dataset
+    row = session.annotations_of[1][0]
+    record = dict(session.coco.record("annotations", row))
+    other = next(key for key in session.category_names if key != record["category_id"])
+    gone, renamed = session.annotations_of[2][0], session.annotations_of[3][0]
     record["segmentation"] = [[value + 3 for value in ring] for ring in record["segmentation"]]
-    category = {**room.coco.record("annotations", renamed), "category_id": other}
-    old = room.coco.replace("annotations", {row: record, gone: None, renamed: category})
+    category = {**session.coco.record("annotations", renamed), "category_id": other}
+    old = session.coco.replace("annotations", {row: record, gone: None, renamed: category})
     write(old, tmp_path / "old.json")
-    parts = [drawable(room.coco)[0]]
-    assert len(parts[0].annotations) == room.coco.count("annotations") - drawable(room.coco)[1]
-    add_comparisons(dataset, parts, open_beside(tmp_path / "old.json", parts), tmp_path / "maps")
+    parts = [drawable(session.coco)[0]]
+    assert len(parts[0].annotations) == session.coco.count("annotations") - drawable(session.coco)[1]
+    add_comparisons(dataset, parts, open_comparisons(tmp_path / "old.json", parts), tmp_path / "maps")
     edits = dict(zip(dataset.values("row"), dataset.values("old_edits"), strict=True))
     assert {image: number for image, number in edits.items() if number} == {1: 1, 2: 1, 3: 1}
-    said = dataset.match({"row": {"$in": [1, 3]}}).values("old_outlines.polylines.change", unwind=True)
-    assert said[0] == "reshaped"
-    assert said[1].startswith("now ")
+    changes = dataset.match({"row": {"$in": [1, 3]}}).values("old_outlines.polylines.change", unwind=True)
+    assert changes[0] == "reshaped"
+    assert changes[1].startswith("now ")

@@ -1,15 +1,17 @@
-"""Checking splits made elsewhere."""
+"""Checking splits of trashkit and other tools."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from trashkit.coco import Coco, Dataset, read_dataset
 from trashkit.finding import Severity
-from trashkit.split.check import check_split, rounds
+from trashkit.split.check import check_split, fold_rounds
 from trashkit.split.files import Fold, Split
 from trashkit.split.make import make_split
 from trashkit.split.page import split_page
@@ -52,10 +54,10 @@ def test_an_unsound_split_fails_without_a_report(build: Build) -> None:
 def test_repeats_are_reported_apart(build: Build) -> None:
     dataset = build(30)
     made = make_split(dataset, folds=3, repeats=2, trials=500_000)
-    assert [len(r) for r in rounds(made.split)] == [3, 3]
+    assert [len(r) for r in fold_rounds(made.split)] == [3, 3]
     assert len(check_split(made.split, dataset).quality) == 2
     drawn = make_split(dataset, holdout=0.2, repeats=3, trials=500_000)
-    assert [len(r) for r in rounds(drawn.split)] == [1, 1, 1]
+    assert [len(r) for r in fold_rounds(drawn.split)] == [1, 1, 1]
 
 
 def test_the_page_names_classes_and_escapes_them(build: Build) -> None:
@@ -67,7 +69,7 @@ def test_the_page_names_classes_and_escapes_them(build: Build) -> None:
     assert "fold 2" in page
 
 
-def test_instances_are_told_for_each_fold_and_what_one_photo_does_to_them() -> None:
+def test_instances_are_reported_for_each_fold_with_an_explanation() -> None:
     rows = [{"id": n, "file_name": f"{n}.jpg", "width": 100, "height": 100} for n in range(30)]
     homes = [*range(30), *[7] * 40]
     annotations = [
@@ -86,13 +88,35 @@ def test_instances_are_told_for_each_fold_and_what_one_photo_does_to_them() -> N
     assert "Glass, instances" in split_page(quality, title="x")
 
 
+def test_no_bound_is_above_what_the_split_reaches() -> None:
+    """A fold of one photo holds fewer instances than any that also gets its share of the photos."""
+    rows = [{"id": n, "file_name": f"{n}.jpg", "width": 100, "height": 100} for n in range(30)]
+    annotations = [
+        {"id": n, "image_id": image, "category_id": 1, "segmentation": [[0, 0, 9, 0, 9, 9]], "area": 40.5}
+        for n, image in enumerate([*range(30), *[7] * 40])
+    ]
+    dataset = read_dataset(
+        Coco.of({"images": rows, "annotations": annotations, "categories": [{"id": 1, "name": "Glass"}]})
+    )
+    others = [n for n in range(30) if n != 7]
+    parts = [[7], *(others[n::4] for n in range(4))]
+    folds = tuple(Fold(tuple(n for n in range(30) if n not in part), tuple(part)) for part in parts)
+    split = replace(make_split(dataset, folds=5, trials=100_000).split, folds=folds)
+    quality = check_split(split, dataset).quality[0]
+    deviation = quality["per_class"]["Glass"]["instances_deviation"]
+    assert deviation["joint_floor"] <= deviation["worst"] == pytest.approx(41 / 14 - 1, abs=1e-6)
+    line = next(line for line in quality["explained"] if line.startswith("Glass, instances"))
+    off, bound = (float(number) for number in re.findall(r"([\d.]+) %", line)[-2:])
+    assert bound <= off
+
+
 def test_other_splitters_are_measured_by_the_same_report(build: Build) -> None:
     pytest.importorskip("sklearn")
     pytest.importorskip("iterstrat")
     from trashkit.split.peers import compare_peers
 
     made = make_split(build(60), folds=3, rules=["field:place"], trials=500_000)
-    peers = {peer.name: peer for peer in compare_peers(made.plan, seeds=3)}
+    peers = {peer.name: peer for peer in compare_peers(made.inputs, seeds=3)}
     assert list(peers) == ["random", "StratifiedGroupKFold", "MultilabelStratifiedKFold"]
     for peer in peers.values():
         assert peer.quality is not None
@@ -102,13 +126,13 @@ def test_other_splitters_are_measured_by_the_same_report(build: Build) -> None:
     assert peers["MultilabelStratifiedKFold"].quality["groups"]["broken"] > 0  # type: ignore[index]
 
 
-def test_a_missing_splitter_is_said_with_what_to_type(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_splitter_is_reported_with_its_install_command(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     from trashkit.split.peers import compare_peers
 
     monkeypatch.setitem(sys.modules, "iterstrat.ml_stratifiers", None)
     made = make_split(build(20), folds=2, trials=500_000)
-    last = compare_peers(made.plan, seeds=2)[-1]
+    last = compare_peers(made.inputs, seeds=2)[-1]
     assert last.quality is None
     assert last.missing == "pip install 'trashkit[peers]'"

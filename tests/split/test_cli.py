@@ -16,9 +16,9 @@ from typer.testing import CliRunner, Result
 from trashkit.cli import output
 from trashkit.cli.app import app
 from trashkit.cli.groups import _resumes
-from trashkit.cli.split_tables import quality_tables
+from trashkit.cli.training.split_tables import quality_tables
 from trashkit.coco import Dataset, write
-from trashkit.split.make import Plan
+from trashkit.split.make import SearchInput
 
 Build = Callable[..., Dataset]
 runner = CliRunner()
@@ -50,7 +50,7 @@ def test_search_is_the_default_and_keeps_the_contract(annotations: Path, tmp_pat
     assert out.read_bytes() == again.read_bytes()
     refused = run("split", annotations, "--out", out)
     assert refused.exit_code == 2
-    assert "exists already" in refused.stderr
+    assert "already exists" in refused.stderr
 
 
 def test_show_export_check(annotations: Path, tmp_path: Path) -> None:
@@ -85,8 +85,8 @@ def photos(build: Build, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_encoder_is_chosen_said_and_recorded(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["split", photos / "ann.json", "--images", photos, "--folds", 2, "--trials", 50_000]
+def test_the_encoder_is_chosen_reported_and_recorded(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["split", photos / "ann.json", "--images", photos, "--folds", 2, "--trials", 5_000]
     words += ["--test", photos / "test.json"]
     plain = run(*words, "--out", photos / "plain.json", "--encoder", "none", "--json")
     assert plain.exit_code == 0, plain.stderr
@@ -94,7 +94,7 @@ def test_the_encoder_is_chosen_said_and_recorded(photos: Path, monkeypatch: pyte
     assert value["quality"]["test_likeness"]["told_by"] == "photo statistics"
     assert value["source"]["settings"]["encoder"] == "none"
     assert "encoder:" not in plain.stderr
-    monkeypatch.setattr("trashkit.cli.split_photos.AUTO_PHOTOS", 29)
+    monkeypatch.setattr("trashkit.workflows.split.AUTO_PHOTOS", 29)
     many = run(*words, "--out", photos / "many.json")
     assert many.exit_code == 0, many.stderr
     assert "encoder: none, 30 photos would take" in many.stderr or "encoder: none, no installed" in many.stderr
@@ -110,9 +110,12 @@ def test_the_encoder_is_chosen_said_and_recorded(photos: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(["--encoder", "resnet18"], "--encoder compares"), (["--encoder", "resnet5000", "--test", "ann.json"], "no enc")],
+    [
+        (["--encoder", "resnet18"], "--encoder compares"),
+        (["--encoder", "resnet5000", "--test", "ann.json"], "known encoder"),
+    ],
 )
-def test_encoders_that_cannot_be_are_refused(
+def test_invalid_encoders_are_refused(
     photos: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
     monkeypatch.chdir(photos)
@@ -122,7 +125,7 @@ def test_encoders_that_cannot_be_are_refused(
     assert not Path("split.json").exists()
 
 
-def test_a_split_made_elsewhere_is_shown_with_its_data(annotations: Path, tmp_path: Path) -> None:
+def test_a_split_of_another_tool_is_shown_with_its_data(annotations: Path, tmp_path: Path) -> None:
     ids = [image["id"] for image in json.loads(annotations.read_text())["images"]]
     (tmp_path / "own.json").write_text(json.dumps({"folds": [{"train": ids[10:], "val": ids[:10]}]}))
     assert run("split", "show", tmp_path / "own.json").exit_code == 2
@@ -132,13 +135,13 @@ def test_a_split_made_elsewhere_is_shown_with_its_data(annotations: Path, tmp_pa
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--groups", "colour"], "is no rule for groups"),
+        (["--groups", "colour"], "is not a grouping rule"),
         (["--folds", 99], "cannot be split into 99 folds"),
         (["--test", "test.json"], "--test needs the photos"),
         (["--images", "/nowhere"], "/nowhere"),
-        (["--seconds", 0], "is no time"),
-        (["--seconds", "nan"], "is no time"),
-        (["--folds", 3, "--holdout", 0.2], "exclude each other"),
+        (["--seconds", 0], "is not a valid time limit"),
+        (["--seconds", "nan"], "is not a valid time limit"),
+        (["--folds", 3, "--holdout", 0.2], "cannot be combined"),
         (["--groups", "folder", "--groups", "field:width"], "folder leaves 4, then --groups field:width leaves 1"),
     ],
 )
@@ -213,7 +216,7 @@ def test_every_repeat_is_shown_and_counted(annotations: Path, tmp_path: Path) ->
     support = quality["per_class"]["Paper"]["support"]
     assert support == [n for one in quality["repeats"] for n in one["per_class"]["Paper"]["support"]]
     assert run("split", "show", out, "--html", tmp_path / "page.html").exit_code == 0
-    assert "6 folds: 2 repeats one after the other" in (tmp_path / "page.html").read_text()
+    assert "6 folds: 2 repeats, one after another" in (tmp_path / "page.html").read_text()
     checked = run("split", "check", out, "--data", annotations)
     assert "worst of 2 repeats" in checked.stdout
     assert quality["swaps_tried"] > 0
@@ -242,18 +245,18 @@ def test_ctrl_c_while_comparing_keeps_the_split(
 ) -> None:
     calls: list[int] = []
 
-    def stopped(plan: Plan, folds: int, seed: int) -> NDArray[np.intp]:
+    def stopped(inputs: SearchInput, folds: int, seed: int) -> NDArray[np.intp]:
         calls.append(seed)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return np.arange(len(plan.group)) % folds
+        return np.arange(len(inputs.group)) % folds
 
     monkeypatch.setattr("trashkit.split.peers.SPLITTERS", {"first": stopped, "second": stopped})
     out = tmp_path / "split.json"
     words = ["split", annotations, "--out", out, "--folds", 2, "--trials", 50_000, "--compare-peers", "--peer-seeds", 5]
     done = run(*words)
     assert done.exit_code == 0, done.stderr
-    assert "stopped: the comparison holds what was tried" in done.stderr
+    assert "stopped: the comparison is incomplete" in done.stderr
     peers = json.loads(out.read_text())["quality"]["peers"]
     assert peers["first"]["seeds"] == 2
     assert "stopped" in peers["second"]["missing"]
@@ -266,7 +269,7 @@ def test_resume_is_suggested_where_there_is_one(
     def stopped(*_: object, **__: object) -> Dataset:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trashkit.coco.read_dataset", stopped)
+    monkeypatch.setattr("trashkit.workflows.split.read_dataset", stopped)
     done = run("split", annotations, "--out", tmp_path / "split.json")
     assert done.exit_code == 130
     assert "run the same command again" in done.stderr
@@ -277,7 +280,7 @@ def test_resume_is_suggested_where_there_is_one(
     assert not _resumes(commands, ["leaderboard", "plot"])
 
 
-def test_what_is_not_counted_or_not_grouped_is_said(annotations: Path, tmp_path: Path) -> None:
+def test_uncounted_classes_and_ungrouped_images_are_reported(annotations: Path, tmp_path: Path) -> None:
     groups = tmp_path / "groups.txt"
     groups.write_text("set0/000.jpg,a\nnope.jpg,a\n")
     out = tmp_path / "grouped.json"
@@ -286,7 +289,7 @@ def test_what_is_not_counted_or_not_grouped_is_said(annotations: Path, tmp_path:
     assert done.exit_code == 0, done.output
     told = " ".join(done.output.split())
     assert "names 1 of 2 images that the data set lacks, first nope.jpg" in told
-    assert "trials are spent" in told
+    assert "trials are used" in told
     assert "0 million" not in told
     read = json.loads(out.read_text())
     assert read["source"]["settings"]["weights"] == {"support": 2.0, "statistics": 0.0}
@@ -299,3 +302,66 @@ def test_what_is_not_counted_or_not_grouped_is_said(annotations: Path, tmp_path:
     assert "instances</figcaption>" in text
     assert "00</td>" not in text.replace(".00</td>", "")
     assert run("split", annotations, "--out", tmp_path / "w.json", "--weight", "support").exit_code == 2
+
+
+def near_duplicates_on_disk(folder: Path) -> Path:
+    """A file of 24 photos: 1 is a copy of 0, 2 shows 0 moved and partly covered, and 3 is a copy of 2."""
+
+    def picture(seed: int) -> NDArray[np.uint8]:
+        blocks = np.random.default_rng(seed).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+        return np.asarray(cv2.resize(blocks, (120, 120), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+    between = np.roll(picture(11)[..., ::-1], 12, axis=1)
+    between[:36, :36] = picture(12)[:36, :36, ::-1]
+    photos = [
+        picture(11)[..., ::-1],
+        picture(11)[..., ::-1] * 0.93,
+        between,
+        between * 0.93,
+        *(picture(n) for n in range(100, 120)),
+    ]
+    for n, photo in enumerate(photos):
+        cv2.imwrite(str(folder / f"{n}.png"), np.asarray(photo).astype(np.uint8))
+    rows = [{"id": n, "file_name": f"{n}.png", "width": 120, "height": 120} for n in range(len(photos))]
+    boxes = [
+        {"id": n, "image_id": n, "category_id": 1, "segmentation": [[9, 9, 99, 9, 99, 99]], "bbox": [9, 9, 90, 90]}
+        | {"area": 4050, "iscrowd": 0}
+        for n in range(len(photos))
+    ]
+    path = folder / "photos.json"
+    path.write_text(json.dumps({"images": rows, "annotations": boxes, "categories": [{"id": 1, "name": "can"}]}))
+    return path
+
+
+def test_near_duplicates_stay_together_and_a_weak_pair_is_named(tmp_path: Path) -> None:
+    photos = near_duplicates_on_disk(tmp_path)
+    made = {}
+    for matching in ("normal", "strict", "off"):
+        out = tmp_path / f"{matching}.json"
+        words = ("--images", tmp_path, "--near-duplicate-matching", matching, "--trials", 20_000, "--folds", 2)
+        done = run("split", photos, "--out", out, *words)
+        assert done.exit_code == 0, done.stderr
+        made[matching] = json.loads(out.read_text()), " ".join(done.stderr.split())
+        settings = made[matching][0]["source"]["settings"]
+        assert (settings["near_duplicate_matching"], settings["near_duplicates"]) == (matching, matching != "off")
+        checked = run("split", "check", out, "--data", photos, "--json")
+        assert checked.exit_code == 0, checked.stdout
+    sets = {
+        matching: [{0, 1, 2, 3} & set(fold["val"]) for fold in split["folds"]] for matching, (split, _) in made.items()
+    }
+    assert {0, 1, 2, 3} in sets["normal"]
+    assert all(one in ({0, 1}, {2, 3}, {0, 1, 2, 3}, set()) for one in sets["strict"])
+    (group,) = made["normal"][0]["quality"]["doubtful_groups"]
+    assert (group["photos"], group["reason"], group["parts"]) == (4, "weak pair", [2, 2])
+    assert 0.6 <= group["agreement"] < 0.8
+    assert "4 of 24 photos are one group of near-duplicates" in made["normal"][1]
+    assert all(name in made["normal"][1] for name in group["pair"])
+    assert "--near-duplicate-matching strict" in made["normal"][1]
+    for matching in ("strict", "off"):
+        assert "doubtful_groups" not in made[matching][0]["quality"]
+
+
+def test_an_unknown_matching_is_refused(annotations: Path, tmp_path: Path) -> None:
+    refused = run("split", annotations, "--out", tmp_path / "s.json", "--near-duplicate-matching", "loose")
+    assert refused.exit_code == 2
+    assert "strict" in refused.stderr

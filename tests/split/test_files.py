@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 
 from trashkit.coco import Dataset, read, read_dataset, write
 from trashkit.errors import TrashkitError
-from trashkit.split.files import Fold, Split, export_folds, load_split, problems, read_split, write_split
+from trashkit.split.files import Fold, Split, export_folds, load_split, read_split, split_problems, write_split
 from trashkit.split.make import make_split
 
 Build = Callable[..., Dataset]
@@ -24,7 +24,7 @@ def made(build: Build) -> tuple[Dataset, Split]:
     return dataset, make_split(dataset, folds=4, trials=500_000).split
 
 
-def test_what_is_written_is_read_again_and_writes_the_same_bytes(made: tuple[Dataset, Split], tmp_path: Path) -> None:
+def test_a_written_split_is_read_back_and_rewritten_byte_for_byte(made: tuple[Dataset, Split], tmp_path: Path) -> None:
     dataset, split = made
     write_split(split, tmp_path / "a.json")
     again = read_split(tmp_path / "a.json", dataset)
@@ -32,27 +32,27 @@ def test_what_is_written_is_read_again_and_writes_the_same_bytes(made: tuple[Dat
     write_split(again, tmp_path / "b.json")
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
     assert list(json.loads((tmp_path / "a.json").read_text())) == ["folds", "quality", "seed", "source"]
-    with pytest.raises(TrashkitError, match="exists already"):
+    with pytest.raises(TrashkitError, match="already exists"):
         write_split(split, tmp_path / "a.json")
 
 
-def test_a_sound_split_has_no_problems_and_each_damage_is_named(made: tuple[Dataset, Split]) -> None:
+def test_a_valid_split_has_no_problems_and_each_damage_is_reported(made: tuple[Dataset, Split]) -> None:
     dataset, split = made
     ids = [image.id for image in dataset.images]
-    assert problems(split, ids) == []
+    assert split_problems(split, ids) == []
     first, *rest = split.folds
     moved = first.train[0]
     cases = {
         "is in train and val": Fold(first.train, (*first.val, moved)),
         "is in neither train nor val": Fold(first.train[1:], first.val),
-        "stands twice in train": Fold((*first.train, moved), first.val),
+        "is twice in train": Fold((*first.train, moved), first.val),
         "is not in the annotations": Fold((*first.train, 999), first.val),
         "val is empty": Fold(tuple(ids), ()),
     }
     for words, fold in cases.items():
-        assert any(words in line for line in problems(Split((fold, *rest)), ids)), words
+        assert any(words in line for line in split_problems(Split((fold, *rest)), ids)), words
     swapped = Fold(tuple(i for i in ids if i not in rest[0].val), rest[0].val)
-    lines = problems(Split((swapped, *rest)), ids)
+    lines = split_problems(Split((swapped, *rest)), ids)
     assert any("more often" in line for line in lines)
     assert any("less often" in line for line in lines)
 
@@ -60,8 +60,8 @@ def test_a_sound_split_has_no_problems_and_each_damage_is_named(made: tuple[Data
 def test_ids_keep_their_type(build: Build) -> None:
     dataset = build(4, ids=[1, "1", 2, "2"])
     ids = [image.id for image in dataset.images]
-    assert problems(Split((Fold((1, "1"), (2, "2")),)), ids) == []
-    assert len(problems(Split((Fold((1, 1), (2, "2")),)), ids)) == 2
+    assert split_problems(Split((Fold((1, "1"), (2, "2")),)), ids) == []
+    assert len(split_problems(Split((Fold((1, 1), (2, "2")),)), ids)) == 2
 
 
 @pytest.mark.parametrize(
@@ -71,19 +71,19 @@ def test_ids_keep_their_type(build: Build) -> None:
         ("[]", 'has no list "folds"'),
         ('{"folds": []}', 'has no list "folds"'),
         ('{"folds": [{"train": [1]}]}', 'fold 0 has no list "val"'),
-        ('{"folds": [{"train": [1.5], "val": [2]}]}', "1.5 is no image id"),
-        ('{"folds": [{"train": [true], "val": [2]}]}', "true is no image id"),
+        ('{"folds": [{"train": [1.5], "val": [2]}]}', "1.5 is not an image id"),
+        ('{"folds": [{"train": [true], "val": [2]}]}', "true is not an image id"),
         ('{"folds": [{"train": [999], "val": [998]}]}', "image id 999 in train is not in the annotations"),
     ],
 )
-def test_bad_files_are_named(made: tuple[Dataset, Split], tmp_path: Path, text: str, words: str) -> None:
+def test_invalid_files_are_reported(made: tuple[Dataset, Split], tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "split.json"
     path.write_text(text)
     with pytest.raises(TrashkitError, match=words):
         read_split(path, made[0])
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(TrashkitError, match="there is no split"):
         load_split(tmp_path / "none.json")
 
@@ -110,7 +110,7 @@ def test_exported_folds_are_the_file_cut_in_two(build: Build, tmp_path: Path) ->
             assert parts[side]["info"] == whole["info"]
     assert set(COCO(str(paths[1])).getImgIds()) == set(split.folds[0].val)
     assert len(read_dataset(read(paths[0]))) == 15
-    with pytest.raises(TrashkitError, match="exists already"):
+    with pytest.raises(TrashkitError, match="already exists"):
         export_folds(split, dataset, tmp_path / "folds")
     export_folds(split, dataset, tmp_path / "folds", overwrite=True)
     (tmp_path / "folds/fold-0/notes.txt").touch()

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from trashkit.coco import Coco, Dataset, read_dataset
 from trashkit.errors import TrashkitError
-from trashkit.split.files import problems
-from trashkit.split.make import make_split, plan
+from trashkit.split.files import split_problems
+from trashkit.split.make import make_split, search_input
 from trashkit.split.objective import WEIGHTS
 from trashkit.split.peers import compare_peers
-from trashkit.split.quality import IMAGE_IOU_SD, expected_sd, quality
+from trashkit.split.quality import IMAGE_IOU_SD, expected_sd, measure_quality
 
 Build = Callable[..., Dataset]
 QUICK = 2_000_000
@@ -23,7 +23,7 @@ QUICK = 2_000_000
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 1000), st.integers(2, 6), st.integers(12, 40), st.booleans())
-def test_folds_are_a_partition_and_groups_stay_whole(
+def test_folds_are_a_partition_and_groups_are_not_split(
     build: Build, seed: int, folds: int, count: int, texts: bool
 ) -> None:
     dataset = build(count, seed=seed, ids=[f"id {n}" for n in range(count)] if texts else None)
@@ -33,7 +33,7 @@ def test_folds_are_a_partition_and_groups_stay_whole(
     group = np.unique(drawn, return_inverse=True)[1]
     made = make_split(dataset, folds=folds, seed=seed, photo_group=group, trials=QUICK)
     ids = [image.id for image in dataset.images]
-    assert problems(made.split, ids) == []
+    assert split_problems(made.split, ids) == []
     assert sorted((i for fold in made.split.folds for i in fold.val), key=str) == sorted(ids, key=str)
     home = {i: k for k, fold in enumerate(made.split.folds) for i in fold.val}
     for g in range(int(group.max()) + 1):
@@ -50,7 +50,7 @@ def test_every_class_is_in_every_fold_when_there_are_enough_images(build: Build)
                 assert min(row["support"]) >= 1
 
 
-def test_a_class_that_is_too_rare_is_named_with_its_folds(build: Build) -> None:
+def test_a_class_that_is_too_rare_is_reported_with_its_folds(build: Build) -> None:
     dataset = build(40, seed=1, classes=2)
     keep = {a.image_row for a in dataset.annotations if a.category_id == 2}
     few = sorted(keep)[:2]
@@ -83,18 +83,18 @@ def test_holdout_and_repeats(build: Build) -> None:
     made = make_split(dataset, holdout=0.2, trials=QUICK)
     assert len(made.split.folds) == 1
     assert len(made.split.folds[0].val) == 12
-    assert problems(made.split, ids) == []
+    assert split_problems(made.split, ids) == []
     twice = make_split(dataset, folds=3, repeats=2, trials=QUICK)
     assert len(twice.split.folds) == 6
-    assert problems(twice.split, ids) == []
+    assert split_problems(twice.split, ids) == []
     assert len(twice.split.quality["repeats"]) == 2
     assert {f.val for f in twice.split.folds[:3]} != {f.val for f in twice.split.folds[3:]}
     drawn = make_split(dataset, holdout=0.25, repeats=3, trials=QUICK)
     assert len(drawn.split.folds) == 3
-    assert problems(drawn.split, ids) == []
+    assert split_problems(drawn.split, ids) == []
 
 
-def test_next_to_nothing_to_exchange_ends() -> None:
+def test_a_search_without_possible_exchanges_ends() -> None:
     """Two photos of a class can neither be swapped nor moved: the budget must end still."""
     photo = {"width": 100, "height": 80}
     ring = {8: [10, 10, 18, 10, 18, 18, 10, 18], 20: [10, 10, 30, 10, 30, 30, 10, 30]}
@@ -125,7 +125,7 @@ def test_next_to_nothing_to_exchange_ends() -> None:
 def test_far_more_even_than_chance(build: Build) -> None:
     dataset = build(200, seed=2, classes=4)
     made = make_split(dataset, trials=20_000_000)
-    chance = next(peer for peer in compare_peers(made.plan, seeds=20) if peer.name == "random").quality
+    chance = next(peer for peer in compare_peers(made.inputs, seeds=20) if peer.name == "random").quality
     assert chance is not None
     ours, theirs = made.split.quality["criteria"], chance["criteria"]
     assert ours["images"]["worst"] == 0
@@ -139,12 +139,12 @@ def test_far_more_even_than_chance(build: Build) -> None:
     [
         ({"folds": 1}, "cannot be split into 1 folds"),
         ({"folds": 31}, "30 images cannot be split into 31 folds"),
-        ({"holdout": 1.0}, "--holdout 1 is no share"),
+        ({"holdout": 1.0}, "--holdout 1 is not a valid share"),
         ({"rules": ["folder"], "folds": 5}, "4 groups of images cannot fill 5 folds"),
-        ({"repeats": 0}, "must be 1 or more"),
+        ({"repeats": 0}, "must be at least 1"),
     ],
 )
-def test_impossible_wishes_are_named(build: Build, options: dict[str, object], words: str) -> None:
+def test_impossible_options_are_refused(build: Build, options: dict[str, object], words: str) -> None:
     with pytest.raises(TrashkitError, match=words):
         make_split(build(30), trials=QUICK, **options)  # type: ignore[arg-type]
 
@@ -181,7 +181,7 @@ def test_taco_in_ten_classes_is_as_even_as_the_best_known_search(real_data: obje
     assert criteria["images"]["worst"] == 0
 
 
-def test_weights_lead_the_search(build: Build) -> None:
+def test_weights_change_the_search(build: Build) -> None:
     dataset = build(60, seed=3)
     group = np.arange(60) // 2
     plain = make_split(dataset, photo_group=group, trials=QUICK).split
@@ -196,21 +196,21 @@ def test_weights_lead_the_search(build: Build) -> None:
 @pytest.mark.parametrize(
     ("weights", "words"),
     [
-        ({"colour": 1.0}, "is no criterion"),
-        ({"support": -1.0}, "is no weight"),
-        ({"support": float("nan")}, "is no weight"),
-        (dict.fromkeys(WEIGHTS, 0.0), "no criterion has a weight"),
+        ({"colour": 1.0}, "is not a criterion"),
+        ({"support": -1.0}, "is not a weight"),
+        ({"support": float("nan")}, "is not a weight"),
+        (dict.fromkeys(WEIGHTS, 0.0), "all criteria have weight 0"),
     ],
 )
-def test_weights_that_cannot_be(build: Build, weights: dict[str, float], words: str) -> None:
+def test_invalid_weights_are_refused(build: Build, weights: dict[str, float], words: str) -> None:
     with pytest.raises(TrashkitError, match=words):
         make_split(build(30), trials=QUICK, weights=weights)
 
 
 def test_floors_of_a_split_with_broken_groups_are_those_of_images(build: Build) -> None:
-    planned = plan(build(60, seed=3), photo_group=np.arange(60) // 6)
+    inputs = search_input(build(60, seed=3), photo_group=np.arange(60) // 6)
     whole = make_split(build(60, seed=3), photo_group=np.arange(60) // 6, trials=QUICK).split.quality
-    broken = quality(planned.features, planned.group, np.arange(60) % 5, planned.shares, planned.report)
+    broken = measure_quality(inputs.features, inputs.group, np.arange(60) % 5, inputs.shares, inputs.val_folds)
     assert broken["groups"]["broken"] == 10
     for criterion, row in broken["criteria"].items():
         assert row["worst"] is None or row["joint_floor"] <= row["worst"] + 1e-6, criterion

@@ -9,18 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapely.geometry import Polygon
 
 from trashkit.coco import Annotation, Coco, Dataset, Image, read_dataset
-from trashkit.masks import mask, rle
+from trashkit.raster.masks import mask, rle
 from trashkit.split.objective import (
     annotation_area,
+    deviation_floors,
     deviations,
-    floors,
-    gather,
     image_features,
     joint_floors,
-    polygon_area,
+    sum_by_group,
 )
 
 IMAGE = Image(0, 1, "a.jpg", 50, 40)
@@ -30,7 +28,7 @@ def annotation(segmentation: object, area: float) -> Annotation:
     return Annotation(0, 1, 0, 1, 1, segmentation, area, None, False)  # type: ignore[arg-type]
 
 
-def test_area_of_the_file_else_of_the_segmentation() -> None:
+def test_area_comes_from_the_file_or_else_from_the_segmentation() -> None:
     ring = [2.0, 2.0, 12.0, 2.0, 12.0, 8.0, 2.0, 8.0]
     assert annotation_area(annotation([ring], 7.5), IMAGE) == 7.5
     for missing in (float("nan"), 0.0, -3.0, float("inf")):
@@ -40,12 +38,6 @@ def test_area_of_the_file_else_of_the_segmentation() -> None:
     loose = {"size": [40, 50], "counts": [100, 30, 1870]}
     assert annotation_area(annotation(loose, float("nan")), IMAGE) == 30
     assert annotation_area(annotation([ring], 1e9), IMAGE) == 2000
-
-
-@given(st.lists(st.tuples(st.floats(-100, 100), st.floats(-100, 100)), min_size=3, max_size=8))
-def test_shoelace_agrees_with_shapely(points: list[tuple[float, float]]) -> None:
-    ring = [v for point in points for v in point]
-    assert polygon_area(ring) == pytest.approx(Polygon(points).area, abs=1e-6)
 
 
 def test_features_agree_with_a_plain_count(build: Callable[..., Dataset]) -> None:
@@ -70,7 +62,7 @@ def test_features_agree_with_a_plain_count(build: Callable[..., Dataset]) -> Non
     assert (np.diff(support) >= 0).all()
 
 
-def test_statistics_are_quartered_and_nan_has_no_quarter(build: Callable[..., Dataset]) -> None:
+def test_statistics_are_binned_by_quartiles_without_nan(build: Callable[..., Dataset]) -> None:
     statistics = np.arange(20.0)[:, None].copy()
     statistics[3] = np.nan
     features = image_features(build(20), statistics=statistics, statistic_names=["brightness"])
@@ -111,18 +103,20 @@ def test_no_split_is_better_than_the_floor(units: list[int], shares: tuple[float
     share = np.array(shares)
     folds = (np.array(f) for f in itertools.product(range(len(shares)), repeat=len(units)))
     best = min(float(np.abs(deviations(values, fold, share)).max()) for fold in folds)
-    assert floors(values, share)[0] <= best + 1e-9
+    assert deviation_floors(values, share)[0] <= best + 1e-9
 
 
-def test_the_floor_is_reached_where_it_is_plain() -> None:
+def test_the_floor_is_reached_in_a_simple_case() -> None:
     equal = np.full(5, 0.2)
-    assert floors(np.ones((11, 1)), equal)[0] == pytest.approx(3 / 2.2 - 1)  # 11 images: some fold has 3 of 2.2
-    assert floors(np.array([[6.0], [1], [1], [1], [1]]), equal)[0] == pytest.approx(2.0)
-    assert floors(np.array([[3.0]] * 6), equal)[0] == pytest.approx(1 / 1.2 * 2 - 1)
+    assert deviation_floors(np.ones((11, 1)), equal)[0] == pytest.approx(
+        3 / 2.2 - 1
+    )  # 11 images: some fold has 3 of 2.2
+    assert deviation_floors(np.array([[6.0], [1], [1], [1], [1]]), equal)[0] == pytest.approx(2.0)
+    assert deviation_floors(np.array([[3.0]] * 6), equal)[0] == pytest.approx(1 / 1.2 * 2 - 1)
 
 
 def test_gather_sums_groups() -> None:
-    assert gather(np.array([[1.0], [2.0], [4.0]]), np.array([1, 0, 1])).tolist() == [[2.0], [5.0]]
+    assert sum_by_group(np.array([[1.0], [2.0], [4.0]]), np.array([1, 0, 1])).tolist() == [[2.0], [5.0]]
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,4 +1,4 @@
-"""Findings that are known: a baseline file holds an old data set at "no new findings", waivers accept single ones."""
+"""Accepted findings: those recorded in a baseline file, and those that waivers in trashkit.toml accept."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from trashkit.errors import TrashkitError
-from trashkit.files import write_text
+from trashkit.errors import TrashkitError, read_error_reason
 from trashkit.finding import Finding
+from trashkit.outputs import write_text
+from trashkit.readers import ContentError, decode_json, read_bytes
 
 FORMAT = "trashkit audit baseline"
 WAIVER_KEYS = ("code", "annotation_id", "image_id", "file_name", "reason")
 
 
 def key(finding: Finding) -> str:
-    """What a finding is known by: its code and the id it is about, so that it survives rows that move.
+    """The identity of a finding in a baseline: its code and the ids it is about, which do not change when rows move.
 
-    The row is used only where the finding has no id; the message is not, since numbers in it may change.
+    The row is used only if the finding has no id; the message is not used, since numbers in it may change.
     """
     about = [finding.annotation_id, finding.image_id, finding.file_name]
     where = about if any(value is not None for value in about) else [finding.row]
@@ -28,7 +29,7 @@ def key(finding: Finding) -> str:
 
 
 def write_baseline(findings: Iterable[Finding], path: Path, *, overwrite: bool = False) -> int:
-    """Write all findings as known; returns how many. An existing file is refused unless `overwrite` and a baseline."""
+    """Write a baseline and return the number of findings. With `overwrite`, only an existing baseline is replaced."""
     if overwrite and path.exists():
         read_baseline(path)
     counts = Counter(key(finding) for finding in findings)
@@ -38,24 +39,24 @@ def write_baseline(findings: Iterable[Finding], path: Path, *, overwrite: bool =
 
 
 def read_baseline(path: Path) -> Counter[str]:
-    """Known findings and how often each. TrashkitError for a missing file and for anything else than a baseline."""
+    """Known findings and their counts. Raises TrashkitError for a missing file and for files of another kind."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = decode_json(read_bytes(path))
     except OSError as error:
-        hint = "make it first: trashkit audit ANN.json --baseline FILE --write-baseline"
-        raise TrashkitError(f"the baseline {path} cannot be read: {error.strerror}", hint=hint) from error
-    except ValueError as error:
+        hint = "create it: trashkit audit ANN.json --baseline FILE --write-baseline"
+        raise TrashkitError(f"the baseline {path} cannot be read: {read_error_reason(error)}", hint=hint) from error
+    except ContentError as error:
         raise TrashkitError(
-            f"the baseline {path} is not JSON: {error}", hint="name a baseline, or a new file"
+            f"the baseline {path} is not JSON: {error}", hint="give a baseline, or the name of a new file"
         ) from error
     known = content.get("known") if isinstance(content, dict) and content.get("format") == FORMAT else None
-    if not isinstance(known, dict) or not all(isinstance(count, int) for count in known.values()):
-        raise TrashkitError(f"{path} is no baseline of trashkit audit", hint="name a new file with --write-baseline")
+    if not isinstance(known, dict) or not all(type(count) is int for count in known.values()):
+        raise TrashkitError(f"{path} is not a baseline of trashkit audit", hint="use a new file with --write-baseline")
     return Counter(known)
 
 
 def without_known(findings: Iterable[Finding], known: Counter[str]) -> list[Finding]:
-    """Findings that the baseline does not have, or has fewer times."""
+    """Findings that are not in the baseline, or more often than there."""
     left = Counter(known)
     new = []
     for finding in findings:
@@ -70,17 +71,17 @@ def without_known(findings: Iterable[Finding], known: Counter[str]) -> list[Find
 def without_waived(
     findings: Sequence[Finding], waivers: Sequence[Mapping[str, Any]]
 ) -> tuple[list[Finding], list[Finding], list[int]]:
-    """Findings that no waiver accepts, those that one does, and positions of waivers that accept nothing.
+    """Findings that no waiver accepts, findings that a waiver accepts, and positions of waivers that accept none.
 
-    A waiver is ``code``, ``reason`` and at least one of ``annotation_id``, ``image_id`` and ``file_name``, where
-    ``*`` in a file name stands for anything. All that it names must fit.
-    Raises TrashkitError for waivers without a code or reason, and with unknown keys.
+    A waiver has ``code``, ``reason`` and at least one of ``annotation_id``, ``image_id`` and ``file_name``, where
+    ``*`` in a file name matches anything. All of these must match.
+    Raises TrashkitError for waivers without code, reason or place, and with unknown keys.
     """
     for n, waiver in enumerate(waivers, 1):
         unknown = [name for name in waiver if name not in WAIVER_KEYS]
         places = [name for name in WAIVER_KEYS[1:4] if name in waiver]
         if unknown or not places or not waiver.get("code") or not str(waiver.get("reason", "")).strip():
-            problem = f"does not know {unknown[0]!r}" if unknown else "needs a code, a reason and what it is about"
+            problem = f"has the unknown key {unknown[0]!r}" if unknown else "needs code, reason, and an id or file name"
             raise TrashkitError(
                 f"waiver {n} {problem}",
                 hint='[[audit.waivers]] code = "G003", annotation_id = 17, reason = "drawn like this on purpose"',

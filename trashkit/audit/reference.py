@@ -1,23 +1,15 @@
-"""The reference of the checks, from their docstrings: `--explain` and docs/reference/checks.md."""
+"""The reference of checks, made from their docstrings: `--explain` and docs/reference/checks.md."""
 
 from __future__ import annotations
 
-from trashkit.audit.registry import Check, checks, find
+from trashkit.audit.registry import FAMILIES, Check, checks, find
 from trashkit.audit.settings import Settings, explained
-
-FAMILIES = {
-    "S": "Structure: the file and its references",
-    "G": "Geometry: rings, masks, areas and boxes",
-    "L": "Labels: annotations against each other and against their class",
-    "I": "Images: the photos themselves, with `--images`",
-    "P": "Predictions: what a model sees and annotators did not, with `--predictions`",
-}
 
 
 def explain(wanted: str) -> str:
-    """Pages of the checks that a code, the beginning of codes or a name means; ``all`` lists the titles.
+    """Pages of the checks selected by a code, the beginning of codes or a name; ``all`` lists the titles.
 
-    Raises TrashkitError for what names none.
+    Raises TrashkitError if there are none.
     """
     if wanted.strip().lower() == "all":
         return "\n".join(f"{c.code}  {c.severity.value:7}  {c.name:28}  {c.title}" for c in checks().values())
@@ -31,13 +23,13 @@ def _section(check: Check) -> str:
 
 
 def reference_page() -> str:
-    """The whole reference as Markdown, one section for each check; the same every time."""
+    """The whole reference as Markdown, one section for each check."""
     lines = [
         "# Checks",
         "",
-        "What `trashkit audit` looks for. Codes never change their meaning. Errors break or corrupt training or",
-        "evaluation, warnings are most likely mistakes, information is worth a look. Thresholds in backquotes are",
-        "settings of the table `[audit]` in `trashkit.toml`.",
+        "What `trashkit audit` checks. Codes never change their meaning. Errors break or corrupt training or",
+        "evaluation, warnings are most likely mistakes, and info findings are worth checking. Names in parentheses,",
+        "such as `tiny_area`, are settings in the table `[audit]` of `trashkit.toml`.",
         "",
         "| code | name | severity | finds |",
         "|---|---|---|---|",
@@ -54,7 +46,7 @@ def reference_page() -> str:
 
 
 def _settings() -> list[str]:
-    """The section on trashkit.toml: every setting with its default, and what holds more than a number by example."""
+    """The section on trashkit.toml: every setting with its default, and examples of lists and waivers."""
     rows = [
         f"| `{name}` | {'below' if name == 'parts' else f'`{list(value) if isinstance(value, tuple) else value}`'} "
         f"| {text.replace('``', '`')} |"
@@ -64,16 +56,16 @@ def _settings() -> list[str]:
     return [
         "## Settings",
         "",
-        "All of them stand in the table `[audit]` of `trashkit.toml`, in the current folder or named by `--config`.",
-        "Lengths are pixels, areas square pixels, shares numbers from 0 to 1. What is not named keeps its default.",
+        "Settings are in the table `[audit]` of `trashkit.toml` in the current folder or above, or of",
+        "the file that `--project` names. Lengths are in pixels, areas in square pixels, and shares from 0 to 1.",
         "",
-        "| setting | default | means |",
+        "| setting | default | meaning |",
         "|---|---|---|",
         *rows,
         "",
-        "A part may lie in its whole, both by names of categories in which `*` stands for anything. `extend_parts`",
-        "adds pairs to those that are known, `parts` puts others in their place. A waiver accepts findings of a code:",
-        "of an `annotation_id`, an `image_id` or a `file_name` (`*` stands for anything), always with a reason.",
+        "A part may be inside its whole; both are category names in which `*` matches anything. `extend_parts` adds",
+        "pairs to the default list, `parts` replaces it. A waiver accepts findings of one code about an",
+        "`annotation_id`, an `image_id` or a `file_name` (`*` matches anything), and must give a reason.",
         "",
         "```toml",
         "[audit]",

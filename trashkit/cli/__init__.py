@@ -1,1 +1,1 @@
-"""The command line: one thin module per command, options in, one library call, the result shown."""
+"""The command line: one thin module per command parses options, calls one function and shows the result."""

@@ -1,55 +1,38 @@
-"""The one sink through which commands speak: results on stdout, everything else on stderr."""
+"""Output of commands: results go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
 import json as jsonlib
 import math
-import re
-import shlex
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from trashkit.progress import Progress
+from trashkit.names import json_escaped, printable, printable_cell, quoted, shortened
+from trashkit.progress import Progress, time_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, everything else on stderr.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with an output that was begun with the same inputs and settings.")
-]
-Classes = Annotated[
-    str | None,
-    typer.Option(
-        "--classes",
-        metavar="official|own|taco|MAP.json",
-        help="Which classes the categories become; default: the ten official where the names fit, else the file's own.",
-    ),
-]
+    from rich.text import Text
 
 WIDTH_WHEN_PIPED = 120
-
-
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What would steer the terminal, turn the direction of writing or cannot be encoded: texts come from strangers' files.
-Line ends and tabs may stand."""
-
-
-def printable(text: str) -> str:
-    """A text with control characters and lone surrogates written as escapes such as ``\\x1b``."""
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+LONGEST_CELL = 400
+"""Most characters of a cell of a table: a name may have any length."""
+LONGEST_LINE = 2000
+"""Most characters of a note, a warning or an error."""
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console that leaves texts alone but for `printable`: no markup, no highlighting of paths and numbers."""
+    """A rich console without markup and highlighting.
+
+    Each text that it prints is one line: line ends inside are part of a name, and are escaped with all else that
+    `printable` escapes. A text of several lines is printed line by line.
+    """
     from rich.console import Console
 
     class Plain(Console):
@@ -61,10 +44,12 @@ def console(*, stderr: bool = False) -> Console:
     return Plain(file=stream, stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", tight: bool = False) -> Table:
-    """A table for people; numbers stand right, floats have four digits, NaN and None are a dash.
+def table(
+    columns: Sequence[str | Text], rows: Iterable[Sequence[object]], *, title: str = "", tight: bool = False
+) -> Table:
+    """Build a table: numbers are right-aligned, floats have four decimals, NaN and None are shown as a dash.
 
-    tight: columns stand closer and no cell is wrapped, for tables that were measured to fit.
+    tight: narrow gaps and no wrapping, for tables that are known to fit.
     """
     from rich.box import SIMPLE
     from rich.table import Table
@@ -72,7 +57,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
 
     filled = [list(row) for row in rows]
     made = Table(
-        title=Text(title) if title else None,
+        title=Text(printable_cell(title)) if title else None,
         title_justify="left",
         box=SIMPLE,
         pad_edge=False,
@@ -80,31 +65,53 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     )
     for n, column in enumerate(columns):
         number = any(isinstance(row[n], int | float) for row in filled)
-        made.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=tight)
+        made.add_column(
+            stacked(column) if isinstance(column, str) else column,
+            justify="right" if number else "left",
+            overflow="fold",
+            no_wrap=tight,
+        )
     for row in filled:
         made.add_row(*(Text(_cell(value)) for value in row))
     return made
 
 
+def stacked(*lines: str) -> Text:
+    """The head of a column on several lines."""
+    from rich.text import Text
+
+    return Text("\n".join(printable_cell(line) for line in lines))
+
+
 def short(name: str, most: int = 24) -> str:
-    """A name cut in its middle where it is longer: names often differ at their end."""
-    return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most - 1 - most // 2) :]}"
+    """Shorten a name in the middle, after escaping it."""
+    return shortened(printable_cell(name), most)
 
 
 def _cell(value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
-    # a line end would break the row, and lets a text pose as another row
-    return f"{value:.4f}" if isinstance(value, float) else printable(str(value)).replace("\n", "\\n")
+    return f"{value:.4f}" if isinstance(value, float) else short(str(value), LONGEST_CELL)
 
 
 def command(*words: object) -> str:
-    """A trashkit command line that can be copied: ``command("train", "--data", path)``."""
-    return shlex.join(["trashkit", *(str(word) for word in words)])
+    """Quoted trashkit command line to copy: ``command("train", "--data", path)``."""
+    shorten = _shorten.get()
+    return " ".join(["trashkit", *(quoted(str(word)) for word in (words if shorten is None else shorten(words)))])
+
+
+def unused(path: str | Path) -> Path:
+    """The path, or the first of NAME-2, NAME-3 ... that does not exist, so that a suggested command is not refused."""
+    path, number = Path(path), 1
+    found = path
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return found
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it: paths as texts, NaN and infinities as null, numpy values as Python's."""
+    """Convert a value for JSON: paths to strings, NaN and infinity to null, numpy values to Python values."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -118,6 +125,27 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+_project: ContextVar[Mapping[str, Any] | None] = ContextVar("project", default=None)
+_shorten: ContextVar[Callable[[Sequence[object]], Sequence[object]] | None] = ContextVar("shorten", default=None)
+
+
+def set_project(
+    used: Mapping[str, Any] | None, shorten: Callable[[Sequence[object]], Sequence[object]] | None = None
+) -> None:
+    """Note the project file that this command uses and the values taken from it, which JSON results name; or none.
+
+    shorten: leaves out of the words of a next command what the project file gives.
+    """
+    _project.set(used)
+    _shorten.set(shorten)
+
+
+def used_project() -> dict[str, Any]:
+    """What JSON results say about the project: ``{"project": {"file": ..., "values": {...}}}``, empty without one."""
+    used = _project.get()
+    return {} if used is None else {"project": used}
+
+
 def show(
     result: Any,
     *,
@@ -125,20 +153,23 @@ def show(
     human: RenderableType | Sequence[RenderableType] = (),
     wrote: Path | str | None = None,
     next: str = "",
+    pager: bool = False,
 ) -> None:
-    """Show a command's result: `result` as JSON, or `human` (texts and tables) for people.
+    """Show a command's result: `result` as JSON if `json`, else `human` (texts and tables).
 
-    wrote: where the result lies. next: the command that a user would type next (see `command`).
+    human: each text is one line. wrote: path of the output. next: a likely next command (see `command`).
+    pager: on a terminal, show more lines than fit in the pager of the system.
     """
     if json:
-        text = jsonlib.dumps(plain(result), ensure_ascii=False, indent=1) + "\n"
-        # in JSON the escape of a lone surrogate is that surrogate
-        sys.stdout.write(text.encode(errors="backslashreplace").decode())
-        sys.stdout.flush()
+        if isinstance(result, Mapping):
+            result = {**result, **used_project()}
+        write_json([jsonlib.dumps(plain(result), ensure_ascii=False, indent=1) + "\n"])
     else:
         out = console()
-        for item in [human] if isinstance(human, str) or not isinstance(human, Sequence) else human:
-            out.print(item, soft_wrap=isinstance(item, str))
+        items = [human] if isinstance(human, str) or not isinstance(human, Sequence) else human
+        with out.pager() if pager and out.is_terminal and len(items) >= out.height else nullcontext():
+            for item in items:
+                out.print(item, soft_wrap=isinstance(item, str))
     closing = console(stderr=json)
     if wrote is not None:
         closing.print(f"wrote {wrote}", soft_wrap=True)
@@ -146,19 +177,34 @@ def show(
         closing.print(f"next: {next}", soft_wrap=True)
 
 
+def write_json(pieces: Iterable[str]) -> None:
+    """Write a JSON text to stdout, with escapes for invisible characters and where the terminal is not UTF-8."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("_", "-")
+    for piece in pieces:
+        sys.stdout.write(json_escaped(piece, ascii_only=not encoding.startswith("utf")))
+    sys.stdout.flush()
+
+
 def note(message: str) -> None:
-    """One line on stderr: an automatic choice with its reason, or how things go."""
-    console(stderr=True).print(message, soft_wrap=True)
+    """Print one line on stderr: an automatic choice with its reason, or a status."""
+    console(stderr=True).print(shortened(printable(message), LONGEST_LINE), soft_wrap=True)
 
 
 def warn(message: str) -> None:
-    """One line on stderr that begins with "warning:"."""
+    """Print one line on stderr that starts with "warning:"."""
     note(f"warning: {message}")
+
+
+def say(kind: str, message: str, hint: str) -> None:
+    """Show a message on stderr, and below it a hint."""
+    note(f"{kind}: {message}" if message else kind)
+    if hint:
+        note(f"  {hint}")
 
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """A progress callback: a bar with rate and time left on a terminal, else a line every ten seconds, on stderr."""
+    """Progress callback on stderr: a progress bar on a terminal, else a line every ten seconds."""
     if not sys.stderr.isatty():
         yield _Lines()
         return
@@ -177,20 +223,24 @@ def progress() -> Iterator[Progress]:
 
         def report(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
+                tasks[what] = bars.add_task(short(what, 60), total=total)
             bars.update(tasks[what], completed=done, total=total)
 
         yield report
 
 
 class _Lines:
-    """Progress where nobody watches a terminal: a line every ten seconds."""
+    """Progress without a terminal: a line every ten seconds, with the time left at the speed so far."""
 
     def __init__(self) -> None:
         self.start = self.last = time.monotonic()
+        self.begun: dict[str, tuple[float, int]] = {}
 
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
+        since, before = self.begun.setdefault(what, (now, done))
         if now - self.last >= 10:
             self.last = now
-            note(f"{what}: {done} of {total}, {now - self.start:.0f} s")
+            left = (now - since) / (done - before) * (total - done) if done > before else 0.0
+            ahead = f", about {time_text(left)} left" if left else ""
+            note(f"{what}: {done} of {total}, {now - self.start:.0f} s{ahead}")

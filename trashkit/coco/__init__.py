@@ -1,4 +1,4 @@
-"""The COCO data set as an immutable value: read, check, change, save."""
+"""COCO data sets as immutable values: read, check, change, write."""
 
 from trashkit.coco.classes import OFFICIAL_COLORS, OFFICIAL_NAMES, ClassMap, class_map
 from trashkit.coco.dataset import Coco

@@ -1,26 +1,26 @@
-"""Two COCO files made one."""
+"""Merge COCO files into one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from trashkit.coco.dataset import Coco, ids_in
-from trashkit.coco.origin import joined_info
+from trashkit.coco.dataset import Coco, is_valid_id
+from trashkit.coco.model_labels import merged_info
 from trashkit.errors import TrashkitError
 
 
 def merge(files: Sequence[Coco], *, prefixes: Sequence[str] | None = None) -> Coco:
-    """One Coco that holds the images, annotations and categories of several.
+    """Merge the images, annotations and categories of several COCO files.
 
-    Categories are joined by name. An id keeps its value where it is free and gets the next free number where an
-    earlier file uses it; references follow. Unknown keys of rows are kept; other top-level entries are the first
-    file's, but for ``info.labels_of_models`` (`trashkit.coco.origin`), which is that of all. prefixes: one per file,
-    put before each ``file_name``, for photo folders that are merged side by side.
-    Raises TrashkitError for rows whose references cannot be followed, and for no files at all.
+    Categories are matched by name. An id keeps its value if it is free, and gets the next free number if an earlier
+    file uses it; references are updated. Unknown keys of rows are kept. Other top-level entries are taken from the
+    first file, except ``info.labels_of_models`` (`trashkit.coco.model_labels`), which is combined from all. prefixes:
+    one per file, prepended to each ``file_name``, for photos in several folders.
+    Raises TrashkitError for rows with references that do not resolve, and for an empty list of files.
     """
     if not files:
-        raise TrashkitError("there is nothing to merge", hint="name at least one annotation file")
+        raise TrashkitError("there is nothing to merge", hint="give at least one annotation file")
     prefixes = prefixes or [""] * len(files)
     categories: list[dict[str, Any]] = []
     by_name: dict[str, Any] = {}
@@ -28,7 +28,7 @@ def merge(files: Sequence[Coco], *, prefixes: Sequence[str] | None = None) -> Co
     annotations: list[Any] = []
     fresh = {block: _fresh_ids() for block in ("images", "annotations", "categories")}
     for coco in files:
-        coco.refuse_repeated()
+        coco.require_unique_keys()
     for coco, prefix in zip(files, prefixes, strict=True):
         category_ids: dict[Any, Any] = {}
         for record in _objects(coco, "categories"):
@@ -50,12 +50,12 @@ def merge(files: Sequence[Coco], *, prefixes: Sequence[str] | None = None) -> Co
                 }
             except (KeyError, TypeError) as error:
                 raise TrashkitError(
-                    f"{coco.path}: annotations[{row}] refers to an image or category that is not there",
-                    hint=f"`trashkit audit {coco.path}` names them all",
+                    f"{coco.path}: annotations[{row}] refers to an image or category that does not exist",
+                    hint=f"`trashkit audit {coco.path}` lists them all",
                 ) from error
             annotations.append({**record, "id": fresh["annotations"](record["id"]), **references})
     others = {name: item for name, item in files[0].items.items() if name not in fresh}
-    info = joined_info(files)
+    info = merged_info(files)
     if info is not None:
         others["info"] = Coco.of({"info": info}).items["info"]
     made = Coco.of({"images": images, "annotations": annotations, "categories": categories})
@@ -65,17 +65,17 @@ def merge(files: Sequence[Coco], *, prefixes: Sequence[str] | None = None) -> Co
 def _objects(coco: Coco, block: str) -> list[dict[str, Any]]:
     records = coco.records(block)
     for row, record in enumerate(records):
-        named = isinstance(record, dict) and ids_in(record.get("id"))
+        named = isinstance(record, dict) and is_valid_id(record.get("id"))
         if not named or (block == "categories" and not isinstance(record.get("name"), str)):
             raise TrashkitError(
                 f"{coco.path}: {block}[{row}] has no usable id or name",
-                hint=f"`trashkit audit {coco.path}` names them all",
+                hint=f"`trashkit audit {coco.path}` lists them all",
             )
     return records
 
 
 def _fresh_ids() -> Callable[[Any], Any]:
-    """A function that gives an id back while it is free, and the next free whole number once it is taken."""
+    """A function that returns an id if it is free, else the next free integer."""
     taken: set[Any] = set()
     highest = 0
 

@@ -1,4 +1,4 @@
-"""Lenient reading: whatever is JSON is taken, NaN and Infinity included; what does not parse is named by place."""
+"""Read COCO files leniently: any JSON is accepted, NaN and Infinity included; syntax errors give line and column."""
 
 from __future__ import annotations
 
@@ -9,31 +9,33 @@ from typing import Any
 
 import msgspec
 
-from trashkit.coco.dataset import Coco, Rows, whole_number
-from trashkit.errors import TrashkitError
+from trashkit import readers
+from trashkit.coco.dataset import Coco, RawRows, decode, encode, parse_int
+from trashkit.coco.forms import other_annotations, other_list, other_object
+from trashkit.errors import TrashkitError, read_error_reason
+from trashkit.files import exists
+from trashkit.names import quoted
+from trashkit.readers import LARGE, MOST_LEVELS, ContentError, check_nesting
 
 _CHUNK = 1 << 24
 
 
 def read_bytes(path: Path) -> bytes:
-    """Bytes of an annotation file as UTF-8 without a byte-order mark.
+    """Read an annotation file in UTF-8, UTF-16 or UTF-32 as UTF-8 bytes without a byte-order mark.
 
     Raises TrashkitError for a missing, unreadable or empty file, a folder, and text that is not Unicode.
     """
-    if not path.exists():
+    if not exists(path):
         raise TrashkitError(f"{path} does not exist", hint="check the path")
     if path.is_dir():
-        raise TrashkitError(f"{path} is a folder, not an annotation file", hint="name the COCO JSON file inside it")
+        raise TrashkitError(f"{path} is a folder, not an annotation file", hint="give the COCO JSON file inside it")
     try:
-        data = path.read_bytes()
+        data = readers.read_bytes(path, most=LARGE)
     except OSError as error:
-        raise TrashkitError(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from error
+        raise TrashkitError(f"{path} cannot be read: {read_error_reason(error)}", hint="check the file") from error
+    data = readers.as_utf8(data)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        try:
-            return data.decode("utf-16").encode()
-        except UnicodeError as error:
-            raise TrashkitError(f"{path} is not valid UTF-16: {error}", hint="save it as UTF-8") from error
-    data = data.removeprefix(codecs.BOM_UTF8)
+        raise TrashkitError(f"{path} is not valid UTF-16", hint="save it as UTF-8")
     if not data.strip():
         raise TrashkitError(f"{path} is empty", hint="export the annotations again")
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -41,38 +43,67 @@ def read_bytes(path: Path) -> bytes:
         try:
             decoder.decode(data[start : start + _CHUNK], start + _CHUNK >= len(data))
         except UnicodeDecodeError as error:
+            found = readers.other_form(data[: readers.HEAD])
+            if found is not None:
+                raise TrashkitError(f"{path} is not a COCO file: {found.reason}", hint=found.hint) from error
+            reason, hint = readers.other_encoding(data)
             raise TrashkitError(
-                f"{path} is not UTF-8 text near byte {start + error.start}: it is no JSON file",
-                hint="name a COCO JSON file, or save it as UTF-8",
+                f"{path} is not a JSON file: {reason} (near byte {start + error.start})", hint=hint
             ) from error
     return data
 
 
 def read(path: Path | str) -> Coco:
-    """Read a COCO file, sound or damaged.
+    """Read a COCO file, valid or damaged.
 
-    Keeps every row as the text it came as, so reading is fast (a file of 450 MB in a few seconds) and saving exact.
-    Raises TrashkitError where the file is missing, is not JSON (with line and column), or is not an object.
+    Every row is kept as its original text, so reading is fast (450 MB in a few seconds) and writing exact.
+    Raises TrashkitError if the file is missing, is not JSON (with line and column), is not an object, has a row that is
+    nested more than 100 levels deep, or is another kind of file that can be told, such as COCO panoptic.
     """
     path = Path(path)
     data = read_bytes(path)
     try:
-        items = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-        repeated = () if _adds_up(items, data) else _repeated(data)
-        return Coco({name: _split(raw) for name, raw in items.items()}, path, data, repeated)
+        raw_items = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        duplicate_keys = () if _adds_up(raw_items, data) else _repeated(data)
+        coco = Coco({name: _split(raw) for name, raw in raw_items.items()}, path, data, duplicate_keys)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return Coco(*_read_slowly(data.decode(), path, data))
+        coco = Coco(*_read_slowly(data.decode(), path, data))
+    for name, item in coco.items.items():
+        for row, raw in enumerate(item) if isinstance(item, tuple) else ((None, item),):
+            if _is_nested_too_deeply(raw):
+                place = name if row is None else f"{name}[{row}]"
+                problem = f"{path}: {place} is nested more than {MOST_LEVELS} levels deep"
+                raise TrashkitError(problem, hint="correct that value by hand, or export it again")
+    found = other_object(coco) or other_annotations(coco)
+    if found is not None:
+        raise _is_other(path, *found)
+    return coco
 
 
-def _split(raw: msgspec.Raw) -> Rows | msgspec.Raw:
+def _is_other(path: Path, what: str, hint: str) -> TrashkitError:
+    return TrashkitError(f"{path} is {what}", hint=hint.format(path=quoted(str(path))))
+
+
+def _is_nested_too_deeply(raw: msgspec.Raw) -> bool:
+    text = bytes(raw)
+    if text.count(b"[") + text.count(b"{") <= MOST_LEVELS:
+        return False
+    try:
+        check_nesting(decode(text))
+    except (ContentError, RecursionError):
+        return True
+    return False
+
+
+def _split(raw: msgspec.Raw) -> RawRows | msgspec.Raw:
     if bytes(memoryview(raw)[:1]) == b"[":
         return tuple(msgspec.json.decode(raw, type=list[msgspec.Raw]))
     return raw
 
 
 def _adds_up(items: dict[str, msgspec.Raw], data: bytes) -> bool:
-    """Whether the quotation marks of all values and names kept are all that the file has: if not, a name may be there
-    twice. Counting costs a tenth of reading, a second look at each name the time of reading again."""
+    """Whether the quotation marks of all decoded names and values account for all in the file; if not, a key may occur
+    twice. Counting costs a tenth of the reading time, a second scan of all keys as much as reading again."""
     seen = sum(2 + name.count('"') + _marks(raw) for name, raw in items.items())
     return seen == data.count(b'"')
 
@@ -88,30 +119,42 @@ def _repeated(data: bytes) -> tuple[str, ...]:
         scanner.file()
     except (ValueError, RecursionError, _NotAnObjectError):
         return ()
-    return tuple(scanner.repeated)
+    return tuple(scanner.duplicate_keys)
 
 
 def _read_slowly(text: str, path: Path, data: bytes) -> tuple[Any, Path, bytes, tuple[str, ...]]:
-    """Read what the fast parser refuses: NaN and Infinity, or text that is no JSON, whose place is then named."""
+    """Read what the fast parser rejects: NaN and Infinity, or invalid JSON, which is reported with line and column."""
     scanner = _Scanner(text)
     try:
-        return scanner.file(), path, data, tuple(scanner.repeated)
+        return scanner.file(), path, data, tuple(scanner.duplicate_keys)
     except JSONDecodeError as error:
+        found = readers.other_form(data[: readers.HEAD])
+        if found is None and error.msg == "Extra data" and readers.is_json_lines(text, error.pos):
+            found = readers.JSON_LINES
+        found = found or readers.not_json(text)
+        if found is not None:
+            raise TrashkitError(f"{path} is not a COCO file: {found.reason}", hint=found.hint) from error
         raise TrashkitError(
             f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
-            hint="the file is cut off or was edited by hand: mend that place, or export it again",
+            hint="the file is truncated or was edited by hand: fix that place, or export it again",
         ) from error
     except RecursionError as error:
-        raise TrashkitError(f"{path} nests its lists too deeply", hint="export it again") from error
+        raise TrashkitError(f"{path} is nested too deeply", hint="export it again") from error
     except _NotAnObjectError as error:
+        value = error.value
+        form = other_list(value) if isinstance(value, list) else None
+        if form is not None:
+            raise _is_other(path, *form) from error
+        what = "a list" if isinstance(value, list) else f"the value {bytes(encode(value)).decode()[:40]}"
         raise TrashkitError(
-            f"{path} holds {error}, not an object with images, annotations and categories",
-            hint="a COCO results file is read by `trashkit score`; everything else wants a COCO data set",
+            f"{path} holds {what}, not an object with images, annotations and categories", hint="give a COCO data set"
         ) from error
 
 
 class _NotAnObjectError(Exception):
-    pass
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.value = value
 
 
 class _Scanner:
@@ -119,12 +162,12 @@ class _Scanner:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.value = JSONDecoder(parse_int=whole_number).raw_decode
+        self.value = JSONDecoder(parse_int=parse_int).raw_decode
         self.at = 0
-        self.repeated: dict[str, None] = {}
+        self.duplicate_keys: dict[str, None] = {}
 
     def space(self) -> str:
-        """Skip white space; the next character, or an empty string at the end."""
+        """Skip white space; returns the next character, or an empty string at the end."""
         self.at = WHITESPACE.match(self.text, self.at).end()
         return self.text[self.at : self.at + 1]
 
@@ -141,13 +184,13 @@ class _Scanner:
         _, self.at = self.value(self.text, start)
         return msgspec.Raw(self.text[start : self.at].encode())
 
-    def file(self) -> dict[str, Rows | msgspec.Raw]:
+    def file(self) -> dict[str, RawRows | msgspec.Raw]:
         if self.space() != "{":
             value, self.at = self.value(self.text, self.at)
             self.end()
-            raise _NotAnObjectError("a list" if isinstance(value, list) else f"the value {str(value)[:40]}")
+            raise _NotAnObjectError(value)
         self.at += 1
-        items: dict[str, Rows | msgspec.Raw] = {}
+        items: dict[str, RawRows | msgspec.Raw] = {}
         if self.space() == "}":
             self.at += 1
         else:
@@ -156,14 +199,14 @@ class _Scanner:
                 name, self.at = scanstring(self.text, self.at, True)
                 self.expect(":")
                 if name in items:
-                    self.repeated[name] = None
+                    self.duplicate_keys[name] = None
                 items[name] = self.rows() if self.space() == "[" else self.slice()
                 if self.expect(",}") == "}":
                     break
         self.end()
         return items
 
-    def rows(self) -> Rows:
+    def rows(self) -> RawRows:
         self.at += 1
         if self.space() == "]":
             self.at += 1

@@ -1,10 +1,10 @@
-"""Which COCO segmentations can be rasterised, and how compressed run lengths are read.
+"""Check whether COCO segmentations can be rasterised, and decompress run lengths.
 
-The C code behind pycocotools trusts its input: run lengths that do not fill the image leave memory unwritten, huge
-coordinates overflow, a ring of four numbers is read as a box. So everything is checked here before it gets there.
+The C code behind pycocotools trusts its input: run lengths that do not fill the image leave memory uninitialised, huge
+coordinates overflow, a ring of four numbers is read as a box. So segmentations are checked here first.
 """
 
-# ruff: noqa: PLR0911 - a check returns the first reason it finds, and there are many.
+# ruff: noqa: PLR0911 - each check returns the first reason that applies, and there are many.
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ Segmentation = list[list[float]] | dict[str, Any]
 """Polygon rings ``[x0, y0, x1, y1, ...]`` in pixels, or an RLE ``{"size": [height, width], "counts": ...}``."""
 
 MAX_COORDINATE = 1e6
-"""Largest distance from the origin, in pixels, at which a polygon still rasterises (C integers end at 4e8)."""
+"""Largest distance of a coordinate from the origin, in pixels, that can be rasterised (C integers end at 4e8)."""
 MAX_OUTLINE = 5e6
-"""Longest outline of one ring in pixels: the rasteriser's memory grows with it (80 bytes a pixel)."""
+"""Longest outline of one ring, in pixels: the rasteriser needs 80 bytes of memory per pixel."""
 MAX_PIXELS = 2**31 - 1
 """Most pixels of an image: run lengths and their sums are C integers."""
 
 _NUMBERS = {int, float}
-# Seven digits hold every difference of two C integers; an eighth is damage.
+# Seven digits hold any difference of two C integers; an eighth is an error.
 _LONG = re.compile(rb"[P-o]{7}")
 
 
 def check_segmentation(segmentation: object, height: int, width: int) -> str | None:
-    """Return why `segmentation` cannot be rasterised on an image of `height` x `width` pixels, None when it can.
+    """Reason why `segmentation` cannot be rasterised on an image of `height` x `width` pixels; None if it can.
 
-    Polygons: at least one ring; each ring at least three points, an even count of finite numbers, none further than
-    MAX_COORDINATE from the origin. A ring may lie outside the image, cross itself or have no area: such rings rasterise
-    as pycocotools does it, perhaps to nothing. RLE: `size` is the image's, and `counts` (a list, or compressed as text
-    or bytes) are whole numbers from 0 up that sum to height times width. Never raises.
+    Polygons need at least one ring, and each ring at least three points: an even count of finite numbers, none further
+    than MAX_COORDINATE from the origin. A ring may lie outside the image, cross itself or have no area; it is then
+    rasterised as pycocotools does it, perhaps to nothing. RLE needs `size` equal to the image's, and `counts` (a list,
+    or compressed as text or bytes) of non-negative integers that sum to height times width. Never raises.
     """
     if height <= 0 or width <= 0 or height * width > MAX_PIXELS:
         return f"an image of {width}x{height} pixels cannot be rasterised"
@@ -78,7 +78,7 @@ def _check_ring(ring: object) -> str | None:
 
 
 def outline_length(ring: list[float]) -> float:
-    """Length of a closed ring in pixels, each edge counted by its longer side (as the rasteriser walks it)."""
+    """Length of a closed ring in pixels, counting the longer side of each edge as the rasteriser does."""
     points = list(zip(ring[0::2], ring[1::2], strict=True))
     return sum(max(abs(x1 - x0), abs(y1 - y0)) for (x0, y0), (x1, y1) in pairwise([*points, points[0]]))
 
@@ -103,18 +103,18 @@ def _check_rle(segmentation: dict[Any, Any], height: int, width: int) -> str | N
             return "RLE counts hold a negative number"
         total = int(lengths.sum())
     else:
-        return "RLE counts are neither a list nor a text"
+        return "RLE counts are neither a list nor a string"
     if total != height * width:
         return f"RLE counts sum to {total}, but the image has {height * width} pixels"
     return None
 
 
 def run_lengths(counts: str | bytes) -> npt.NDArray[np.int64] | None:
-    """Decompress COCO run lengths to int64 [N], zeros and ones in turn; None where the text is none.
+    """Decompress COCO run lengths to int64 [N], zeros and ones alternating; None if the text is not valid.
 
-    Format (pycocotools' ``rleToString``): base-32 digits, least significant first, as characters 48..111, bit 5 says
-    that more follow, bit 4 of the last is the sign; from the fourth on each number is the difference to the one before
-    the last. The result may hold negative numbers where the text is damaged.
+    Format (pycocotools' ``rleToString``): base-32 digits, least significant first, as characters 48..111; bit 5 means
+    that more digits follow, bit 4 of the last digit is the sign; from the fourth on, each number is the difference from
+    the number two before it. The result may hold negative numbers if the text is damaged.
     """
     if isinstance(counts, str):
         if not counts.isascii():
@@ -129,9 +129,9 @@ def run_lengths(counts: str | bytes) -> npt.NDArray[np.int64] | None:
 
 
 def decompress(counts: Sequence[bytes]) -> list[npt.NDArray[np.int64]]:
-    """Decompress many valid COCO run lengths in one pass, see `run_lengths`; none of them may be empty.
+    """Decompress many valid COCO run lengths in one pass, see `run_lengths`; none may be empty.
 
-    For a few hundred bytes each, one pass over all is several times as fast as one call for each.
+    For texts of a few hundred bytes this is several times as fast as one call for each.
     """
     digits = np.frombuffer(b"".join(counts), np.uint8).astype(np.int64) - 48
     last = np.flatnonzero(digits < 32)

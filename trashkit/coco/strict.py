@@ -1,4 +1,4 @@
-"""Strict reading: the view of a COCO file that split, train, predict and score work on."""
+"""Read and validate a COCO file for split, train, predict and score."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from trashkit.coco.classes import ClassMap, class_map
-from trashkit.coco.dataset import Coco, ids_in
+from trashkit.coco.dataset import Coco, is_valid_id
+from trashkit.coco.forms import has_only_boxes
 from trashkit.coco.read import read
 from trashkit.coco.segmentation import check_segmentation
 from trashkit.errors import TrashkitError
@@ -51,7 +52,8 @@ class Annotation:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A checked COCO file: references resolve, sizes are positive, segmentations rasterise, categories are known."""
+    """A validated COCO file: references resolve, sizes are positive, segmentations can be rasterised, categories are
+    known."""
 
     coco: Coco
     images: tuple[Image, ...]
@@ -83,9 +85,9 @@ class Dataset:
         return self._by_image.get(image_row, ())
 
     def subset(self, image_rows: Iterable[int]) -> Dataset:
-        """The same data set with only these images (rows of the source file) and their annotations, in file order.
+        """The data set with only these images (rows of the source file) and their annotations, in file order.
 
-        `coco` stays the whole source file, and rows keep their numbers.
+        `coco` remains the whole source file, and rows keep their numbers.
         """
         wanted = set(image_rows)
         return Dataset(
@@ -97,7 +99,7 @@ class Dataset:
 
 
 class _Problems:
-    """Collects what strict reading cannot work with; the error names the first and counts the rest."""
+    """Collects validation problems; the error names the first and counts the rest."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -113,20 +115,20 @@ class _Problems:
             more = f" (and {self.count - 1} more)" if self.count > 1 else ""
             raise TrashkitError(
                 f"{self.source}: {self.first}{more}",
-                hint=f"`trashkit audit {self.source}` lists them all, `trashkit fix` mends many",
+                hint=f"`trashkit audit {self.source}` lists them all, `trashkit fix` fixes many",
             )
 
 
 def read_dataset(source: Path | str | Coco, *, classes: str | Path | None = None, labels: bool = True) -> Dataset:
-    """Read a COCO file for work on its photos and labels.
+    """Read a COCO file and validate what split, train, predict and score need.
 
-    classes: see `trashkit.coco.classes.class_map`. labels: False leaves annotations out and asks nothing of them.
+    classes: see `trashkit.coco.classes.class_map`. labels: False skips annotations and does not validate them.
     Raises TrashkitError, naming the first problem and counting the others, unless image ids are unique, sizes are
-    positive whole numbers, file names are texts, and (with labels) references resolve and segmentations rasterise.
-    Duplicate annotation ids, licences and invalid rings do not stop it.
+    positive integers, file names are strings, and (with labels) references resolve and segmentations can be rasterised.
+    Duplicate annotation ids, licences and invalid rings are allowed.
     """
     coco = source if isinstance(source, Coco) else read(source)
-    coco.refuse_repeated()
+    coco.require_unique_keys()
     problems = _Problems(str(coco.path or "the annotations"))
     for block in ("images", "categories", "annotations") if labels else ("images",):
         if block not in coco.blocks():
@@ -138,16 +140,22 @@ def read_dataset(source: Path | str | Coco, *, classes: str | Path | None = None
     categories = _categories(coco, problems)
     problems.raise_if_any()
     mapping = class_map(categories, classes)
+    if labels and has_only_boxes(coco.records("annotations")):
+        raise TrashkitError(
+            f"{problems.source}: its {coco.count('annotations')} annotations have boxes only (bbox) and no outlines "
+            "(segmentation)",
+            hint="export the annotations with polygons or masks: label maps cannot be drawn from boxes",
+        )
     annotations = _annotations(coco, images, mapping, problems) if labels else ()
     problems.raise_if_any()
     return Dataset(coco, images, annotations, mapping)
 
 
 def _whole(value: Any) -> int | None:
-    """A positive whole number, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    """A positive integer, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 2**31:
         return None
-    return int(value) if value == int(value) and 0 < value < 2**31 else None
+    return int(value) if value == int(value) else None
 
 
 def _images(coco: Coco, problems: _Problems) -> tuple[Image, ...]:
@@ -160,7 +168,7 @@ def _images(coco: Coco, problems: _Problems) -> tuple[Image, ...]:
             continue
         image_id, name = record.get("id"), record.get("file_name")
         width, height = _whole(record.get("width")), _whole(record.get("height"))
-        if not ids_in(image_id):
+        if not is_valid_id(image_id):
             problems.add(f"{place} has no usable id")
         elif image_id in seen:
             problems.add(f"{place}: image id {image_id!r} is used twice")
@@ -168,11 +176,11 @@ def _images(coco: Coco, problems: _Problems) -> tuple[Image, ...]:
             problems.add(f"{place} (id {image_id}) has no file_name")
         elif width is None or height is None:
             problems.add(
-                f"{place} ({name}): width {record.get('width')!r} and height {record.get('height')!r} are no image size"
+                f"{place} ({name}): width {record.get('width')!r} and height {record.get('height')!r} are not a size"
             )
         else:
             images.append(Image(row, image_id, name, width, height))
-        if ids_in(image_id):
+        if is_valid_id(image_id):
             seen.add(image_id)
     return tuple(images)
 
@@ -181,7 +189,7 @@ def _categories(coco: Coco, problems: _Problems) -> list[dict[str, Any]]:
     categories: list[dict[str, Any]] = []
     seen: set[Any] = set()
     for row, record in enumerate(coco.records("categories")):
-        if not isinstance(record, dict) or not ids_in(record.get("id")) or not isinstance(record.get("name"), str):
+        if not isinstance(record, dict) or not is_valid_id(record.get("id")) or not isinstance(record.get("name"), str):
             problems.add(f"categories[{row}] has no id or no name")
         elif record["id"] in seen:
             problems.add(f"categories[{row}]: category id {record['id']!r} is used twice")
@@ -203,12 +211,12 @@ def _annotations(
             continue
         place += f" (id {record.get('id')!r})"
         image_id, category_id = record.get("image_id"), record.get("category_id")
-        image = by_id.get(image_id) if ids_in(image_id) else None
+        image = by_id.get(image_id) if is_valid_id(image_id) else None
         if image is None:
-            problems.add(f"{place}: image_id {image_id!r} names no image")
+            problems.add(f"{place}: image_id {image_id!r} does not exist")
             continue
-        if not ids_in(category_id) or category_id not in classes.index_of:
-            problems.add(f"{place}: category_id {category_id!r} names no category")
+        if not is_valid_id(category_id) or category_id not in classes.index_of:
+            problems.add(f"{place}: category_id {category_id!r} does not exist")
             continue
         reason = check_segmentation(record.get("segmentation"), image.height, image.width)
         if reason:

@@ -1,20 +1,20 @@
-"""Byte-stable saving."""
+"""Write COCO files, byte-stable."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from trashkit.coco.dataset import Coco
-from trashkit.files import replacing
+from trashkit.outputs import Output
 
 
 def write(coco: Coco, path: Path | str, *, overwrite: bool = False) -> None:
-    """Save a Coco: the same JSON values in the same order, rows verbatim, one row a line.
+    """Write a Coco: the same JSON values in the same order, rows verbatim, one row per line.
 
-    A file that trashkit wrote is written again byte for byte. Raises TrashkitError when `path` exists and may not be
-    overwritten, and when the file it was read from gave a top-level name twice.
+    A file that trashkit wrote is reproduced byte for byte. Raises TrashkitError if `path` exists without `overwrite`,
+    or if the file it was read from has a duplicate top-level key.
     """
-    coco.refuse_repeated()
-    with replacing(Path(path), overwrite=overwrite) as temporary, temporary.open("wb") as file:
+    coco.require_unique_keys()
+    with Output(Path(path), overwrite=overwrite).writing() as temporary, temporary.open("wb") as file:
         for piece in coco.pieces():
             file.write(piece)

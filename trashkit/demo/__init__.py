@@ -1,1 +1,1 @@
-"""The embedded data set: scenes of trash drawn by code, with true labels, planted errors and a hidden test part."""
+"""The demo and the synthetic data set: generated scenes of trash with exact labels, planted errors and a test part."""

@@ -1,4 +1,4 @@
-"""Which scene shows what: class mix, near-duplicates, train and test, public and private, file names."""
+"""Composition of the data set: class mix, near-duplicates, train and test parts, leaderboard halves, file names."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from trashkit.coco.classes import OFFICIAL_NAMES
 CLASS_NAMES = OFFICIAL_NAMES[1:]
 # Annotations per class in the competition's 3,272 training images: a long tail.
 CLASS_MIX = (2782, 9311, 659, 562, 610, 3090, 1343, 7643, 63, 177)
-# Direction in which the test part's mix differs (log weights per unit of shift).
+# Direction of the test part's class shift (change of log weights per unit of `shift`).
 _MIX_SHIFT = (0.6, -0.4, 1.0, -1.2, 0.9, 0.5, -0.8, 0.1, 0.7, -0.6)
 _TRAIN_FLOOR, _TEST_FLOOR = 10, 4
-# Objects in one scene at most.
+# Maximum number of objects in one scene.
 _MOST = 24
 
 
 @dataclass(frozen=True, slots=True)
 class ScenePlan:
-    """One scene: its number, part, the classes (1..10) of its objects, and one file name for each photo of it."""
+    """One scene: its number, its part, the classes (1..10) of its objects, and the file name of each of its photos."""
 
     number: int
     part: str
@@ -31,12 +31,12 @@ class ScenePlan:
 
 
 def make_plan(rng: np.random.Generator, images: int, test_share: float, shift: float) -> list[ScenePlan]:
-    """Plan all scenes of a data set of `images` photos, `test_share` of them in the test part.
+    """Plan the scenes of a data set of `images` photos, `test_share` of them in the test part.
 
-    One scene in eight is photographed two to four times; all its photos lie in one part. An image shows 8 objects on
-    average. Classes follow CLASS_MIX, in the test part moved by `shift`. Each class has at least 10 objects in train
-    and 4 in test (fewer in a test part of one or two images), in as many different scenes as there are, so that
-    five folds make sense in small sets too.
+    One scene in eight has two to four photos, all in the same part. An image has 8 objects on average. Classes follow
+    CLASS_MIX, shifted in the test part by `shift`. Each class has at least 10 objects in train and 4 in test (fewer in
+    a test part of one or two images), distributed over as many scenes as possible, so that five folds work in small
+    data sets too.
     """
     tests = min(images - 1, max(1, round(images * test_share))) if test_share > 0 else 0
     names = _file_names(images)
@@ -57,7 +57,7 @@ def make_plan(rng: np.random.Generator, images: int, test_share: float, shift: f
 
 
 def _shots(rng: np.random.Generator, images: int) -> list[int]:
-    """How often each scene is photographed; sums to `images`."""
+    """Number of photos of each scene; sums to `images`."""
     out: list[int] = []
     left = images
     while left > 0:
@@ -68,7 +68,7 @@ def _shots(rng: np.random.Generator, images: int) -> list[int]:
 
 
 def _counts(total: int, weights: NDArray[np.float64], floor: int) -> NDArray[np.int64]:
-    """Objects per class: `floor` for those whose share is below it, the rest by weight; sums to `total`."""
+    """Objects per class: at least `floor`, otherwise proportional to `weights`; sums to `total`."""
     floor = min(floor, total // len(weights))
     counts = np.full(len(weights), floor, np.int64)
     if total == 0:
@@ -86,7 +86,7 @@ def _counts(total: int, weights: NDArray[np.float64], floor: int) -> NDArray[np.
 
 
 def _assign(rng: np.random.Generator, sizes: NDArray[np.int64], counts: NDArray[np.int64]) -> list[list[int]]:
-    """Deal classes to scenes: rare ones to as many different scenes as possible, the rest at random."""
+    """Assign classes to scenes: rare classes to as many scenes as possible, the others at random."""
     free = sizes.copy()
     out: list[list[int]] = [[] for _ in sizes]
     rest: list[int] = []
@@ -108,7 +108,7 @@ def _assign(rng: np.random.Generator, sizes: NDArray[np.int64], counts: NDArray[
 
 
 def _file_names(images: int) -> list[str]:
-    """`batch_01/0001.jpg` and so on, numbered through; one folder has a space and one a Korean name."""
+    """File names such as `batch_01/0001.jpg`; one folder name has a space and one is Korean."""
     folders = max(4, -(-images // 800))
     names = {2: "batch 03", 3: "배치_04"}
     digits = max(4, len(str(images)))
@@ -119,9 +119,9 @@ def _file_names(images: int) -> list[str]:
 
 
 def halves(rng: np.random.Generator, plans: Sequence[ScenePlan]) -> dict[str, str]:
-    """The public or private half of the leaderboard for each test photo; a scene lies in one half.
+    """Assign each test photo to the public or private half of the leaderboard; a scene is in one half.
 
-    Scenes are sorted by their rarest class and dealt in pairs, so both halves hold rare classes where there are two.
+    Scenes are sorted by their rarest class and assigned in pairs, so that both halves get rare classes if possible.
     """
     rank = {int(c) + 1: k for k, c in enumerate(np.argsort(np.array(CLASS_MIX)))}
     tests = [plan for plan in plans if plan.part == "test"]

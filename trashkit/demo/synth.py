@@ -1,4 +1,4 @@
-"""Makes the embedded data set: photos, clean and noisy annotations, a hidden truth for the test part."""
+"""Generate the synthetic data set: photos, clean and noisy annotations, hidden annotations of the test part."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from trashkit.demo.draft import Draft, Record
-from trashkit.demo.mislabel import LABEL_NOISE, PHOTO_DEFECTS, leak
-from trashkit.demo.outlines import polygons, ring_area
+from trashkit.demo.defects.mislabel import LABEL_NOISE, PHOTO_DEFECTS, leak
+from trashkit.demo.defects.noisy_dataset import NoisyDataset, Record
+from trashkit.demo.defects.planted import DEFECTS, HEAVY_DEFECTS, Plant
+from trashkit.demo.drawing.outlines import polygons, ring_area
+from trashkit.demo.drawing.scenes import compose, photograph
 from trashkit.demo.plan import CLASS_NAMES, ScenePlan, halves, make_plan
-from trashkit.demo.planted import DEFECTS, HEAVY_DEFECTS, Plant
-from trashkit.demo.scenes import compose, photograph
 from trashkit.errors import TrashkitError
-from trashkit.files import replacing
+from trashkit.outputs import Output, folder_kind
 from trashkit.progress import Progress, silent
 
 Noise = Literal["none", "light", "heavy"]
 Draw = Callable[[ScenePlan], list[tuple[str, bytes, list[Record]]]]
 Part = tuple[list[Record], list[Record]]
 """Images and annotations."""
-# Per level: planted defects of each type per 300 training images (at least one), and the share of wrong labels.
+# Per noise level: planted defects of each type per 300 training images (at least one), and the share of wrong labels.
 _LEVELS: dict[str, tuple[int, float]] = {"none": (0, 0.0), "light": (1, 0.03), "heavy": (3, 0.10)}
 _LEDGER = "planted.json"
 _JSON = "train|train_clean|test|planted|scenes|leaderboard/hidden"
 _PARTS = rf"images/.+|({_JSON})\.json|sample_submission\.csv|README\.txt"
+_SYNTHETIC = folder_kind("synthetic data set", marker=re.escape(_LEDGER), files=_PARTS)
+"""Recognised by planted.json; a real data set may have files with any of the other names."""
 _LIMITS = {"images": (20, 20_000), "size": (64, 1024)}
 _MASTER, _SCENE, _ERRORS = 0, 1, 2
 
@@ -55,43 +57,42 @@ def make(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Draw a data set of `images` square photos of `size` pixels into the folder `out`, and say what it holds.
+    """Generate a data set of `images` square photos of `size` pixels in the folder `out`; return a summary.
 
     Writes train.json (with planted errors), train_clean.json (without), test.json (no annotations), images/ (all
-    photos), sample_submission.csv (a header), planted.json (what was planted, where), scenes.json (which photos show
-    the same scene), leaderboard/hidden.json (truth of the test part, its public and private half) and README.txt.
+    photos), sample_submission.csv (only the header), planted.json (the planted errors), scenes.json (photos of the same
+    scene), leaderboard/hidden.json (annotations of the test part with its public and private half) and README.txt.
 
-    noise: "none" (train.json equals train_clean.json), "light" or "heavy". shift: how far the test part's class mix
-    differs. damage_photos: with noise, also missing, truncated, doubled and leaked photos. quality: of the JPEG files,
-    by default another one for each photo (72..95). The same arguments give the same files, whatever `workers` is.
-    Raises TrashkitError for values out of range and where `out` exists and `overwrite` is not set.
+    noise: "none" (train.json equals train_clean.json), "light" or "heavy". shift: class shift of the test part.
+    damage_photos: with noise, also plant missing, truncated, duplicate and leaked photos. quality: JPEG quality, by
+    default drawn for each photo (72..95). The same arguments give the same files for any number of `workers`. Raises
+    TrashkitError for values out of range, and if `out` exists and `overwrite` is not set.
     """
     _check(images, size, test_share, noise)
     made = Path(out)
-    # A real data set has the names of _PARTS, too; only what was drawn here knows where errors were planted.
-    with replacing(made, overwrite=overwrite, ours=_PARTS, mark=re.escape(_LEDGER)) as folder:
+    with Output(made, overwrite=overwrite, kind=_SYNTHETIC).writing() as folder:
         (folder / "images").mkdir(parents=True)
         plans = make_plan(_generator(seed, _MASTER), images, test_share, shift)
         draw = partial(_draw_scene, size=size, seed=seed, quality=quality)
         shots = dict(_drawn(folder / "images", plans, draw, workers, progress))
         parts = {part: _records([p for p in plans if p.part == part], shots, size) for part in ("train", "test")}
         side_of = halves(_generator(seed, _MASTER, 1), plans)
-        draft = _planted(_generator(seed, _ERRORS), parts, size, noise, damage_photos)
-        _change_photos(folder / "images", draft.photos)
-        _write_train(folder, parts["train"], draft)
+        noisy = _planted(_generator(seed, _ERRORS), parts, size, noise, damage_photos)
+        _change_photos(folder / "images", noisy.photos)
+        _write_train(folder, parts["train"], noisy)
         _write_test(folder, parts["test"], side_of, plans)
         _dump(folder / "scenes.json", {"train": _scenes_of(parts["train"][0], plans)})
         (folder / "README.txt").write_text(_README, encoding="utf-8")
-    return _summary(made, parts, draft, len(plans))
+    return _summary(made, parts, noisy, len(plans))
 
 
-def _summary(out: Path, parts: dict[str, Part], draft: Draft, scenes: int) -> dict[str, Any]:
-    kinds = [entry["kind"] for entry in draft.ledger()]
+def _summary(out: Path, parts: dict[str, Part], noisy: NoisyDataset, scenes: int) -> dict[str, Any]:
+    kinds = [entry["kind"] for entry in noisy.ledger()]
     classes = [annotation["category_id"] for annotation in parts["train"][1]]
     return {
         "out": str(out),
-        "train_images": len(draft.images),
-        "train_annotations": len(draft.annotations),
+        "train_images": len(noisy.images),
+        "train_annotations": len(noisy.annotations),
         "test_images": len(parts["test"][0]),
         "scenes": scenes,
         "defects": kinds.count("defect"),
@@ -118,7 +119,7 @@ def _generator(seed: int, *key: int) -> np.random.Generator:
 
 
 def _draw_scene(plan: ScenePlan, size: int, seed: int, quality: int | None) -> list[tuple[str, bytes, list[Record]]]:
-    """All photos of one scene: file name, JPEG bytes, annotations without ids."""
+    """Draw all photos of one scene: file name, JPEG bytes, annotations without ids."""
     scene = compose(_generator(seed, _SCENE, plan.number), plan.classes, size)
     out = []
     for k, file_name in enumerate(plan.file_names):
@@ -154,7 +155,7 @@ def _one_thread() -> None:
 def _drawn(
     folder: Path, plans: Sequence[ScenePlan], draw: Draw, workers: int, progress: Progress
 ) -> Iterator[tuple[str, list[Record]]]:
-    """Draw all scenes, write their photos, yield the annotations of each file name."""
+    """Draw all scenes and write their photos; yield each file name with its annotations."""
     total, done = sum(len(plan.file_names) for plan in plans), 0
     pool = None
     if workers > 1:
@@ -175,7 +176,7 @@ def _drawn(
 
 
 def _records(plans: Sequence[ScenePlan], shots: dict[str, list[Record]], size: int) -> Part:
-    """Images and annotations of a part, by file name. Image ids have gaps, so that they are no row numbers."""
+    """Images and annotations of a part, sorted by file name. Image ids have gaps, so that they differ from rows."""
     images: list[Record] = []
     annotations: list[Record] = []
     for k, file_name in enumerate(sorted(name for plan in plans for name in plan.file_names)):
@@ -186,10 +187,10 @@ def _records(plans: Sequence[ScenePlan], shots: dict[str, list[Record]], size: i
     return images, annotations
 
 
-def _planted(rng: np.random.Generator, parts: dict[str, Part], size: int, noise: Noise, damage: bool) -> Draft:
-    """A copy of the training part with errors of the chosen level.
+def _planted(rng: np.random.Generator, parts: dict[str, Part], size: int, noise: Noise, damage: bool) -> NoisyDataset:
+    """Copy the training part and plant errors of the given noise level.
 
-    Planted in portions of about 300 images, spread over the file, so that the time grows with the number of images.
+    Errors are planted in portions of about 300 images each, so that the time grows linearly with the number of images.
     """
     images, annotations = copy.deepcopy(parts["train"])
     categories = _categories()
@@ -198,57 +199,59 @@ def _planted(rng: np.random.Generator, parts: dict[str, Part], size: int, noise:
         "annotations": count(len(annotations) + 1),
     }
     portions = max(1, round(len(images) / 300))
-    drafts = []
+    noisy_parts = []
     for k in range(portions if noise != "none" else 0):
         own = {image["id"] for image in images[k::portions]}
         mine = [a for a in annotations if a["image_id"] in own]
-        drafts.append(Draft(images[k::portions], mine, categories, size, new_ids))
+        noisy_parts.append(NoisyDataset(images[k::portions], mine, categories, size, new_ids))
         test = (parts["test"][0][k::portions], parts["test"][1])
-        _plant_level(rng, drafts[-1], test if damage else None, noise)
-    return _together(drafts, images, annotations, Draft([], [], categories, size, new_ids))
+        _plant_level(rng, noisy_parts[-1], test if damage else None, noise)
+    return _together(noisy_parts, images, annotations, NoisyDataset([], [], categories, size, new_ids))
 
 
-def _plant_level(rng: np.random.Generator, draft: Draft, test: Part | None, noise: Noise) -> None:
-    """Plant all errors of a level; `test` lends photos to leak, None leaves photos whole."""
+def _plant_level(rng: np.random.Generator, noisy: NoisyDataset, test: Part | None, noise: Noise) -> None:
+    """Plant all errors of a noise level; `test`: part to leak photos from, None leaves photos undamaged."""
     times, share = _LEVELS[noise]
-    # Small sets keep most of their images whole.
-    times = min(times, max(1, len(draft.images) // 8))
-    objects = len(draft.annotations)
+    # In small data sets most images stay undamaged.
+    times = min(times, max(1, len(noisy.images) // 8))
+    objects = len(noisy.annotations)
     if test is not None:
-        _plant_all(rng, draft, PHOTO_DEFECTS, times)
+        _plant_all(rng, noisy, PHOTO_DEFECTS, times)
         for row in rng.permutation(len(test[0]))[:times].tolist():
-            leak(draft, test[0][row], [a for a in test[1] if a["image_id"] == test[0][row]["id"]])
-    _plant_all(rng, draft, DEFECTS, times)
+            leak(noisy, test[0][row], [a for a in test[1] if a["image_id"] == test[0][row]["id"]])
+    _plant_all(rng, noisy, DEFECTS, times)
     if noise == "heavy":
-        _plant_all(rng, draft, HEAVY_DEFECTS, times)
+        _plant_all(rng, noisy, HEAVY_DEFECTS, times)
     for plant, part in LABEL_NOISE:
-        _plant_all(rng, draft, (plant,), max(1, round(objects * share * part)))
+        _plant_all(rng, noisy, (plant,), max(1, round(objects * share * part)))
 
 
-def _together(drafts: Sequence[Draft], images: list[Record], annotations: list[Record], whole: Draft) -> Draft:
-    """One draft from its portions: records in their old order, then the new ones."""
-    if not drafts:
+def _together(
+    noisy_parts: Sequence[NoisyDataset], images: list[Record], annotations: list[Record], whole: NoisyDataset
+) -> NoisyDataset:
+    """Merge the portions: existing records in their original order, then the new ones."""
+    if not noisy_parts:
         whole.images, whole.annotations = images, annotations
         return whole
-    kept = {id(a) for draft in drafts for a in draft.annotations}
+    kept = {id(a) for noisy in noisy_parts for a in noisy.annotations}
     old = {id(record) for record in (*images, *annotations)}
-    whole.images = images + [i for draft in drafts for i in draft.images if id(i) not in old]
+    whole.images = images + [i for noisy in noisy_parts for i in noisy.images if id(i) not in old]
     whole.annotations = [a for a in annotations if id(a) in kept]
-    whole.annotations += [a for draft in drafts for a in draft.annotations if id(a) not in old]
-    whole.planted = [entry for draft in drafts for entry in draft.planted]
-    whole.photos = [change for draft in drafts for change in draft.photos]
+    whole.annotations += [a for noisy in noisy_parts for a in noisy.annotations if id(a) not in old]
+    whole.planted = [entry for noisy in noisy_parts for entry in noisy.planted]
+    whole.photos = [change for noisy in noisy_parts for change in noisy.photos]
     return whole
 
 
-def _plant_all(rng: np.random.Generator, draft: Draft, plants: Sequence[Plant], times: int) -> None:
-    """Plant each error so many times; a place that does not suit it is tried again elsewhere, up to ten times."""
+def _plant_all(rng: np.random.Generator, noisy: NoisyDataset, plants: Sequence[Plant], times: int) -> None:
+    """Plant each type of error `times` times, with up to ten attempts each."""
     for plant in plants:
         for _ in range(times):
-            any(plant(rng, draft) for _ in range(10))
+            any(plant(rng, noisy) for _ in range(10))
 
 
 def _change_photos(folder: Path, changes: Sequence[tuple[str, str, Any]]) -> None:
-    """Carry out what was planned for the photos: delete, truncate, copy, rename."""
+    """Apply the planned changes to the photo files: delete, truncate, copy, rename."""
     for file_name, action, value in changes:
         path = folder / file_name
         if action == "delete":
@@ -287,15 +290,15 @@ def _dump(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
-def _write_train(folder: Path, clean: Part, draft: Draft) -> None:
-    """The training part, with errors and without, and what was planted."""
-    _dump(folder / "train.json", _coco(draft.images, draft.annotations, draft.categories, "training part"))
+def _write_train(folder: Path, clean: Part, noisy: NoisyDataset) -> None:
+    """Write the training part with and without errors, and the list of planted errors."""
+    _dump(folder / "train.json", _coco(noisy.images, noisy.annotations, noisy.categories, "training part"))
     _dump(folder / "train_clean.json", _coco(*clean, _categories(), "training part without errors"))
-    (folder / _LEDGER).write_text(_lines(draft.ledger()), encoding="utf-8")
+    (folder / _LEDGER).write_text(_lines(noisy.ledger()), encoding="utf-8")
 
 
 def _write_test(folder: Path, test: Part, side_of: dict[str, str], plans: Sequence[ScenePlan]) -> None:
-    """The test part without labels, and its hidden truth."""
+    """Write the test part without annotations, and its hidden annotations."""
     images = test[0]
     _dump(folder / "test.json", _coco(images, [], _categories(), "test part"))
     hidden = _coco(*test, _categories(), "truth of the test part")
@@ -308,7 +311,7 @@ def _write_test(folder: Path, test: Part, side_of: dict[str, str], plans: Sequen
 
 
 def _scenes_of(images: Sequence[Record], plans: Sequence[ScenePlan]) -> list[Record]:
-    """The number of the scene that each image shows, and which photo of it the image is."""
+    """Scene number of each image, and the image's index among the photos of its scene."""
     where = {name: (plan.number, k) for plan in plans for k, name in enumerate(plan.file_names)}
     out = []
     for image in images:

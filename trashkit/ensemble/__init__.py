@@ -1,20 +1,20 @@
-"""One store of probabilities from several: combined image by image, weighted by evidence."""
+"""Ensembles: one probability store from several, with given or fitted weights."""
 
 from __future__ import annotations
 
 from trashkit.ensemble.combine import METHODS, Ensemble, Method, Mix, ensemble, geometric, mean, tempered, vote
-from trashkit.ensemble.repeat import Repeated, repeat
+from trashkit.ensemble.transfer import TransferredMix, transfer_mix
 
 __all__ = [
     "METHODS",
     "Ensemble",
     "Method",
     "Mix",
-    "Repeated",
+    "TransferredMix",
     "ensemble",
     "geometric",
     "mean",
-    "repeat",
     "tempered",
+    "transfer_mix",
     "vote",
 ]

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trashkit.errors import TrashkitError
+from trashkit.files import real_path
+from trashkit.predictions.store import Probabilities, StoreType, create_store
 from trashkit.progress import Progress, silent
-from trashkit.store import Probabilities, StoreType, create_store
 
 Method = Literal["mean", "vote", "weighted", "geometric"]
 
@@ -21,10 +22,10 @@ METHODS: tuple[Method, ...] = ("mean", "vote", "weighted", "geometric")
 
 _TIE_SHARE = 1e-3
 REST = 1e-6
-"""How much of the plain mean is mixed into weights per class, see `with_rest`."""
-# Two sums of the same numbers in another order are equal only so far.
+"""Share of the plain mean that is mixed into weights per class, see `with_rest`."""
+# Sums of the same numbers in different order are equal only up to rounding.
 _TIED = np.float32(1e-6)
-# Half of what uint8 stores can tell from 0: a member that rules a class out must not rule it out alone.
+# Half of the smallest value above 0 in uint8 stores: one member must not rule a class out on its own.
 _FLOOR = np.float32(0.5 / 255)
 
 Weights = tuple[float, ...] | tuple[tuple[float, ...], ...]
@@ -33,7 +34,7 @@ Weights = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class Mix:
-    """How stores are combined: what `ensemble` does, what `fit` finds, and what a store's manifest says.
+    """How stores are combined; a store's manifest records it.
 
     weights: one per store, or for each store one per class (in the first store's order, which is that of the store
     that `ensemble` writes). temperatures: one per store; probabilities are raised to 1 / temperature and scaled to sum
@@ -58,7 +59,7 @@ class Mix:
         return total
 
     def as_json(self) -> dict[str, Any]:
-        """As a manifest keeps it, and `of` reads it."""
+        """Return the mix as a manifest holds it; `of` reads it."""
         return {
             "method": self.method,
             "weights": [list(w) if isinstance(w, tuple) else w for w in self.weights],
@@ -67,7 +68,7 @@ class Mix:
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> Mix:
-        """A mix from its JSON form. Raises KeyError, TypeError or ValueError for anything else."""
+        """Return a mix from its JSON form. Raises KeyError, TypeError or ValueError for anything else."""
         method = {name: name for name in METHODS}[value["method"]]
         rows = [tuple(float(x) for x in w) if isinstance(w, list) else float(w) for w in value["weights"]]
         temperatures = tuple(float(t) for t in value.get("temperatures", [1.0] * len(rows)))
@@ -91,7 +92,7 @@ class Ensemble:
 
 
 def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Probabilities [C, ...] to the power ``1 / temperature``, scaled to sum to 1; above 1 they become less certain."""
+    """Return probabilities [C, ...] to the power ``1 / temperature``, scaled to sum to 1; above 1 less certain."""
     if temperature == 1.0:
         return probabilities
     powered = np.power(probabilities, np.float32(1 / temperature))
@@ -100,15 +101,15 @@ def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[
 
 
 def _column(weight: float | tuple[float, ...], values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A weight, or one per class, ready to multiply [C, ...] with."""
+    """A weight, or one per class, in a shape that multiplies [C, ...]."""
     return np.asarray(weight, np.float32).reshape(-1, *[1] * (values.ndim - 1))
 
 
 def with_rest(weights: Sequence[float | tuple[float, ...]]) -> list[float | tuple[float, ...]]:
-    """Weights with a millionth of the plain mean mixed in.
+    """Return weights with a millionth of the plain mean mixed in.
 
-    Weights of 0 per class can leave a pixel without any class: where each store says what only the others are asked
-    about. The plain mean then speaks, and nowhere else is it heard.
+    Weights of 0 per class can leave a pixel without any class, if each store predicts a class in which it has no
+    weight. The plain mean decides such pixels, and changes no other.
     """
     rest = REST / len(weights)
     return [tuple(w + rest for w in row) if isinstance(row, tuple) else row + rest for row in weights]
@@ -117,7 +118,7 @@ def with_rest(weights: Sequence[float | tuple[float, ...]]) -> list[float | tupl
 def mean(
     probabilities: Sequence[NDArray[np.float32]], weights: Sequence[float | tuple[float, ...]]
 ) -> NDArray[np.float32]:
-    """Weighted mean of probabilities, each float32 [C, H, W]; weights sum to 1. Of probabilities, not of logits."""
+    """Return the weighted mean of probabilities (not logits), each float32 [C, H, W]; weights sum to 1."""
     total = np.zeros_like(probabilities[0])
     for values, weight in zip(probabilities, weights, strict=True):
         total += _column(weight, values) * values
@@ -127,7 +128,7 @@ def mean(
 def geometric(
     probabilities: Sequence[NDArray[np.float32]], weights: Sequence[float | tuple[float, ...]]
 ) -> NDArray[np.float32]:
-    """Weighted geometric mean, scaled to sum to 1 over the classes: a class that one member rules out is unlikely.
+    """Return the weighted geometric mean, scaled to sum to 1: a class that one member rules out is unlikely.
 
     The same as the softmax of the weighted mean of logits. Probabilities count as at least half of 1 / 255.
     """
@@ -143,11 +144,10 @@ def geometric(
 def vote(
     probabilities: Sequence[NDArray[np.float32]], weights: Sequence[float | tuple[float, ...]]
 ) -> NDArray[np.float32]:
-    """Share of the votes of each class, float32 [C, H, W] summing to 1; each member votes for its most probable class.
+    """Return each class's share of the votes, float32 [C, H, W] summing to 1; members vote for their argmax.
 
     Ties in votes go to the class with the higher (weighted) mean probability, which is mixed in at a thousandth of
-    all votes: too little to overrule one. Classes that tie in both go to the lowest, the background to none: a pixel
-    is not empty because nobody could decide what lies there.
+    all votes: too little to overrule one. If classes tie in both, the lowest wins, but never the background.
     """
     weights = with_rest(weights)
     shares = mean(probabilities, weights)
@@ -168,7 +168,7 @@ def vote(
 
 
 def _firm_argmax(values: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Argmax of [C, ...] in which the background wins no tie."""
+    """Argmax of [C, ...] in which the background wins no ties."""
     rival = values[1:].argmax(axis=0) + 1
     return np.where(values[0] > values[1:].max(axis=0), 0, rival)
 
@@ -191,19 +191,19 @@ def ensemble(
     first store. method: ``mean`` of the probabilities, ``weighted`` mean (`weights`, one per store, are scaled to sum
     to 1), ``vote`` (see `vote`; weights are taken if given), ``geometric`` mean (likewise). mix: all of this at once,
     as `fit` found it. One image is in memory at a time. With `resume` an interrupted run of the same stores and
-    settings goes on.
+    settings continues.
     Raises TrashkitError for fewer than two stores, and naming the store for one that is unfinished or differs.
     """
     if mix is None:
         mix = Mix(method, _shares(stores, method, weights), (1.0,) * len(stores))
     elif len(mix.weights) != len(stores):
         raise TrashkitError(
-            f"the mix is of {len(mix.weights)} stores, given are {len(stores)}",
+            f"the mix is for {len(mix.weights)} stores, not {len(stores)}",
             hint="give one store of each model, in the order of the fit",
         )
     joins = join_stores(stores)
     first = stores[0]
-    if out.resolve() in {store.path.resolve() for store in stores}:
+    if real_path(out) in {real_path(store.path) for store in stores}:
         raise TrashkitError(f"{out} is one of the stores to combine", hint="choose another --out")
     manifest = {
         "made_by": "ensemble",
@@ -211,7 +211,7 @@ def ensemble(
         "members": [{"path": str(store.path), "fingerprint": store.fingerprint} for store in stores],
         "sources": [store.manifest for store in stores],
     }
-    writer = create_store(
+    with create_store(
         out,
         image_ids=first.image_ids,
         file_names=first.file_names,
@@ -222,17 +222,18 @@ def ensemble(
         manifest=manifest,
         resume=resume,
         overwrite=overwrite,
-    )
-    done = writer.done
-    for row in range(len(first)):
-        if not done[row]:
-            writer.write(row, mix(read_members(stores, joins, row)))
-        progress("combining images", row + 1, len(first))
+        keep_part=False,
+    ) as writer:
+        done = writer.done
+        for row in range(len(first)):
+            if not done[row]:
+                writer.write(row, mix(read_members(stores, joins, row)))
+            progress("combining images", row + 1, len(first))
     return Ensemble(out, len(first), int(done.sum()), mix.method, mix.weights)
 
 
 def read_members(stores: Sequence[Probabilities], joins: Sequence[Join], row: int) -> list[NDArray[np.float32]]:
-    """Probabilities of one image of the first store from each store, classes in the first store's order."""
+    """Return the probabilities of one image from each store; rows and classes as in the first store."""
     return [store.read(rows[row])[order] for store, (rows, order) in zip(stores, joins, strict=True)]
 
 
@@ -249,8 +250,8 @@ def _shares(stores: Sequence[Probabilities], method: Method, weights: Sequence[f
         raise TrashkitError("the plain mean takes no weights", hint="add --method weighted")
     if len(weights) != len(stores) or not all(math.isfinite(weight) and weight > 0 for weight in weights):
         raise TrashkitError(
-            f"{len(stores)} stores need {len(stores)} weights above 0, given are {', '.join(map(str, weights))}",
-            hint="give one per store, as in --weights 2,1,1; leave out a store that should not count",
+            f"{len(stores)} stores need {len(stores)} weights above 0, not {', '.join(map(str, weights))}",
+            hint="give one per store, as in --weights 2,1,1; leave out stores that should not count",
         )
     return tuple(weight / sum(weights) for weight in weights)
 
@@ -260,7 +261,7 @@ Join = tuple[list[int], list[int]]
 
 
 def join_stores(stores: Sequence[Probabilities]) -> list[Join]:
-    """For each store its row of each image and its index of each class, in the order of the first store."""
+    """Return each store's row of each image and index of each class, in the order of the first store."""
     first = stores[0]
     joins = []
     for store in stores:
@@ -268,7 +269,7 @@ def join_stores(stores: Sequence[Probabilities]) -> list[Join]:
         if set(store.classes) != set(first.classes):
             lacking = next(iter(sorted(set(first.classes) ^ set(store.classes))))
             raise TrashkitError(
-                f"{store.path} has other classes than {first.path}: {lacking!r} is only in one of them",
+                f"{store.path} has different classes than {first.path}: {lacking!r} is only in one of them",
                 hint="combine stores of models trained with the same --classes",
             )
         if store.size != first.size:
@@ -286,15 +287,23 @@ def _rows(first: Probabilities, store: Probabilities) -> list[int]:
     for image_id, name in zip(first.image_ids, first.file_names, strict=True):
         if (image_id, name) not in where:
             raise TrashkitError(
-                f"{store.path} is from other images than {first.path}: it lacks {name} (id {image_id})",
+                f"{store.path} was predicted for other images than {first.path}: it lacks {name} (id {image_id})",
                 hint="combine stores that were predicted for the same data",
             )
         rows.append(where[image_id, name])
+    for own, row in enumerate(rows):
+        (high, wide), (height, width) = first.native_sizes[own].tolist(), store.native_sizes[row].tolist()
+        if (high, wide) != (height, width):
+            raise TrashkitError(
+                f"{store.path} was made for {first.file_names[own]} of {width}x{height} pixels, "
+                f"{first.path} for {wide}x{high}",
+                hint="predict the same data with both",
+            )
     if len(store) > len(first):
         known = set(first.image_ids)
         extra = next(name for i, name in zip(store.image_ids, store.file_names, strict=True) if i not in known)
         raise TrashkitError(
-            f"{store.path} is from other images than {first.path}, which lacks {extra}",
+            f"{store.path} was predicted for other images than {first.path}, which lacks {extra}",
             hint="combine stores that were predicted for the same data",
         )
     return rows

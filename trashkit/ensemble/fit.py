@@ -1,8 +1,8 @@
-"""Weights of an ensemble fitted on out-of-fold stores for pooled mIoU itself, and judged on images left out of the fit.
+"""Fit the weights of an ensemble to the pooled mIoU of out-of-fold stores, and score them on held-out images.
 
-Fitting looks at a sample of pixels, held in memory as uint8; judging counts every pixel, image by image. The gain that
-is reported is the nested one: images are dealt to folds, each fold is scored by a mix that was fitted on the others,
-and the matrices are pooled.
+The fit uses a sample of pixels, which is in memory; the scores count every pixel, image by image. The reported gain is
+nested: images are divided into folds, each fold is scored by a mix fitted on the others, and the confusion matrices are
+pooled.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit import masks
 from trashkit.coco import Dataset
 from trashkit.ensemble.combine import REST, Join, Method, Mix, join_stores, mean, read_members, tempered, with_rest
 from trashkit.errors import TrashkitError
-from trashkit.predictions import class_lookup
+from trashkit.metrics.scores import bootstrap_miou_difference, confusion, interval, iou
+from trashkit.metrics.summary import finds_almost_nothing, miou_text
+from trashkit.predictions.reading import check_native_sizes, class_lookup
+from trashkit.predictions.store import Probabilities, from_stored
 from trashkit.progress import Progress, silent
-from trashkit.scores import bootstrap_miou_difference, confusion, interval, iou
-from trashkit.store import Probabilities, from_stored
+from trashkit.raster import masks
 
 FITTED: dict[str, str] = {
     "greedy": "weighted mean, greedy selection with replacement",
     "geometric": "geometric mean, greedy selection with replacement",
     "class-weighted": "weighted mean with one weight per store and class",
 }
-"""Mixes that `fit` tries beside the plain mean."""
+"""Mixes that `fit` tries, in addition to the plain mean."""
 
 PIXELS = 300_000
-"""How many pixels of all images together the fit looks at."""
+"""Pixels of all images together that the fit uses."""
 _FOLDS = 5
 _ROUNDS = 12
 _TEMPERATURES = np.round(np.geomspace(0.5, 3.0, 15), 3)
@@ -42,16 +43,18 @@ Sample = tuple[list[NDArray[np.float32]], NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to combine the stores, judged.
+    """One way to combine the stores, with its score.
 
     name: "mean", a store's path, or one of FITTED. mix: fitted on all images; None for a single store. miou: pooled
-    over images that the fit did not see. gain: over the plain mean; low, high: its interval (paired bootstrap).
-    in_sample: mIoU on the images that the mix was fitted on, which flatters it.
+    over held-out images. iou: [C] by class, the same way. gain: over the plain mean; low, high: its interval (paired
+    bootstrap). in_sample: mIoU on the
+    images that the mix was fitted on, which is too high.
     """
 
     name: str
     mix: Mix | None
     miou: float
+    iou: tuple[float, ...]
     gain: float
     low: float
     high: float
@@ -59,22 +62,23 @@ class Candidate:
 
     @property
     def evidence(self) -> bool:
-        """Whether the interval of the gain leaves out 0."""
+        """Whether the interval of the gain excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
-class Member:
-    """One store in the ensemble: its own mIoU, and how much the plain mean loses without it (with its interval)."""
+class MemberScore:
+    """One store of the ensemble: its own mIoU, and the loss of the plain mean without it (with its interval)."""
 
     name: str
     miou: float
-    worth: float
+    iou: tuple[float, ...]
+    contribution: float
     low: float
     high: float
 
     @property
-    def verdict(self) -> str:
+    def conclusion(self) -> str:
         """ "helps", "hurts", or "no evidence"."""
         return "helps" if self.low > 0 else "hurts" if self.high < 0 else "no evidence"
 
@@ -83,36 +87,38 @@ class Member:
 class Fit:
     """Result of `fit`.
 
-    candidates: the plain mean first, then single stores, then fitted mixes. chosen: the one to use: the best fitted mix
-    whose gain over the plain mean is evident, else the plain mean. disagreement: float64 [S, S], share of pixels to
+    candidates: the plain mean first, then single stores, then fitted mixes. chosen: the best fitted mix with
+    evidence of a gain over the plain mean, else the plain mean. disagreement: float64 [S, S], share of pixels to
     which two stores give different classes.
     """
 
     candidates: tuple[Candidate, ...]
-    members: tuple[Member, ...]
+    members: tuple[MemberScore, ...]
     disagreement: NDArray[np.float64]
     chosen: Candidate
     images: int
 
     @property
-    def verdict(self) -> str:
-        """The result in words."""
+    def conclusion(self) -> str:
+        """The result as a sentence; no mix that finds almost nothing is called better."""
+        if finds_almost_nothing(self.chosen.iou):
+            return f"{self.chosen.name}: mIoU {miou_text(self.chosen.miou, self.chosen.iou)}; train better models first"
         best = max(self.candidates[1 + len(self.members) :], key=lambda one: one.miou)
         if self.chosen.name == "mean":
             span = f"between {best.low:+.4f} and {best.high:+.4f}"
-            said = f"no evidence that any fitted mix beats the plain mean: {best.name} gains {span} on these images"
+            result = f"no evidence that any fitted mix beats the plain mean: {best.name} gains {span} on these images"
         else:
             span = f"between {self.chosen.low:+.4f} and {self.chosen.high:+.4f}"
-            said = f"{self.chosen.name} beats the plain mean by {self.chosen.gain:+.4f} mIoU, {span}"
+            result = f"{self.chosen.name} beats the plain mean by {self.chosen.gain:+.4f} mIoU, {span}"
         alone = self.better_alone
         if alone is None:
-            return said
+            return result
         span = f"between {alone.low:+.4f} and {alone.high:+.4f}"
-        return f"{said}; {alone.name} alone beats the plain mean, by {alone.gain:+.4f} mIoU, {span}: use it alone"
+        return f"{result}; {alone.name} alone beats the plain mean, by {alone.gain:+.4f} mIoU, {span}: use it alone"
 
     @property
     def better_alone(self) -> Candidate | None:
-        """The best single store, where its gain over the plain mean is evident and the chosen mix is no better."""
+        """The best single store, if it beats the plain mean with evidence and the chosen mix is not better."""
         singles = [one for one in self.candidates if one.mix is None and one.low > 0]
         best = max(singles, key=lambda one: one.miou, default=None)
         return best if best is not None and best.miou >= self.chosen.miou else None
@@ -129,8 +135,8 @@ def fit(
 ) -> Fit:
     """Find how to combine finished stores of out-of-fold predictions of `dataset`.
 
-    All stores are of the same images; those of `dataset` count. Memory: `pixels` times stores times classes times four
-    bytes, and one image of each store. Two passes over the stores, and a third for judging.
+    All stores are of the same images; those in `dataset` are used. Memory: `pixels` times stores times classes times
+    four bytes, and one image of each store. Two passes over the stores for the fit, a third for the scores.
     Raises TrashkitError as `ensemble.ensemble` does, for images that the data lacks, and for fewer than 5 images.
     """
     joins = join_stores(stores)
@@ -147,14 +153,16 @@ def fit(
     for fold in range(_FOLDS + 1):
         mixes.append(_fitted(*_part(sample, folds[origin] != fold)))
         progress("fitting", fold + 1, _FOLDS + 1)
-    return _judge(pool, folds, mixes, progress)
+    return _evaluate(pool, folds, mixes, progress)
 
 
 def _images(store: Probabilities, dataset: Dataset) -> list[tuple[int, int]]:
     """(row of the store, row of the image) of every image that both have."""
-    known = {(image.id, image.file_name): image.row for image in dataset.images}
-    pairs = enumerate(zip(store.image_ids, store.file_names, strict=True))
-    return [(n, known[pair]) for n, pair in pairs if pair in known]
+    known = {(image.id, image.file_name): image for image in dataset.images}
+    found = enumerate(zip(store.image_ids, store.file_names, strict=True))
+    pairs = [(known[pair], n) for n, pair in found if pair in known]
+    check_native_sizes(store, pairs)
+    return [(n, image.row) for image, n in pairs]
 
 
 @dataclass(frozen=True)
@@ -227,7 +235,7 @@ def _mean_iou(matrix: NDArray[np.int64]) -> float:
 
 
 def temperature(values: NDArray[np.float32], truth: NDArray[np.uint8]) -> float:
-    """The temperature at which probabilities [C, M] give the true classes [M] the highest likelihood.
+    """Return the temperature at which probabilities [C, M] give the true classes [M] the highest likelihood.
 
     C. Guo et al., "On calibration of modern neural networks", 2017; one of fifteen from 0.5 to 3.
     """
@@ -240,10 +248,10 @@ def temperature(values: NDArray[np.float32], truth: NDArray[np.uint8]) -> float:
 def greedy(
     members: Sequence[NDArray[np.float32]], truth: NDArray[np.uint8], rounds: int = _ROUNDS
 ) -> tuple[float, ...]:
-    """Weights that sum to 1, by greedy selection with replacement for pooled mIoU.
+    """Return weights that sum to 1, by greedy selection with replacement for pooled mIoU.
 
     members: values of each store that are added up, [C, M]. Starts from every store once and adds, `rounds` times, the
-    store that raises the sum's mIoU most; what was best on the way is kept. R. Caruana et al., "Ensemble selection
+    store that raises the sum's mIoU most; the best sum on the way is kept. R. Caruana et al., "Ensemble selection
     from libraries of models", 2004.
     """
     counts = np.ones(len(members), np.int64)
@@ -262,10 +270,10 @@ def greedy(
 def class_weights(
     members: Sequence[NDArray[np.float32]], truth: NDArray[np.uint8], start: Sequence[float]
 ) -> tuple[tuple[float, ...], ...]:
-    """For each store one weight per class, summing to 1 over the stores: `start`, then one pass over all weights.
+    """Return one weight per store and class, summing to 1 over the stores: `start`, then one pass over all weights.
 
-    Each weight in turn is tried at 0, half and twice its value, the others of its class making room; a try is kept
-    where it raises pooled mIoU.
+    Each weight in turn is tried at 0, half and twice its value, with the class's weights rescaled; a change is kept if
+    it raises pooled mIoU.
     """
     channels = len(members[0])
     weights = np.repeat(np.asarray(start, np.float64)[:, None], channels, axis=1)
@@ -303,15 +311,15 @@ def _fitted(members: Sequence[NDArray[np.float32]], truth: NDArray[np.uint8]) ->
     }
 
 
-# --- judging on whole images -----------------------------------------------------------------------------------------
+# --- scores on whole images -----------------------------------------------------------------------------------------
 
 
-def _judge(pool: _Pool, folds: NDArray[np.int64], mixes: Sequence[dict[str, Mix]], progress: Progress) -> Fit:
+def _evaluate(pool: _Pool, folds: NDArray[np.int64], mixes: Sequence[dict[str, Mix]], progress: Progress) -> Fit:
     stores, rows = pool.stores, pool.rows
     count, classes = len(stores), len(stores[0].classes)
     names = ["mean", *(str(store.path) for store in stores), *FITTED]
     matrices = {name: np.zeros((len(rows), classes, classes), np.int64) for name in names}
-    flattering = {name: np.zeros((classes, classes), np.int64) for name in FITTED}
+    in_sample = {name: np.zeros((classes, classes), np.int64) for name in FITTED}
     without = np.zeros((count, len(rows), classes, classes), np.int64)
     differ = np.zeros((count, count))
     plain = mean_mix(count)
@@ -327,16 +335,17 @@ def _judge(pool: _Pool, folds: NDArray[np.int64], mixes: Sequence[dict[str, Mix]
             differ[s] += [float((guess != other).mean()) for other in guesses]
         for name in FITTED:
             matrices[name][n] = count_in(mixes[folds[n]][name](members))
-            flattering[name] += count_in(mixes[-1][name](members))
-        progress("judging", n + 1, len(rows))
+            in_sample[name] += count_in(mixes[-1][name](members))
+        progress("scoring", n + 1, len(rows))
     base = matrices["mean"]
     candidates = []
     for name in names:
         low, high = interval(bootstrap_miou_difference(base, matrices[name]))
         miou = _mean_iou(matrices[name].sum(axis=0))
-        inside = _mean_iou(flattering[name]) if name in FITTED else miou
+        inside = _mean_iou(in_sample[name]) if name in FITTED else miou
         mix = plain if name == "mean" else mixes[-1].get(name)
-        candidates.append(Candidate(name, mix, miou, miou - _mean_iou(base.sum(axis=0)), low, high, inside))
+        by_class = _iou(matrices[name])
+        candidates.append(Candidate(name, mix, miou, by_class, miou - _mean_iou(base.sum(axis=0)), low, high, inside))
     members_found = tuple(
         _member(str(store.path), matrices[str(store.path)], base, without[s]) for s, store in enumerate(stores)
     )
@@ -349,10 +358,15 @@ def _counter(truth: NDArray[np.uint8], classes: int) -> Callable[[NDArray[np.flo
     return lambda values: confusion(truth, values.argmax(axis=0).astype(np.uint8), classes)
 
 
-def _member(name: str, own: NDArray[np.int64], base: NDArray[np.int64], without: NDArray[np.int64]) -> Member:
+def _member(name: str, own: NDArray[np.int64], base: NDArray[np.int64], without: NDArray[np.int64]) -> MemberScore:
     low, high = interval(bootstrap_miou_difference(without, base))
-    worth = _mean_iou(base.sum(axis=0)) - _mean_iou(without.sum(axis=0))
-    return Member(name, _mean_iou(own.sum(axis=0)), worth, low, high)
+    contribution = _mean_iou(base.sum(axis=0)) - _mean_iou(without.sum(axis=0))
+    return MemberScore(name, _mean_iou(own.sum(axis=0)), _iou(own), contribution, low, high)
+
+
+def _iou(matrices: NDArray[np.int64]) -> tuple[float, ...]:
+    """IoU of each class, pooled over the images of [N, C, C]."""
+    return tuple(iou(matrices.sum(axis=0)).tolist())
 
 
 def mean_mix(count: int, method: Method = "mean") -> Mix:

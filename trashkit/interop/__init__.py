@@ -1,1 +1,1 @@
-"""Other tools' formats, one file each: annotations in and out, predictions in, TACO's photos from the web."""
+"""Import and export of other tools' annotation formats, import of predictions, and the TACO download."""

@@ -1,4 +1,4 @@
-"""Files from the web, in parallel and politely: a steady rate, retries that wait longer each time, whole files only."""
+"""Parallel downloads with a rate limit, retries with increasing waits, and atomic writes."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from trashkit.errors import TrashkitError
 
 AGENT = f"trashkit/{__version__} (data taco; annotated photos for research)"
 GONE = frozenset({400, 401, 403, 404, 405, 406, 410, 414, 451})
-"""Answers that another try does not change."""
+"""HTTP status codes for which a retry is pointless."""
 
 _BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
-    """How politely to ask. rate: requests a second in all. timeout: seconds without a byte. deadline: per file.
+class RetryPolicy:
+    """Limits of requests and retries.
 
-    tries: per address. wait: seconds before the second try, doubled for each further one. limit: bytes per file.
-    longest: seconds that a server may ask everybody to wait.
+    rate: requests per second in total. timeout: seconds without data. deadline: seconds per file. tries: attempts per
+    URL. wait: seconds before the second attempt, doubled for each further one. limit: bytes per file. longest: most
+    seconds that a server's Retry-After may pause all requests.
     """
 
     rate: float = 4.0
@@ -46,39 +47,41 @@ class Manners:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A file to fetch: addresses in the order of preference, and where it goes."""
+class DownloadItem:
+    """A file to download: its URLs in order of preference, and the target path."""
 
     urls: tuple[str, ...]
     target: Path
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """What became of a file. state: "new", "dead" (another try would not help) or "failed" (it may). reason: why."""
+class DownloadResult:
+    """Result of one download. state: "new", "dead" (a retry would not help) or "failed" (it may help)."""
 
-    wanted: Wanted
+    item: DownloadItem
     state: str
     url: str = ""
     bytes: int = 0
     reason: str = ""
 
 
-class DeadError(Exception):
-    """Raised by a `verify` function for content that another try would not change."""
+class PermanentError(Exception):
+    """Raised by a `verify` function for content that a retry would not change."""
 
 
 class _OnlyWeb(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to http and https alone."""
+    """Follows only redirects to http and https."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:  # noqa: PLR0917
         if urllib.parse.urlsplit(newurl).scheme not in ("http", "https"):
-            raise urllib.error.HTTPError(req.full_url, 410, "it leads to no web page", headers, fp)
+            raise urllib.error.HTTPError(
+                req.full_url, 410, "it redirects to something that is not http or https", headers, fp
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-class _Pace:
-    """Lets one request through every 1 / rate seconds; a server that asks for a pause holds all of them."""
+class _RateLimiter:
+    """Lets one request start every 1 / rate seconds. A server that asks for a pause delays all requests."""
 
     def __init__(self, rate: float, stop: threading.Event) -> None:
         self._gap = 1.0 / rate
@@ -87,7 +90,7 @@ class _Pace:
         self._stop = stop
 
     def turn(self) -> None:
-        """Wait for this request's turn."""
+        """Wait until this request may start."""
         with self._lock:
             now = time.monotonic()
             start = max(now, self._next)
@@ -95,43 +98,43 @@ class _Pace:
         self._stop.wait(start - now)
 
     def hold(self, seconds: float) -> None:
-        """No request before this many seconds have passed."""
+        """Start no request before this many seconds have passed."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
 
 
 @dataclass(slots=True)
 class _Client:
-    """What the threads share."""
+    """State that the download threads share."""
 
-    verify: Callable[[Path, Wanted], None]
-    manners: Manners
+    verify: Callable[[Path, DownloadItem], None]
+    policy: RetryPolicy
     stop: threading.Event
-    pace: _Pace
+    pace: _RateLimiter
     opener: urllib.request.OpenerDirector
 
 
-def fetch_all(
-    wanted: Sequence[Wanted],
-    verify: Callable[[Path, Wanted], None],
+def download_files(
+    items: Sequence[DownloadItem],
+    verify: Callable[[Path, DownloadItem], None],
     *,
     workers: int = 4,
-    manners: Manners | None = None,
-) -> Iterator[Fetched]:
-    """Fetch files in parallel, yielding each as it is done. A file appears under its name only whole and verified.
+    policy: RetryPolicy | None = None,
+) -> Iterator[DownloadResult]:
+    """Download files in parallel, and yield each result when it is done. Targets appear only once verified.
 
-    verify: called with the temporary file; raises `DeadError` or TrashkitError where it is not what was wanted (the
-    latter is tried again). Closing the iterator, or Ctrl-C, stops all threads; what is complete stays.
+    verify: called with the temporary file. Raises `PermanentError` if the content is wrong, or TrashkitError if it is
+    wrong but a retry may help. Closing the iterator, or Ctrl-C, stops all threads; complete files are kept.
     """
-    manners = manners or Manners()
+    policy = policy or RetryPolicy()
     stop = threading.Event()
-    client = _Client(verify, manners, stop, _Pace(manners.rate, stop), urllib.request.build_opener(_OnlyWeb))
-    todo = iter(wanted)
+    client = _Client(verify, policy, stop, _RateLimiter(policy.rate, stop), urllib.request.build_opener(_OnlyWeb))
+    todo = iter(items)
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        running: set[Future[Fetched]] = set()
+        running: set[Future[DownloadResult]] = set()
         try:
             while True:
-                # Few are handed out at a time, so that stopping does not wait for thousands.
+                # Submit only a few at a time, so that stopping does not wait for thousands.
                 while len(running) < 2 * workers and (item := next(todo, None)) is not None:
                     running.add(pool.submit(_fetch, client, item))
                 if not running:
@@ -145,10 +148,10 @@ def fetch_all(
                 future.cancel()
 
 
-def _fetch(client: _Client, item: Wanted) -> Fetched:
-    """One file: every address in turn, each with its tries."""
+def _fetch(client: _Client, item: DownloadItem) -> DownloadResult:
+    """Download one file, trying its URLs in turn."""
     if not item.urls:
-        return Fetched(item, "dead", reason="the annotations name no address")
+        return DownloadResult(item, "dead", reason="the annotations give no URL")
     item.target.parent.mkdir(parents=True, exist_ok=True)
     part = item.target.with_name(f".{item.target.name}.{os.getpid()}.part")
     reasons: list[str] = []
@@ -160,99 +163,99 @@ def _fetch(client: _Client, item: Wanted) -> Fetched:
             if state == "new":
                 size = part.stat().st_size
                 part.replace(item.target)
-                return Fetched(item, "new", url, size)
+                return DownloadResult(item, "new", url, size)
             dead &= state == "dead"
             reasons.append(f"{url}: {reason}")
     finally:
         part.unlink(missing_ok=True)
-    return Fetched(item, "dead" if dead else "failed", item.urls[0], reason="; ".join(reasons))
+    return DownloadResult(item, "dead" if dead else "failed", item.urls[0], reason="; ".join(reasons))
 
 
-def _try_url(client: _Client, item: Wanted, url: str, part: Path) -> tuple[str, str]:
-    """("new", "") once the part is whole and verified, else ("dead" or "failed", why)."""
+def _try_url(client: _Client, item: DownloadItem, url: str, part: Path) -> tuple[str, str]:
+    """("new", "") once the file is complete and verified, else ("dead" or "failed", reason)."""
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        return "dead", "it is no web address"
-    # A fixed seed per address: waits are spread, and a run can be repeated.
+        return "dead", "it is not an http or https URL"
+    # A fixed seed per URL: waits are spread out, and a run is reproducible.
     spread = random.Random(url)
-    until = time.monotonic() + client.manners.deadline
-    mark, reason = "", "stopped"
-    for attempt in range(client.manners.tries):
-        pause = client.manners.wait * 2 ** (attempt - 1) * (0.5 + spread.random()) if attempt else 0.0
+    until = time.monotonic() + client.policy.deadline
+    version, reason = "", "stopped"
+    for attempt in range(client.policy.tries):
+        pause = client.policy.wait * 2 ** (attempt - 1) * (0.5 + spread.random()) if attempt else 0.0
         if not client.stop.wait(pause):
             client.pace.turn()
         if client.stop.is_set() or time.monotonic() > until:
             break
         try:
-            _receive(client, url, part, mark, until)
+            _receive(client, url, part, version, until)
             client.verify(part, item)
-        except DeadError as error:
+        except PermanentError as error:
             return "dead", str(error)
         except urllib.error.HTTPError as error:
-            reason, mark = _refused(client, error, part, mark)
-            if error.code in GONE or error.code < 400:  # a redirect to something else than a web page
+            reason, version = _refused(client, error, part, version)
+            if error.code in GONE or error.code < 400:  # a redirect to something other than http or https
                 return "dead", reason
         except TrashkitError as error:
-            reason, mark = error.message.replace(part.name, item.target.name), ""
+            reason, version = error.message.replace(part.name, item.target.name), ""
         except (OSError, http.client.HTTPException, ValueError) as error:
-            mark = getattr(error, "mark", "")
+            version = getattr(error, "version", "")
             reason = str(getattr(error, "reason", "") or error) or type(error).__name__
         else:
             return "new", ""
     return "failed", reason
 
 
-def _refused(client: _Client, error: urllib.error.HTTPError, part: Path, mark: str) -> tuple[str, str]:
-    """The reason in words and the mark for the next try, after an answer that is an error."""
+def _refused(client: _Client, error: urllib.error.HTTPError, part: Path, version: str) -> tuple[str, str]:
+    """The reason and the version for the next attempt, after an HTTP error."""
     if error.code in (429, 503):
-        client.pace.hold(min(_retry_after(error), client.manners.longest))
-    if error.code == 416:  # the part is longer than the file: begin afresh
+        client.pace.hold(min(_retry_after(error), client.policy.longest))
+    if error.code == 416:  # the partial file is longer than the file: start again
         part.unlink(missing_ok=True)
-        mark = ""
-    return f"HTTP {error.code}", mark
+        version = ""
+    return f"HTTP {error.code}", version
 
 
-def _receive(client: _Client, url: str, part: Path, mark: str, until: float) -> None:
-    """Append what is missing of a file to its part.
+def _receive(client: _Client, url: str, part: Path, version: str, until: float) -> None:
+    """Download a file, or the rest of it, to its partial file.
 
-    mark: by which the server knows the version that the part is from, "" to begin afresh. A body that ends too early
-    raises `_CutError` and leaves the part, which the next try continues where the server can.
+    version: ETag or date of the partial file, so that the server can continue it; "" to start again. A body that ends
+    too early raises `_TruncatedError`, and the next attempt continues the partial file if the server supports it.
     """
-    have = part.stat().st_size if mark and part.exists() else 0
+    have = part.stat().st_size if version and part.exists() else 0
     headers = {"User-Agent": AGENT, "Accept": "image/*,application/json;q=0.9,*/*;q=0.5", "Accept-Encoding": "identity"}
     if have:
-        headers |= {"Range": f"bytes={have}-", "If-Range": mark}
+        headers |= {"Range": f"bytes={have}-", "If-Range": version}
     request = urllib.request.Request(urllib.parse.quote(url, safe=":/?&=%#+,;@!$'()*~[]"), headers=headers)
-    with client.opener.open(request, timeout=client.manners.timeout) as answer:
+    with client.opener.open(request, timeout=client.policy.timeout) as answer:
         if have and (answer.status != 206 or not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")):
             have = 0
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length and length.isdigit() else None
         got = have
         with part.open("ab" if have else "wb") as file:
-            while (total or 0) <= client.manners.limit and (block := answer.read1(_BLOCK)):
+            while (total or 0) <= client.policy.limit and (block := answer.read1(_BLOCK)):
                 file.write(block)
                 got += len(block)
-                if got > client.manners.limit:
+                if got > client.policy.limit:
                     break
                 if client.stop.is_set() or time.monotonic() > until:
                     raise OSError("stopped" if client.stop.is_set() else "it took too long")
-        if max(got, total or 0) > client.manners.limit:
-            raise DeadError(f"it has more than {client.manners.limit:,} bytes")
+        if max(got, total or 0) > client.policy.limit:
+            raise PermanentError(f"it has more than {client.policy.limit:,} bytes")
         if total is not None and got < total:
-            version = answer.headers.get("ETag", "") or answer.headers.get("Last-Modified", "")
-            raise _CutError(f"it ended after {got:,} of {total:,} bytes", "" if version.startswith("W/") else version)
+            tag = answer.headers.get("ETag", "") or answer.headers.get("Last-Modified", "")
+            raise _TruncatedError(f"it ended after {got:,} of {total:,} bytes", "" if tag.startswith("W/") else tag)
 
 
-class _CutError(OSError):
-    """A body that ended too early. mark: see `_receive`."""
+class _TruncatedError(OSError):
+    """A body that ended too early. version: see `_receive`."""
 
-    def __init__(self, message: str, mark: str) -> None:
+    def __init__(self, message: str, version: str) -> None:
         super().__init__(message)
-        self.mark = mark
+        self.version = version
 
 
 def _retry_after(error: urllib.error.HTTPError) -> float:
-    """Seconds that a server asks to wait, as a number or a date; 5 where it says nothing."""
+    """Seconds to wait according to Retry-After, which is a number or a date; 5 without one."""
     text = error.headers.get("Retry-After", "") if error.headers else ""
     if text.strip().isdigit():
         return float(text)

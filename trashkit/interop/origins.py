@@ -1,7 +1,7 @@
-"""Names and ids on the way back: formats rename photos and number anew, and an import can undo it.
+"""Restores file names and ids on import: formats rename photos and renumber images.
 
-Every export writes a list of its images (`LIST`) that says what each photo was called before, and under which id.
-For files that travel without that list, such as what CVAT gives back, the original file itself says it.
+Every export contains a list of its images (`IMAGE_LIST`) with the original file name and id of each photo. For files
+without that list, such as an export of CVAT, the original annotation file is used instead.
 """
 
 from __future__ import annotations
@@ -12,20 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import msgspec
+
 from trashkit.coco import Coco, Image
-from trashkit.coco.dataset import ids_in
-from trashkit.coco.edit import canonical
-from trashkit.coco.edit_diff import ROUNDING
-from trashkit.coco.edit_match import match_annotations
+from trashkit.coco.dataset import is_number
+from trashkit.edits.diff import ROUNDING
+from trashkit.edits.edit import canonical
+from trashkit.edits.match import match_annotations
 from trashkit.errors import TrashkitError
-from trashkit.interop.folders import read_text, stems
+from trashkit.files import real_path
+from trashkit.interop.folders import label_stems, read_json_lines
+from trashkit.names import composed
 
-LIST = "trashkit-images.jsonl"
-"""One line for each image of an export: path of the photo in the folder, file_name, id and size."""
+IMAGE_LIST = "trashkit-images.jsonl"
+"""One line per image of an export: the photo's path in the folder, the original file_name and id, and the size."""
 
 
-def write_list(written: Mapping[int, Path], images: Iterable[Image], folder: Path) -> None:
-    """Write the list of an export. written: where the photo of each image lies (or would lie), by row."""
+def write_image_list(written: Mapping[int, Path], images: Iterable[Image], folder: Path) -> None:
+    """Write the image list of an export. written: the path of each image's photo, even if it was left out, by row."""
     lines = [
         json.dumps(
             {
@@ -40,12 +44,12 @@ def write_list(written: Mapping[int, Path], images: Iterable[Image], folder: Pat
         for image in images
         if image.row in written
     ]
-    (folder / LIST).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    (folder / IMAGE_LIST).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """What an image was before it was exported. size: (width, height)."""
+    """An image as it was before the export. size: (width, height)."""
 
     file_name: str
     id: Any
@@ -53,23 +57,23 @@ class _Origin:
     photo: str = ""
 
 
-def restore(coco: Coco, source: Path, photos: Path | None) -> tuple[Coco, tuple[str, ...]]:
-    """Imported annotations with the file names and image ids of before the export, and what is to be told of it.
+def restore_from_list(coco: Coco, source: Path, photos: Path | None) -> tuple[Coco, tuple[str, ...]]:
+    """Restore file names and image ids from the list of an export. Returns the annotations, and notes.
 
-    source: what was imported; where no list lies in it, or beside it, all stays as it is. Images that the list does
-    not know, or knows in another size, keep their names and take ids that are free. photos: the folder that the
-    imported names are relative to.
+    source: what was imported. Without a list in or next to it, nothing changes. Images that are not in the list, or
+    have another size there, keep their names and get free ids. photos: the folder that the imported names are relative
+    to.
     """
     folder = source if source.is_dir() else source.parent
-    path = folder / LIST
+    path = folder / IMAGE_LIST
     if not path.is_file():
         return coco, ()
     origins = _read_list(path)
     below = ""
-    if photos is not None and photos.resolve().is_relative_to(folder.resolve()):
-        below = PurePosixPath(photos.resolve().relative_to(folder.resolve())).as_posix()
+    if photos is not None and real_path(photos).is_relative_to(real_path(folder)):
+        below = PurePosixPath(real_path(photos).relative_to(real_path(folder))).as_posix()
     records = coco.records("images")
-    by_photo = {origin.photo: origin for origin in origins}
+    by_photo = {composed(origin.photo): origin for origin in origins}
     found = {row: _by_list(record, below, by_photo) for row, record in enumerate(records)}
     known = {row: origin for row, origin in found.items() if origin is not None}
     names = [origin.file_name for origin in known.values()]
@@ -87,60 +91,67 @@ def restore(coco: Coco, source: Path, photos: Path | None) -> tuple[Coco, tuple[
     moved = {
         row: {**record, "image_id": new[record["image_id"]]} for row, record in enumerate(coco.records("annotations"))
     }
-    note = f"{len(known)} images have the names and ids of before the export, by {path}"
+    note = f"{len(known)} images have their original names and ids, from {path}"
     lost = len(records) - len(known)
     return coco.replace("annotations", moved), (note + (f"; {lost} are not in that list" if lost else ""),)
 
 
 def _free(wanted: Any, taken: set[Any]) -> Any:
-    """An id that nothing has yet, the wanted one if it can be; it is taken from now on."""
+    """The wanted id if it is free, else a new one; it is added to `taken`."""
     if wanted in taken:
         wanted = max((one for one in taken if isinstance(one, int)), default=0) + 1
     taken.add(wanted)
     return wanted
 
 
+class _Line(msgspec.Struct):
+    photo: str
+    file_name: str
+    id: int | str
+    width: int
+    height: int
+
+
 def _read_list(path: Path) -> list[_Origin]:
-    found = []
-    for line, text in enumerate(read_text(path).splitlines(), start=1):
-        try:
-            value = json.loads(text)
-            size = int(value["width"]), int(value["height"])
-            origin = _Origin(value["file_name"], value["id"], size, value["photo"])
-            sound = isinstance(origin.file_name, str) and isinstance(origin.photo, str) and ids_in(origin.id)
-        except (ValueError, KeyError, TypeError, RecursionError):
-            sound = False
-        if not sound:
-            raise TrashkitError(f"{path}, line {line} is damaged", hint="delete the file; names then stay as exported")
-        found.append(origin)
-    return found
+    try:
+        lines = []
+        ids: set[int | str] = set()
+        for number, line in read_json_lines(path, _Line):
+            if line.id in ids:
+                raise TrashkitError(f"{path}, line {number}: an earlier line has the id {line.id}, too")
+            ids.add(line.id)
+            lines.append(line)
+    except TrashkitError as error:
+        raise TrashkitError(error.message, hint="delete the file to keep the names of the export") from error
+    return [_Origin(line.file_name, line.id, (line.width, line.height), line.photo) for line in lines]
 
 
 def _by_list(record: Mapping[str, Any], below: str, by_photo: Mapping[str, _Origin]) -> _Origin | None:
-    """The one image of the list that this record's file name means: by path in the export, then by its end."""
-    name, size = str(record["file_name"]), (record["width"], record["height"])
+    """The image in the list that a record's file name refers to, by its path in the export or the end of it."""
+    name, size = composed(str(record["file_name"])), (record["width"], record["height"])
     whole = f"{below}/{name}" if below not in ("", ".") else name
     found = [by_photo[whole]] if whole in by_photo else []
     found = found or [origin for photo, origin in by_photo.items() if photo.endswith(f"/{name}")]
-    found = found or [origin for origin in by_photo.values() if origin.file_name == name]
+    found = found or [origin for origin in by_photo.values() if composed(origin.file_name) == name]
     return found[0] if len(found) == 1 and found[0].size == size else None
 
 
-def like(coco: Coco, original: Coco, images: tuple[Image, ...]) -> tuple[Coco, tuple[str, ...]]:
-    """Imported annotations as a new version of the file they were exported from, and what is to be told of it.
+def restore_from_original(coco: Coco, original: Coco, images: tuple[Image, ...]) -> tuple[Coco, tuple[str, ...]]:
+    """Turn imported annotations into a new version of the file that was exported. Returns it, and notes.
 
-    Images are joined by name as the formats change it (folders joined by "__", a part before it, another ending) and
-    become those of `original`, whose order and categories stay too; an annotation takes the id of the one that it is,
-    by overlap within its image. images: those of `original`. Raises TrashkitError for an image that it lacks, has in
-    another size, or that came twice. Images of `original` that did not come are left out.
+    Images are matched by name as the formats change it (folders joined by "__", prefixed by a part, another suffix),
+    and get the records, order and categories of `original`. Annotations get the ids of those that they match, by
+    overlap within their image. images: those of `original`. Raises TrashkitError for an image that it lacks, that has
+    another size, or that occurs twice. Images of `original` that were not imported are left out.
     """
+    _check_rows(original)
     records = coco.records("images")
     pairs, problem = _pairs(records, images, inner=False)
     if problem:
-        # A folder of the data may be named as a part of the export is: "train/a.jpg" is then "a.jpg" as well.
+        # A folder of the data may have the name of a part: "train/a.jpg" can then be "a.jpg", too.
         other, still = _pairs(records, images, inner=True)
         if still:
-            raise TrashkitError(f"{original.path} {problem}", hint="give --like the file that was exported")
+            raise TrashkitError(f"{original.path} {problem}", hint="give the exported file as --like")
         pairs = other
     ids = {record["id"]: image.id for record, image in zip(records, pairs, strict=True)}
     rows = {image.row for image in pairs}
@@ -153,25 +164,25 @@ def like(coco: Coco, original: Coco, images: tuple[Image, ...]) -> tuple[Coco, t
 
 
 def _pairs(records: list[Any], images: tuple[Image, ...], *, inner: bool) -> tuple[list[Image], str]:
-    """The original image of each imported one; and what is wrong, in words, where some have none.
+    """The original image of each imported one, and a message about the first that has none, or an empty one.
 
-    inner: a name without its first folder is tried before the name as it is.
+    inner: try a name without its first folder before the full name.
     """
-    by_name = {image.file_name: image for image in images}
+    by_name = {composed(image.file_name): image for image in images}
     by_row = {image.row: image for image in images}
-    by_stem = {stem.casefold(): by_row[row] for row, stem in stems(images, flat=True).items()}
+    by_stem = {composed(stem).casefold(): by_row[row] for row, stem in label_stems(images, flat=True).items()}
     found: list[Image] = []
     taken: dict[int, str] = {}
     for record in records:
-        name = str(record["file_name"])
+        name = composed(str(record["file_name"]))
         whole = [by_name.get(name), *(by_stem.get(key) for key in _keys(name))]
         inside = [by_stem.get(key) for key in _keys(name.partition("/")[2])] if "/" in name else []
         choices = [*inside, *whole] if inner else whole
         image = next((one for one in choices if one is not None), None)
         if image is None:
-            return found, f"has no image that became {name}"
+            return found, f"has no image that was exported as {name}"
         if (image.width, image.height) != (record["width"], record["height"]):
-            return found, f"has no image that became {name} ({image.file_name} has another size)"
+            return found, f"has no image that was exported as {name} ({image.file_name} has another size)"
         if image.row in taken:
             return found, f"has one image {image.file_name} for both {taken[image.row]} and {name}"
         taken[image.row] = name
@@ -180,14 +191,25 @@ def _pairs(records: list[Any], images: tuple[Image, ...], *, inner: bool) -> tup
 
 
 def _keys(name: str) -> list[str]:
-    """Names without ending that a photo may have had before, the longest first: parts in front come off one by one."""
-    pieces = PurePosixPath(name.replace("\\", "/")).with_suffix("").parts
-    tails = ["__".join(pieces[start:]).casefold() for start in range(len(pieces))]
+    """Names without suffix that a photo may have had before: the path, with 0, 1, 2 ... leading folders removed."""
+    parts = PurePosixPath(name.replace("\\", "/")).with_suffix("").parts
+    tails = ["__".join(parts[start:]).casefold() for start in range(len(parts))]
     return [key.removesuffix(end) for key in tails for end in ("", "_leftimg8bit") if key.endswith(end)]
 
 
+def _check_rows(original: Coco) -> None:
+    """Raise TrashkitError for rows of the original file that cannot be compared: no objects, or ids that are lists."""
+    plain = (int, float, str, type(None))
+    for block, keys in (("categories", ("id", "name")), ("annotations", ("id", "image_id", "category_id"))):
+        for row, record in enumerate(original.records(block)):
+            wrong = [key for key in keys if not isinstance(record.get(key), plain)] if isinstance(record, dict) else []
+            if wrong or not isinstance(record, dict):
+                what = f'has a "{wrong[0]}" that is not a number or text' if wrong else "is not an object"
+                raise TrashkitError(f"{original.path}: {block}[{row}] {what}", hint="run trashkit audit on this file")
+
+
 def _with_ids(coco: Coco, original: Coco, ids: Mapping[Any, Any]) -> Coco:
-    """The annotations under the image, category and annotation ids of `original`, whose categories come first."""
+    """The annotations with the image, category and annotation ids of `original`, whose categories come first."""
     categories = [dict(record) for record in original.records("categories")]
     by_name = {record.get("name"): record.get("id") for record in reversed(categories)}
     taken = {record.get("id") for record in categories}
@@ -217,7 +239,7 @@ def _with_ids(coco: Coco, original: Coco, ids: Mapping[Any, Any]) -> Coco:
             numbered[row] = {**record, "id": _free(record["id"], used)}
             continue
         before = old[pairs[row]]
-        # An untouched shape keeps the file's own area too, which decides what lies on top.
+        # An unchanged shape also keeps the file's own area, which decides the paint order.
         same = _same_shape(before.get("segmentation"), record["segmentation"])
         numbered[row] = {**before, "category_id": record["category_id"]} if same else {**record, "id": before["id"]}
     made = coco.replace("annotations", numbered)
@@ -225,8 +247,10 @@ def _with_ids(coco: Coco, original: Coco, ids: Mapping[Any, Any]) -> Coco:
 
 
 def _same_shape(one: Any, other: Any) -> bool:
-    """Whether two segmentations are equal but for rounding."""
-    if not (isinstance(one, list) and isinstance(other, list)):
+    """Whether two segmentations are equal up to rounding; damaged ones must be equal."""
+    rings = [ring for side in (one, other) if isinstance(side, list) for ring in side]
+    drawn = isinstance(one, list) and isinstance(other, list)
+    if not (drawn and all(isinstance(ring, list) and all(map(is_number, ring)) for ring in rings)):
         return canonical(one) == canonical(other)
     return len(one) == len(other) and all(
         len(before) == len(after) and all(abs(x - y) <= ROUNDING for x, y in zip(before, after, strict=True))

@@ -1,7 +1,7 @@
-"""Predictions of models trained elsewhere, made a store, so that they join ensembles, pseudo-labels and audits.
+"""Imports predictions of other frameworks as a store, for ensembles, pseudo-labels and audits.
 
-One file per image: a PNG label map (as mmsegmentation's ``IoUMetric`` writes them), or an ``.npy`` or ``.npz`` with a
-label map [H, W] of whole numbers or with probabilities or logits [C, H, W] or [H, W, C]. Nothing is unpickled.
+One file per image: a PNG label map (as mmsegmentation's ``IoUMetric`` writes them), or an ``.npy`` or ``.npz`` file
+with a label map [H, W] of integers, or with probabilities or logits [C, H, W] or [H, W, C]. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +23,25 @@ from trashkit.coco import Dataset, Image
 from trashkit.errors import TrashkitError
 from trashkit.interop.folders import files_in, read_json
 from trashkit.interop.label_png import read_label_png
-from trashkit.masks import resize_nearest
+from trashkit.names import composed
+from trashkit.predictions.store import StoreType, create_store, resample
 from trashkit.progress import Progress, silent
-from trashkit.store import StoreType, create_store, resample
+from trashkit.raster.masks import resize_nearest
+from trashkit.readers import ContentError, checked
+from trashkit.readers.npz import array_header
 
 MAX_BYTES = 4 << 30
-"""Arrays larger than this are refused before they are read: 4 GiB is 100 classes at 3000x3500 pixels as float32."""
+"""Larger arrays are refused before they are read. 4 GiB are 100 classes at 3000x3500 pixels in float32."""
+_UNPACKED, _MOST_RATIO = 256 << 20, 200
+"""Archives may unpack to so many bytes, or to this multiple of their size: deflate reaches 1000 with zeros only."""
 
 
 @dataclass(frozen=True, slots=True)
-class PredictionsRead:
-    """Result of `import_predictions`. kinds: how many files held label maps, probabilities or logits."""
+class ImportedPredictions:
+    """Result of `import_predictions`. kinds: how many files were label maps, probabilities or logits.
+
+    unused: files that belong to no image.
+    """
 
     path: Path
     images: int
@@ -54,17 +62,17 @@ def import_predictions(
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = silent,
-) -> PredictionsRead:
+) -> ImportedPredictions:
     """Make a store of the images of `dataset` from a folder of predictions.
 
-    A prediction is found by the image's file name: same path, the path with "__" for slashes, or the base name where no
-    other image has it; `names` (JSON, ``{"name of the prediction": "file_name"}``, as the mmsegmentation export writes
-    it) decides before these. classes: the model's class names in its own order, the data's by default.
-    logits: arrays of three dimensions are logits. size: (height, width) of the store; label maps are sampled with
-    ``cv2.INTER_NEAREST``, and become certain probabilities. Raises TrashkitError for images without prediction (naming
-    the first), for files that cannot be read, and for arrays that are not what is said.
+    A prediction is matched by the image's file name: the same path, the path with "__" for slashes, or the base name if
+    it is unique. names: a JSON file ``{"name of the prediction": "file_name"}``, as the mmsegmentation export writes
+    it, which takes precedence. classes: the model's class names in its order; by default those of the data. logits:
+    arrays with three dimensions are logits. size: (height, width) of the store; label maps are sampled with
+    ``cv2.INTER_NEAREST`` and become probabilities of 0 and 1. Raises TrashkitError for images without a prediction
+    (naming the first), for files that cannot be read, and for arrays that are not what they should be.
     """
-    paths, unused = _find(source, dataset, _stems(names if names is not None else _beside(source)))
+    paths, unused = _find(source, dataset, _stems(names if names is not None else _default_name_map(source)))
     model_classes = tuple(classes) if classes is not None else dataset.classes.names
     listing = [(path.relative_to(source).as_posix(), path.stat().st_size) for path in paths]
     manifest = {
@@ -74,8 +82,8 @@ def import_predictions(
         "data_sha256": dataset.coco.sha256,
         "logits": logits,
     }
-    # The first file is read before anything is written, so that a wrong folder leaves nothing behind; all are where a
-    # store would be lost.
+    # Read the first file before writing anything, so that a wrong folder leaves nothing behind; read all of them before
+    # replacing a store.
     for path, image in zip(paths if out.exists() and not resume else paths[:1], dataset.images, strict=False):
         _read(path, image, len(model_classes), logits, size)
     writer = create_store(
@@ -100,13 +108,13 @@ def import_predictions(
                     writer.write(row, probabilities)
                 progress("importing predictions", row + 1, len(paths))
     except TrashkitError:
-        if not done.any():  # a store begun by this call; mended predictions make another one
+        if not done.any():  # this call started the store: fixed predictions would not match its manifest
             shutil.rmtree(out)
         raise
-    return PredictionsRead(out, len(paths), {kind: count for kind, count in kinds.items() if count}, unused)
+    return ImportedPredictions(out, len(paths), {kind: count for kind, count in kinds.items() if count}, unused)
 
 
-def _beside(source: Path) -> Path | None:
+def _default_name_map(source: Path) -> Path | None:
     path = source / "names.json"
     return path if path.is_file() else None
 
@@ -116,29 +124,35 @@ def _stems(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
     value = read_json(path)
-    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):
-        raise TrashkitError(f"{path} is no map of names", hint='write {"name of the prediction": "file_name", ...}')
-    return {file_name: stem for stem, file_name in value.items()}
+    try:
+        names: dict[str, str] = checked(value, dict[str, str])
+    except ContentError as error:
+        raise TrashkitError(
+            f"{path} is not a map of names", hint='write {"name of the prediction": "file_name", ...}'
+        ) from error
+    return {composed(file_name): composed(stem) for stem, file_name in names.items()}
 
 
 def _find(source: Path, dataset: Dataset, stems: Mapping[str, str]) -> tuple[list[Path], tuple[str, ...]]:
-    """The prediction of each image, and the files that belong to none."""
+    """The prediction of each image, and the files that belong to no image."""
     files: dict[str, PurePosixPath] = {}
     for path in files_in(source, [".png", ".npy", ".npz"]):
-        stem = path.with_suffix("").as_posix()
+        stem = composed(path.with_suffix("").as_posix())
         if stem in files:
-            raise TrashkitError(f"{source} holds both {files[stem]} and {path}", hint="keep one prediction per image")
+            raise TrashkitError(
+                f"{source} contains both {files[stem]} and {path}", hint="keep one prediction per image"
+            )
         files[stem] = path
     bases: dict[str, int] = {}
     for image in dataset.images:
-        base = PurePosixPath(image.file_name).stem
+        base = composed(PurePosixPath(image.file_name).stem)
         bases[base] = bases.get(base, 0) + 1
     found: list[Path] = []
     missing: list[str] = []
     used: set[str] = set()
     for image in dataset.images:
-        plain = PurePosixPath(image.file_name).with_suffix("")
-        candidates = [stems.get(image.file_name), plain.as_posix(), plain.as_posix().replace("/", "__")]
+        plain = PurePosixPath(composed(image.file_name)).with_suffix("")
+        candidates = [stems.get(composed(image.file_name)), plain.as_posix(), plain.as_posix().replace("/", "__")]
         candidates.append(plain.name if bases[plain.name] == 1 else None)
         chosen = [name for name in candidates if name is not None and name in files]
         if not chosen:
@@ -146,67 +160,74 @@ def _find(source: Path, dataset: Dataset, stems: Mapping[str, str]) -> tuple[lis
             continue
         stem = chosen[0]
         if stem in used:
-            raise TrashkitError(f"{source / files[stem]} would serve two images", hint="give --name-map names.json")
+            raise TrashkitError(f"{source / files[stem]} matches two images", hint="give --name-map names.json")
         used.add(stem)
         found.append(source / files[stem])
     if missing:
         raise TrashkitError(
-            f"{source} lacks predictions of {len(missing)} of {len(dataset)} images, first {missing[0]}",
+            f"{source} has no predictions for {len(missing)} of {len(dataset)} images, first {missing[0]}",
             hint="name each file after its image, or give --name-map names.json",
         )
     return found, tuple(path.as_posix() for stem, path in files.items() if stem not in used)
 
 
 def _read(path: Path, image: Image, count: int, logits: bool, size: tuple[int, int]) -> tuple[str, NDArray[np.float32]]:
-    """What the file holds, and probabilities float32 [C, H, W] at `size`."""
+    """The kind of a file, and its probabilities float32 [C, H, W] at `size`."""
     array: NDArray[Any] = read_label_png(path) if path.suffix.lower() == ".png" else _load(path)
     if array.ndim == 3 and 1 in (array.shape[0], array.shape[-1]) and count > 1:
         array = array[0] if array.shape[0] == 1 else array[..., 0]
     if array.ndim == 2:
-        return "label maps", _certain(array, path, image, count, size)
+        return "label maps", _one_hot(array, path, image, count, size)
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
     if array.ndim != 3 or count not in (array.shape[0], array.shape[-1]):
         raise TrashkitError(
-            f"{path} has the shape {list(array.shape)}, wanted are [H, W], [{count}, H, W] or [H, W, {count}]",
-            hint="name the model's classes with --names if it has others than the data",
+            f"{path} has the shape {list(array.shape)}, not [H, W], [{count}, H, W] or [H, W, {count}]",
+            hint="give the model's classes as --names if they differ from those of the data",
         )
     if array.shape[0] != count:
         array = np.moveaxis(array, -1, 0)
     if not np.issubdtype(array.dtype, np.floating):
-        raise TrashkitError(f"{path} holds {array.dtype}, not floating-point numbers", hint="save float16 or float32")
+        raise TrashkitError(
+            f"{path} contains {array.dtype}, not floating-point numbers", hint="save float16 or float32"
+        )
+    if array.size == 0:
+        raise TrashkitError(f"{path} is empty", hint="predict this image again")
     _same_shape(array.shape[1:], path, image, size)
-    values = np.ascontiguousarray(array, dtype=np.float32)
+    # One copy, changed in place from here on.
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is refused
+        values = np.array(array, dtype=np.float32, order="C")
     if not np.isfinite(values).all():
-        raise TrashkitError(f"{path} holds NaN or infinity", hint="predict this image again")
+        raise TrashkitError(f"{path} contains NaN or infinity", hint="predict this image again")
     if logits:
-        # Resampled before the softmax, as networks are; then each pixel sums to 1.
+        # Resample before the softmax, as for networks; then each pixel sums to 1.
         values = resample(values, size)
         values = np.exp(values - values.max(axis=0))
         return "logits", values / values.sum(axis=0)
     total = values.sum(axis=0)
     if values.min() < -1e-3 or abs(total - 1).max() > 0.02:
         raise TrashkitError(
-            f"{path} holds no probabilities: they do not sum to 1", hint="add --logits if they are logits"
+            f"{path} does not contain probabilities: they do not sum to 1", hint="add --logits if they are logits"
         )
-    values = resample(np.clip(values, 0, None) / total, size)
-    return "probabilities", values
+    np.clip(values, 0, None, out=values)
+    values /= total
+    return "probabilities", resample(values, size)
 
 
 def _same_shape(shape: tuple[int, ...], path: Path, image: Image, size: tuple[int, int]) -> None:
-    """TrashkitError unless a prediction has about the image's proportions, so that nothing turned comes in unseen."""
+    """Raise TrashkitError unless a prediction has about the aspect ratio of its image, to catch rotated ones."""
     height, width = shape
     wanted = image.width / image.height
     square = height == width or tuple(shape) == tuple(size)
     if not square and not math.isclose(width / height, wanted, rel_tol=0.05):
         raise TrashkitError(
-            f"{path} is {width}x{height}, its image {image.file_name} {image.width}x{image.height}",
-            hint="check that it is the prediction of this image, and not turned",
+            f"{path} is {width}x{height}, but its image {image.file_name} is {image.width}x{image.height}",
+            hint="check that it is the prediction of this image, and not rotated",
         )
 
 
-def _certain(array: NDArray[Any], path: Path, image: Image, count: int, size: tuple[int, int]) -> NDArray[np.float32]:
-    """A label map as probabilities of 0 and 1."""
+def _one_hot(array: NDArray[Any], path: Path, image: Image, count: int, size: tuple[int, int]) -> NDArray[np.float32]:
+    """A label map as probabilities of 0 and 1, float32 [C, H, W]."""
     if not np.issubdtype(array.dtype, np.integer) and array.dtype != np.bool_:
         raise TrashkitError(f"{path} is a label map of {array.dtype}", hint="save class indices as uint8")
     if array.size == 0:
@@ -214,8 +235,8 @@ def _certain(array: NDArray[Any], path: Path, image: Image, count: int, size: tu
     low, high = int(array.min()), int(array.max())
     if low < 0 or high >= count:
         raise TrashkitError(
-            f"{path} has the class {low if low < 0 else high}, the classes are 0 to {count - 1}",
-            hint="name the model's classes with --names if it has others than the data",
+            f"{path} has the class {low if low < 0 else high}, but the classes are 0 to {count - 1}",
+            hint="give the model's classes as --names if they differ from those of the data",
         )
     _same_shape(array.shape, path, image, size)
     labels = resize_nearest(array.astype(np.uint8), size)
@@ -223,13 +244,12 @@ def _certain(array: NDArray[Any], path: Path, image: Image, count: int, size: tu
 
 
 def _load(path: Path) -> NDArray[Any]:
-    """The one array of an .npy or .npz file; TrashkitError where it holds objects, several arrays, or is damaged."""
+    """The array of an .npy or .npz file. Raises TrashkitError for objects, several arrays, and damaged files."""
     try:
         if path.suffix.lower() == ".npy":
-            # A memory map fails where the file is shorter than its header says, before anything is allocated.
+            with path.open("rb") as file:
+                _check_header(file, path, path.stat().st_size)
             mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-            if mapped.nbytes > MAX_BYTES:
-                raise TrashkitError(f"{path} is too large", hint="save it as float16, or at a smaller size")
             return mapped
         return _load_npz(path)
     except TrashkitError:
@@ -239,21 +259,29 @@ def _load(path: Path) -> NDArray[Any]:
         raise TrashkitError(f"{path} cannot be read: {text}", hint="save a plain array with numpy.save") from error
 
 
+def _check_header(file: IO[bytes], path: Path, size: int) -> None:
+    """Refuse objects and arrays that are larger than the file or than is read, before NumPy computes with their size.
+
+    size: bytes of the file, header included.
+    """
+    shape, dtype = array_header(file)
+    if math.prod(shape) * dtype.itemsize > size or dtype.hasobject:
+        raise TrashkitError(f"{path} is damaged or contains objects", hint="save a plain array with numpy.save")
+    if size > MAX_BYTES:
+        raise TrashkitError(f"{path} is too large", hint="save it as float16, or at a smaller size")
+
+
 def _load_npz(path: Path) -> NDArray[Any]:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if len(members) != 1:
             held = ", ".join(member.filename for member in members[:5])
-            raise TrashkitError(f"{path} holds {len(members)} arrays ({held})", hint="save one array in each file")
-        # The sizes in the archive's own list bound what is unpacked: a small file may claim a huge array.
-        if members[0].file_size > MAX_BYTES:
+            raise TrashkitError(f"{path} contains {len(members)} arrays ({held})", hint="save one array per file")
+        # The sizes in the archive's directory bound what is unpacked: a small file may claim a huge array.
+        if members[0].file_size > min(MAX_BYTES, max(_UNPACKED, _MOST_RATIO * path.stat().st_size)):
             raise TrashkitError(f"{path} is too large", hint="save it as float16, or at a smaller size")
         with archive.open(members[0]) as file:
-            version = np.lib.format.read_magic(file)
-            reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = reader(file)
-            if math.prod(shape) * dtype.itemsize > members[0].file_size or dtype.hasobject:
-                raise TrashkitError(f"{path} is damaged or holds objects", hint="save a plain array with numpy.save")
+            _check_header(file, path, members[0].file_size)
         with archive.open(members[0]) as file:
             array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     return array

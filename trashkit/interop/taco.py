@@ -1,4 +1,4 @@
-"""TACO from the web: the official or the unofficial annotations, and the photos that they name.
+"""Download of TACO: the official or unofficial annotations, and the photos that they list.
 
 Source: P. F. Proenca and P. Simoes, "TACO: Trash Annotations in Context for Litter Detection", 2020,
 https://github.com/pedropro/TACO. Each photo has its own licence.
@@ -13,18 +13,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from trashkit.coco import Coco, read, write
+from trashkit.coco.dataset import is_valid_id
 from trashkit.errors import TrashkitError
-from trashkit.files import remove_folder, replacing
-from trashkit.interop.download import DeadError, Fetched, Manners, Wanted, fetch_all
-from trashkit.interop.draft import with_classes
-from trashkit.photos import photo_info, photo_path, read_photo
+from trashkit.files import is_empty
+from trashkit.images.photos import photo_info, photo_path, read_photo
+from trashkit.interop.coco_builder import with_classes
+from trashkit.interop.download import DownloadItem, DownloadResult, PermanentError, RetryPolicy, download_files
+from trashkit.interop.folders import MAX_BYTES
+from trashkit.outputs import Output, OutputKind
 from trashkit.progress import Progress, silent
+from trashkit.readers import ContentError, checked, decode_json, read_bytes
 
 OFFICIAL = "https://raw.githubusercontent.com/pedropro/TACO/master/data/annotations.json"
 UNOFFICIAL = "https://raw.githubusercontent.com/pedropro/TACO/master/data/annotations_unofficial.json"
 
+NOTE = "download.json"
+"""The file in a download's folder with its settings."""
+
 PhotoSize = Literal["original", "640"]
+Verify = Callable[[Path, DownloadItem], None]
+"""Checks a downloaded file; see `trashkit.interop.download.download_files`."""
 _URLS: dict[str, tuple[str, ...]] = {
     "original": ("flickr_url", "coco_url"),
     "640": ("flickr_640_url",),
@@ -33,7 +44,11 @@ _URLS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """Result of `download`. annotations: COCO file of the photos that are there. dead, failed: (file name, why)."""
+    """Result of `download`.
+
+    annotations: COCO file of the photos that were downloaded. new, present: photos downloaded now, and before. dead,
+    failed: (file name, reason) of photos whose link is dead, and of those that may be tried again.
+    """
 
     path: Path
     annotations: Path
@@ -52,102 +67,120 @@ def download(
     classes: str | Path | None = None,
     limit: int | None = None,
     workers: int = 4,
-    manners: Manners | None = None,
+    policy: RetryPolicy | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Downloaded:
-    """Download annotations and photos into a folder, and write ``annotations.json`` for the photos that came.
+    """Download annotations and photos into a folder, and write ``annotations.json`` for the downloaded photos.
 
-    source: address of the annotations, or a file of one's own. size: "original", or "640" for photos of 640 pixels, to
-    which the annotations are scaled. classes: a class map to apply, such as "taco" for the ten classes. limit: only the
-    first so many images. The file as published stays as ``published.json``; ``photos.jsonl`` tells of every photo where
-    it came from, or why it did not. With `resume`, photos that are there and sound are not asked for again.
-    Raises TrashkitError where the annotations cannot be had or `out` is from something else. Photos whose link is dead
-    or that could not be had this time are in the result.
+    source: URL or path of the annotations. size: "original", or "640" for photos of 640 pixels, to which the
+    annotations are scaled. classes: a class map to apply, such as "taco" for the ten classes. limit: only the first so
+    many images. resume: continue a download; photos that are complete are not requested again. The file as published is
+    kept as ``published.json``, and ``photos.jsonl`` logs the source of every photo, or why it is missing. Raises
+    TrashkitError if the annotations cannot be downloaded, or `out` was written by something else. Photos that could not
+    be downloaded are listed in the result.
     """
     fresh = not out.exists()
     _prepare(out, {"source": source, "size": size, "limit": limit}, resume=resume, overwrite=overwrite)
     try:
-        coco = _annotations(out, source, manners or Manners())
+        coco = _annotations(out, source, policy or RetryPolicy())
         rows = _rows(coco, limit)
         names = {row: photo_path(out / "images", record["file_name"]) for row, record in rows.items()}
     except TrashkitError:
         if fresh:
             shutil.rmtree(out)
         raise
-    check = _verifier({names[row]: record for row, record in rows.items()}, size)
-    wanted = [
-        Wanted(tuple(r[key] for key in _URLS[size] if isinstance(r.get(key), str) and r[key]), names[row])
+    verify = _verifier({names[row]: record for row, record in rows.items()}, size)
+    items = [
+        DownloadItem(tuple(r[key] for key in _URLS[size] if isinstance(r.get(key), str) and r[key]), names[row])
         for row, r in rows.items()
     ]
-    sizes = _logged(out / "photos.jsonl")
-    missing = [
-        item
-        for item in wanted
-        if not _sound(item, check, sizes.get(item.target.relative_to(out / "images").as_posix()))
-    ]
-    present = len(wanted) - len(missing)
-    progress("photos", present, len(wanted))
-    results: list[Fetched] = []
-    with (out / "photos.jsonl").open("a", encoding="utf-8") as log:
-        for done, found in enumerate(fetch_all(missing, check, workers=workers, manners=manners), start=1):
-            results.append(found)
-            name = found.wanted.target.relative_to(out / "images").as_posix()
-            record = {"file_name": name, "state": found.state, "url": found.url, "bytes": found.bytes}
-            log.write(json.dumps({**record, "reason": found.reason}, ensure_ascii=False) + "\n")
-            log.flush()
-            progress("photos", present + done, len(wanted))
-    there = [row for row, path in names.items() if path.exists()]
-    small = _scaled(coco, there, names) if size == "640" else coco.subset(there)
+    results, present = _download_photos(out, items, verify, workers=workers, policy=policy, progress=progress)
+    downloaded = [row for row, path in names.items() if path.exists()]
+    coco = _scaled(coco, downloaded, names) if size == "640" else coco.subset(downloaded)
     if classes is not None:
-        small = with_classes(small, classes)
+        coco = with_classes(coco, classes)
     target = out / "annotations.json"
-    write(small, target, overwrite=True)
+    write(coco, target, overwrite=True)
 
-    def told(state: str) -> tuple[tuple[str, str], ...]:
-        chosen = sorted((f for f in results if f.state == state), key=lambda f: f.wanted.target)
-        return tuple((f.wanted.target.relative_to(out / "images").as_posix(), f.reason) for f in chosen)
+    def by_state(state: str) -> tuple[tuple[str, str], ...]:
+        chosen = sorted((one for one in results if one.state == state), key=lambda one: one.item.target)
+        return tuple((_file_name(out, one.item), one.reason) for one in chosen)
 
-    new = sum(found.state == "new" for found in results)
-    return Downloaded(out, target, len(wanted), new, present, told("dead"), told("failed"))
+    new = sum(one.state == "new" for one in results)
+    return Downloaded(out, target, len(items), new, present, by_state("dead"), by_state("failed"))
+
+
+def _download_photos(
+    out: Path,
+    items: list[DownloadItem],
+    verify: Verify,
+    *,
+    workers: int,
+    policy: RetryPolicy | None,
+    progress: Progress,
+) -> tuple[list[DownloadResult], int]:
+    """Download the photos that are not there yet, and log each. Returns the results, and how many were there."""
+    sizes = _logged_sizes(out / "photos.jsonl")
+    missing = [item for item in items if not _is_complete(item, verify, sizes.get(_file_name(out, item)))]
+    present = len(items) - len(missing)
+    progress("photos", present, len(items))
+    results: list[DownloadResult] = []
+    with (out / "photos.jsonl").open("a", encoding="utf-8") as log:
+        for done, one in enumerate(download_files(missing, verify, workers=workers, policy=policy), start=1):
+            results.append(one)
+            record = {"file_name": _file_name(out, one.item), "state": one.state, "url": one.url, "bytes": one.bytes}
+            log.write(json.dumps({**record, "reason": one.reason}, ensure_ascii=False) + "\n")
+            log.flush()
+            progress("photos", present + done, len(items))
+    return results, present
+
+
+def _file_name(out: Path, item: DownloadItem) -> str:
+    return item.target.relative_to(out / "images").as_posix()
 
 
 def _prepare(out: Path, settings: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
-    """Make the folder, or go on in one that was begun with the same settings."""
-    note = out / "download.json"
-    if out.exists():
-        known = _settings(note)
-        if overwrite and known is not None:
-            remove_folder(out)
-        elif overwrite and (not out.is_dir() or any(out.iterdir())):
-            raise TrashkitError(f"{out} is no folder of a download, so it is not replaced", hint="choose another --out")
-        elif resume and known is not None and known != settings:
-            key = next(key for key in settings if known.get(key) != settings[key])
-            raise TrashkitError(
-                f"{out} was begun with {key} {known.get(key)}, not {settings[key]}",
-                hint="choose another --out, or add --overwrite",
-            )
-        elif not resume and not overwrite:
-            raise TrashkitError(f"{out} exists already", hint="add --resume to go on, or choose another --out")
-        elif resume and known is None and any(out.iterdir()):
-            raise TrashkitError(f"{out} is no folder of a download", hint="choose another --out")
+    """Make the folder, or continue one that was started with the same settings."""
+    note = out / NOTE
+    output = Output(out, overwrite=overwrite, resume=resume, kind=DOWNLOAD)
+    output.check()
+    known = _settings(note)
+    if overwrite:
+        output.remove()
+    elif known is not None and known != settings:
+        key = next(key for key in settings if known.get(key) != settings[key])
+        raise TrashkitError(
+            f"{out} was started with {key} {' '.join(str(known.get(key)).split())[:80]}, not {settings[key]}",
+            hint="choose another --out, or add --overwrite",
+        )
     out.mkdir(parents=True, exist_ok=True)
-    for part in out.rglob(".*.part"):  # what a killed run left
+    for part in out.rglob(".*.part"):  # left by a killed run
         part.unlink(missing_ok=True)
-    with replacing(note, overwrite=True) as temporary:
+    with Output(note, overwrite=True).writing() as temporary:
         temporary.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 
-def _settings(note: Path) -> Any:
+def _settings(note: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found: dict[str, Any] = decode_json(read_bytes(note), dict[str, Any])
+        return found
+    except (OSError, ContentError):
         return None
 
 
-def _annotations(out: Path, source: str, manners: Manners) -> Coco:
-    """The annotations as published: the file that is there already, or a fresh one."""
+def _is_download(folder: Path) -> bool:
+    return _settings(folder / NOTE) is not None
+
+
+DOWNLOAD = OutputKind(
+    "folder of a download", lambda folder: is_empty(folder) or _is_download(folder), is_resumable=_is_download
+)
+
+
+def _annotations(out: Path, source: str, policy: RetryPolicy) -> Coco:
+    """The annotations as published, downloaded unless they are there already."""
     path = out / "published.json"
     if path.exists():
         return read(path)
@@ -156,30 +189,30 @@ def _annotations(out: Path, source: str, manners: Manners) -> Coco:
         write(coco, path)
         return coco
 
-    def parses(part: Path, _: Wanted) -> None:
+    def parses(part: Path, _: DownloadItem) -> None:
         if "images" not in read(part).blocks():
-            raise DeadError("it is no COCO file")
+            raise PermanentError("it is not a COCO file")
 
-    found = next(iter(fetch_all([Wanted((source,), path)], parses, workers=1, manners=manners)))
+    found = next(iter(download_files([DownloadItem((source,), path)], parses, workers=1, policy=policy)))
     if found.state != "new":
         raise TrashkitError(
             f"the annotations could not be downloaded: {found.reason}",
-            hint="check the connection, or give a file of your own with --annotations",
+            hint="check the connection, or give a file as --annotations",
         )
     return read(path)
 
 
 def _rows(coco: Coco, limit: int | None) -> dict[int, dict[str, Any]]:
-    """The images to fetch by row; TrashkitError for rows without a usable name or size."""
+    """The images to download by row. Raises TrashkitError for rows without a usable file name or size."""
     found: dict[int, dict[str, Any]] = {}
     folded: set[str] = set()
     for row, record in enumerate(coco.records("images")[:limit]):
         sized = isinstance(record, dict) and all(
             isinstance(record.get(side), int) and record[side] > 0 for side in ("width", "height")
         )
-        if not sized or not isinstance(record.get("file_name"), str):
+        if not sized or not isinstance(record.get("file_name"), str) or not is_valid_id(record.get("id")):
             raise TrashkitError(
-                f"{coco.path}: images[{row}] has no file_name or no size", hint="give TACO's own annotations"
+                f"{coco.path}: images[{row}] has no id, file_name or size", hint="give TACO's own annotations"
             )
         photo_path(Path(), record["file_name"])
         if record["file_name"].casefold() in folded:
@@ -189,81 +222,97 @@ def _rows(coco: Coco, limit: int | None) -> dict[int, dict[str, Any]]:
     return found
 
 
-def _verifier(records: dict[Path, dict[str, Any]], size: PhotoSize) -> Callable[[Path, Wanted], None]:
-    """A check of one photo: it decodes whole, and has the size that its annotations were made for."""
+def _verifier(records: dict[Path, dict[str, Any]], size: PhotoSize) -> Verify:
+    """A function that checks that a photo decodes completely and has the size of its annotations."""
 
-    def verify(path: Path, item: Wanted) -> None:
+    def verify(path: Path, item: DownloadItem) -> None:
         record = records[item.target]
         info = photo_info(path)
         wanted = (record["width"], record["height"])
-        sizes = {(info.width, info.height), info.turned_size}
+        sizes = {(info.width, info.height), info.oriented_size}
         if size == "original":
             fits = wanted in sizes
         else:
             fits = any(abs(w * wanted[1] - h * wanted[0]) <= 2 * max(wanted) and max(w, h) >= 320 for w, h in sizes)
         if not fits:
-            # Flickr answers with a small picture that says "no longer available".
-            raise DeadError(f"it is a picture of {info.width}x{info.height}, wanted is {wanted[0]}x{wanted[1]}")
+            # Flickr serves a small picture that says "no longer available".
+            raise PermanentError(f"it is {info.width}x{info.height} instead of {wanted[0]}x{wanted[1]}")
         read_photo(path)
 
     return verify
 
 
-def _logged(path: Path) -> dict[str, int]:
-    """Bytes of the photos that came before, by file name; lines that a kill cut short are passed over."""
+class _Logged(msgspec.Struct):
+    file_name: str
+    state: str
+    bytes: int
+
+
+def _logged_sizes(path: Path) -> dict[str, int]:
+    """Bytes of the photos downloaded before, by file name. Incomplete lines, left by a kill, are skipped."""
     found: dict[str, int] = {}
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_bytes(path, most=MAX_BYTES).split(b"\n")
     except OSError:
         return found
     for line in lines:
         try:
-            record = json.loads(line)
-            if record["state"] == "new":
-                found[str(record["file_name"])] = int(record["bytes"])
-        except (ValueError, KeyError, TypeError):
+            record = decode_json(line, _Logged)
+        except ContentError:
             continue
+        if record.state == "new":
+            found[record.file_name] = record.bytes
     return found
 
 
-def _sound(item: Wanted, check: Callable[[Path, Wanted], None], size: int | None) -> bool:
-    """Whether a photo is there and is what is wanted; one that is not is removed.
+def _is_complete(item: DownloadItem, verify: Verify, size: int | None) -> bool:
+    """Whether a photo is there and passes the check; it is deleted if it does not.
 
-    A file of the size that was logged was verified then, and is not decoded again.
+    A file that has the logged size was verified before, and is not decoded again.
     """
     if not item.target.exists():
         return False
     if size is not None and item.target.stat().st_size == size:
         return True
     try:
-        check(item.target, item)
-    except (TrashkitError, DeadError):
+        verify(item.target, item)
+    except (TrashkitError, PermanentError):
         item.target.unlink()
         return False
     return True
 
 
 def _scaled(coco: Coco, rows: list[int], paths: dict[int, Path]) -> Coco:
-    """The file with images of these rows alone, sizes, outlines, boxes and areas brought to their photos' sizes."""
+    """The file with only the images of these rows, scaled to the sizes of their photos."""
     factors: dict[Any, tuple[float, float]] = {}
     changes: dict[int, Any] = {}
     for row in rows:
         record = coco.record("images", row)
         info = photo_info(paths[row])
         across = (record["width"] > record["height"]) == (info.width > info.height)
-        width, height = (info.width, info.height) if across else info.turned_size
+        width, height = (info.width, info.height) if across else info.oriented_size
         factors[record["id"]] = (width / record["width"], height / record["height"])
         changes[row] = {**record, "width": width, "height": height}
     moved: dict[int, Any] = {}
     for row, record in enumerate(coco.records("annotations")):
-        sides = factors.get(record.get("image_id")) if isinstance(record, dict) else None
+        image_id = record.get("image_id") if isinstance(record, dict) else None
+        sides = factors.get(image_id) if is_valid_id(image_id) else None
         if sides is None or not isinstance(record.get("segmentation"), list):
             continue
-        rings = [[round(value * sides[n % 2], 4) for n, value in enumerate(ring)] for ring in record["segmentation"]]
-        new = {**record, "segmentation": rings}
-        if isinstance(record.get("area"), int | float):
-            new["area"] = round(record["area"] * sides[0] * sides[1], 4)
-        if isinstance(record.get("bbox"), list):
-            new["bbox"] = [round(value * sides[n % 2], 4) for n, value in enumerate(record["bbox"])]
+        try:
+            rings = checked(record["segmentation"], list[list[float]])
+            new = {**record, "segmentation": [_scaled_numbers(ring, sides) for ring in rings]}
+            if isinstance(record.get("area"), int | float):
+                new["area"] = round(record["area"] * sides[0] * sides[1], 4)
+            if isinstance(record.get("bbox"), list):
+                new["bbox"] = _scaled_numbers(checked(record["bbox"], list[float]), sides)
+        except (ContentError, OverflowError) as error:
+            raise TrashkitError(
+                f"{coco.path}: annotations[{row}] cannot be scaled: {error}", hint="give TACO's own annotations"
+            ) from error
         moved[row] = new
     return coco.replace("images", changes).replace("annotations", moved).subset(rows)
+
+
+def _scaled_numbers(values: list[float], sides: tuple[float, float]) -> list[float]:
+    return [round(value * sides[n % 2], 4) for n, value in enumerate(values)]

@@ -1,1 +1,1 @@
-"""What a score is worth: two predictions compared, every submission recorded, the hidden score estimated."""
+"""Scores with uncertainty: compare predictions, record submissions, and estimate the hidden score."""

@@ -1,4 +1,4 @@
-"""What to do with the estimates: which two submissions to choose, and what not to read into the public half."""
+"""Advice from estimates: which two submissions to choose as final, and how far to trust a lead on the public half."""
 
 from __future__ import annotations
 
@@ -6,77 +6,79 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trashkit.leaderboard.nested import Trial
-from trashkit.leaderboard.proxy import ENOUGH, Estimate, final_two, sureness
-from trashkit.scores import Floats
+from trashkit.leaderboard.proxy import MIN_PUBLIC_SCORES, Estimate, final_two, order_confidence
+from trashkit.leaderboard.subset_validation import SubsetValidation
+from trashkit.metrics.scores import Floats
 
 
-def too_few(public: Floats) -> str:
-    """Why the ledger knows too little, of public scores [M], NaN where unknown; empty where it knows enough."""
+def too_few_scores(public: Floats) -> str:
+    """Why there are no estimates, from public scores [M], NaN if unknown; empty if there are enough scores."""
     known = int(np.isfinite(public).sum())
-    if known >= ENOUGH:
+    if known >= MIN_PUBLIC_SCORES:
         return ""
     return (
-        f"{known} of {len(public)} submissions have validation and a public score: below {ENOUGH} that says too "
-        "little about the leaderboard, so there are no estimates of the hidden score; trust the out-of-fold score"
+        f"{known} of {len(public)} submissions have validation and a public score; fewer than {MIN_PUBLIC_SCORES} "
+        "say too little about the leaderboard, so the hidden score is not estimated: trust the out-of-fold score"
     )
 
 
-def choice(names: Sequence[str], found: Estimate) -> list[str]:
-    """The two to choose as final, in words."""
+def final_choice(names: Sequence[str], found: Estimate) -> list[str]:
+    """Advice on which two submissions to choose as final."""
     first, second, gain = final_two(found)
     if len(names) == 1:
-        return [f"choose {names[0]}: there is no other"]
+        return [f"choose {names[0]}: it is the only one"]
     return [
         f"choose {names[first]} and {names[second]}: the better of the two is expected to score {gain:.4f} more than "
         f"{names[first]} alone",
-        f"two neighbours in this order stand the right way with probability {sureness(found):.0%} on average",
+        f"adjacent submissions in this order are ranked correctly with probability {order_confidence(found):.0%} on "
+        "average",
     ]
 
 
 def cautions(names: Sequence[str], public: Floats, found: Estimate) -> list[str]:
-    """What the public half cannot say, in words."""
+    """Describe what the public half does not show."""
     lines: list[str] = []
     if np.isfinite(public).sum() >= 2:
         leader, best = int(np.nanargmax(public)), int(found.expected.argmax())
         if leader != best:
             lines.append(
                 f"{names[leader]} leads on the public half, but {names[best]} is expected to score higher on the "
-                f"hidden one (probability {found.better(best, leader):.0%}): do not choose by the public half"
+                f"hidden one (probability {found.probability_better(best, leader):.0%}): do not choose by the public "
+                "half"
             )
-        if np.isfinite(found.half_sd):
+        if np.isfinite(found.public_half_sd):
             lines.append(
-                f"luck of the public half alone moves two submissions against each other by {found.half_sd:.4f} "
-                "(standard deviation): smaller leads there mean little"
+                f"the sampling of the public half alone changes the difference of two submissions by "
+                f"{found.public_half_sd:.4f} (standard deviation): smaller leads there mean little"
             )
     errors = found.errors
     if errors and errors["proxy"] >= min(errors["plain_offset"], errors["mean"]):
         better = "the plain out-of-fold score" if errors["plain_offset"] <= errors["mean"] else "the mean of the others"
         lines.append(
             f"on these submissions {better} predicts a left-out public score at least as well as the estimate does: "
-            "there is nothing in the ledger yet that validation alone does not say"
+            "so far the ledger adds nothing to validation alone"
         )
     return lines
 
 
-def of_bare(bare: int, count: int) -> str:
-    """How weak the evidence of scores alone is, in words. bare: of `count` submissions have nothing else."""
+def score_only_caution(score_only: int, count: int) -> str:
+    """Caution about evidence from scores alone. score_only: submissions of `count` without confusion matrices."""
     return (
-        f"weak evidence: of {bare} of {count} submissions only a validation score is known (--validation), so neither "
-        "classes nor images are weighed, and how noisy scores are is assumed from other teams' reports; --oof STORE "
-        "--truth ANN.json tell more"
+        f"weak evidence: of {score_only} of {count} submissions only a validation score is known (--validation), so "
+        "neither classes nor images can be weighted, and the noise of scores is taken from other teams' reports; "
+        "--oof STORE --data ANN.json give better estimates"
     )
 
 
-def of_history(trial: Trial | None) -> str:
-    """What came of the search for a subset, in words; empty where none was made."""
-    if trial is None:
+def subset_summary(found: SubsetValidation | None) -> str:
+    """Describe the result of the search for a validation subset; empty if none was made."""
+    if found is None:
         return ""
-    subset = trial.subset
-    told = f"of {subset.tried} validation subsets a search, {subset.what} follow the public scores best"
-    if trial.used:
+    subset = found.subset
+    start = f"of {subset.tried} validation subsets per search, {subset.what} follow the public scores best"
+    if found.used:
         return (
-            f"{told} and are used: chosen anew without each submission, the estimate errs by {trial.error:.4f} on it "
-            f"(on all images {trial.error_of_all:.4f})"
+            f"{start} and are used: with the subset chosen anew without each submission, the estimate of its public "
+            f"score is off by {found.error:.4f} (on all images {found.error_of_all:.4f})"
         )
-    return f"{told}; all images are used all the same: {trial.why}"
+    return f"{start}; all images are used nevertheless: {found.why}"

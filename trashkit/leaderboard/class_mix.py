@@ -1,23 +1,23 @@
-"""Label shift: how much of each class the test photos hold, judged by what the submissions predict there."""
+"""Estimate label shift: the share of each class in the test photos, from the predictions of the submissions."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from trashkit.scores import Floats
+from trashkit.metrics.scores import Floats
 
 ROUNDS = 200
 PRIOR = 0.1
-"""Weight of the training mix against what the submissions show; without it rare classes drift to 0."""
+"""Weight of the training mix as prior; without it rare classes drift to 0."""
 
 
 def class_mix(tables: Floats, shown: Floats, *, prior: float = PRIOR) -> Floats:
-    """Share of the test pixels that truly are of each class, [C], summing to 1.
+    """Estimate the true share of each class in the test pixels, [C], summing to 1.
 
-    tables: [M, C, C] out-of-fold confusion of M submissions, rows truth, pixels. shown: [M, C] pixels that each gives
-    each class on the test photos. If P(prediction | truth) is on the test photos what it is out of fold, then the
-    share predicted as j is ``sum_i mix_i P_m(j | i)`` for every submission; the mix that explains all of them best is
-    found by expectation maximisation, which keeps it positive, with `prior` of the training mix stirred in.
+    tables: [M, C, C] out-of-fold confusion of M submissions, rows truth, pixels. shown: [M, C] predicted pixels of each
+    class on the test photos. If P(prediction | truth) is the same on the test photos as out of fold, the share
+    predicted as j is ``sum_i mix_i P_m(j | i)`` for every submission. The mix that explains them all best is found by
+    expectation maximisation, which keeps it positive, and mixed with `prior` of the training mix.
 
     Source: M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the outputs of a classifier to new a priori
     probabilities", 2002, on hard predictions as in Z. Lipton, Y. Wang, A. Smola, "Detecting and correcting for label
@@ -41,7 +41,7 @@ def class_mix(tables: Floats, shown: Floats, *, prior: float = PRIOR) -> Floats:
 
 
 def row_factors(tables: Floats, mix: Floats) -> Floats:
-    """By how much each true class must be scaled, [C], so that the out-of-fold pixels have this mix; 1 for none."""
+    """Factors of the true classes, [C], that give the out-of-fold pixels this mix; 1 for absent classes."""
     totals = tables.sum(axis=(0, 2))
     share = totals / totals.sum()
     return np.asarray(np.divide(mix, share, out=np.ones_like(share), where=share > 0))

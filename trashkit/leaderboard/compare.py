@@ -1,4 +1,4 @@
-"""Two predictions of the same images: is one better, how surely, and which classes made it so."""
+"""Compare two predictions of the same images: the difference in mIoU with its interval, and by class."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trashkit.evaluate import Evaluation
-from trashkit.scores import Floats, Matrix, bootstrap_iou, interval, iou
+from trashkit.metrics.evaluate import Evaluation
+from trashkit.metrics.scores import Floats, Matrix, bootstrap_iou, interval, iou
+from trashkit.metrics.summary import finds_almost_nothing
 
 RESAMPLES = 1000
 
@@ -18,8 +19,8 @@ RESAMPLES = 1000
 class ClassChange:
     """One class of a comparison.
 
-    first, second: its IoU, NaN where neither truth nor that prediction has it. difference: second - first.
-    low, high: interval of the difference. contribution: its part of the difference of mIoU; the parts add up to it.
+    first, second: its IoU, NaN if neither truth nor that prediction has it. difference: second - first.
+    low, high: interval of the difference. contribution: its part of the difference in mIoU; the parts add up to it.
     """
 
     name: str
@@ -32,7 +33,7 @@ class ClassChange:
 
     @property
     def evidence(self) -> bool:
-        """Whether the interval leaves out 0; of many classes without any change, one in twenty does so by chance."""
+        """Whether the interval excludes 0; of many unchanged classes, one in twenty does so by chance."""
         return self.low > 0 or self.high < 0
 
 
@@ -40,12 +41,15 @@ class ClassChange:
 class Comparison:
     """Result of `compare`; differences are second - first.
 
-    first, second, difference: pooled mIoU. low, high: percentile interval at `level`. probability: share of resampled
+    first, second, difference: pooled mIoU. first_iou, second_iou: [C] by class, the background first. low, high:
+    percentile interval at `level`. probability: share of resampled
     image sets in which the second is better, ties counting half. classes: by size of their contribution.
     """
 
     first: float
     second: float
+    first_iou: tuple[float, ...]
+    second_iou: tuple[float, ...]
     difference: float
     low: float
     high: float
@@ -57,21 +61,26 @@ class Comparison:
 
     @property
     def evidence(self) -> bool:
-        """Whether the interval of the difference leaves out 0."""
+        """Whether the interval of the difference excludes 0."""
         return self.low > 0 or self.high < 0
 
     @property
-    def verdict(self) -> str:
-        """The result in words."""
+    def conclusion(self) -> str:
+        """The result as a sentence; of models that find almost nothing none is called better."""
+        nothing = [finds_almost_nothing(self.first_iou), finds_almost_nothing(self.second_iou)]
+        if all(nothing):
+            return "A and B both find almost nothing, so the difference says nothing about which is better"
         if self.low == self.high == 0:
             return "no evidence of a difference: both score the same on every set of images"
         if not self.evidence:
             return (
-                f"no evidence that either is better: a difference between {self.low:+.4f} and {self.high:+.4f} fits "
-                "these images"
+                f"no evidence that either is better: these images are compatible with a difference between "
+                f"{self.low:+.4f} and {self.high:+.4f}"
             )
         better = "B" if self.difference > 0 else "A"
         sizes = sorted((abs(self.low), abs(self.high)))
+        if nothing[self.difference > 0]:
+            return f"{better} has the higher mIoU, but finds almost nothing, so that does not make it better"
         return f"{better} is better by {sizes[0]:.4f} to {sizes[1]:.4f} mIoU on images like these"
 
 
@@ -87,9 +96,9 @@ def compare(
     """Compare two predictions by a paired bootstrap over images of the pooled mIoU.
 
     first, second: int64 [N, C, C], confusion matrices of the same N images in the same order. Both are scored on the
-    same draws, so what makes an image hard for both cancels. The interval speaks of images like these and of these two
-    predictions; it knows nothing of what another seed of the same training would give.
-    ValueError for different shapes or no image. Sources: see `trashkit.scores.bootstrap_iou`.
+    same draws, so the common difficulty of images cancels. The interval holds for images like these and for these two
+    predictions; it does not include the variation between seeds of a training.
+    ValueError for different shapes or no image. Sources: see `trashkit.metrics.scores.bootstrap_iou`.
     """
     if first.shape != second.shape or len(names) != first.shape[-1]:
         raise ValueError(f"matrices {first.shape} and {second.shape} with {len(names)} names do not fit together")
@@ -110,6 +119,8 @@ def compare(
     return Comparison(
         float(means[0]),
         float(means[1]),
+        tuple(values[0].tolist()),
+        tuple(values[1].tolist()),
         float(means[1] - means[0]),
         low,
         high,
@@ -129,7 +140,7 @@ def paired(first: Evaluation, second: Evaluation) -> tuple[Matrix, Matrix]:
 
 
 def _mean(values: Floats) -> npt.NDArray[np.float64]:
-    """Mean over the last axis, NaN left out; NaN where there is nothing else."""
+    """Mean over the last axis without NaN; NaN if all are."""
     known = ~np.isnan(values)
     count = known.sum(axis=-1)
     total = np.where(known, values, 0.0).sum(axis=-1)

@@ -1,13 +1,13 @@
-"""The ledger as one HTML page: validation against leaderboard, and the estimates of the hidden score."""
+"""HTML page of a ledger: validation against leaderboard scores, and estimates of the hidden score."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any
 
+from trashkit.leaderboard.assessment import Assessment, SubmissionEstimate
 from trashkit.leaderboard.ledger import Ledger
-from trashkit.report.html import Html, heading, page, paragraph, table
+from trashkit.metrics.summary import without_background
+from trashkit.report.html import Html, escape, heading, page, paragraph, table
 
 Point = tuple[str, float, float]
 """Name, x, y."""
@@ -15,7 +15,7 @@ Point = tuple[str, float, float]
 COLORS = {"public": "#2f7ed8", "private": "#e4572e"}
 _WIDE, _HIGH, _EDGE = 620, 420, 56
 _NAMED = 24
-"""Up to so many points have their names beside them; more would cover each other. All have them as tooltips."""
+"""Most points with a visible name; more would overlap. All points have their name as tooltip."""
 
 
 def _short(name: str) -> str:
@@ -23,10 +23,10 @@ def _short(name: str) -> str:
 
 
 def scatter(title: str, series: Mapping[str, Sequence[Point]], *, x: str, y: str) -> Html:
-    """Points with their names as tooltips, on equal axes, with the line on which both are equal."""
+    """Scatter plot with names as tooltips, equal axes and the line of equality."""
     points = [point for values in series.values() for point in values]
     if not points:
-        return Html(f"<figure><figcaption>{escape(title)}</figcaption><p>nothing to draw yet</p></figure>")
+        return Html("")
     low = min(min(a, b) for _, a, b in points) - 0.01
     high = max(max(a, b) for _, a, b in points) + 0.01
 
@@ -52,10 +52,10 @@ def scatter(title: str, series: Mapping[str, Sequence[Point]], *, x: str, y: str
         parts.append(f'<rect x="{_WIDE - 110}" y="{place - 9}" width="9" height="9" fill="{color}"/>')
         parts.append(f'<text x="{_WIDE - 96}" y="{place}">{escape(name)}</text>')
         for label, a, b in values:
-            told = escape(f"{label}: {a:.4f}, {name} {b:.4f}")
+            tooltip = escape(f"{label}: {a:.4f}, {name} {b:.4f}")
             parts.append(
                 f'<circle cx="{across(a):.1f}" cy="{up(b):.1f}" r="5" fill="{color}" fill-opacity="0.75">'
-                f"<title>{told}</title></circle>"
+                f"<title>{tooltip}</title></circle>"
             )
             if len(points) <= _NAMED:
                 right = across(a) > _WIDE * 2 / 3
@@ -70,12 +70,12 @@ def scatter(title: str, series: Mapping[str, Sequence[Point]], *, x: str, y: str
 MARKS = (("out_of_fold", "out of fold", "#777"), ("public", "public", "#2f7ed8"), ("private", "private", "#e4572e"))
 
 
-def estimates(title: str, rows: Sequence[Mapping[str, Any]]) -> Html:
-    """Expected hidden scores with their intervals, best first; ticks for the scores that are known.
+def estimates(title: str, submissions: Sequence[SubmissionEstimate]) -> Html:
+    """Expected hidden scores with their intervals, best first; ticks for known scores.
 
-    rows: of a verdict's ``submissions``; those without ``interval`` are left out. A candidate has no public score.
+    submissions: those without an estimate are left out. A candidate has no public score.
     """
-    known = [row for row in rows if "interval" in row]
+    known = [one.as_json() for one in submissions if one.interval is not None]
     if not known:
         return Html("")
     values = [v for row in known for v in (*row["interval"], *(row.get(key) for key, _, _ in MARKS)) if v is not None]
@@ -87,7 +87,7 @@ def estimates(title: str, rows: Sequence[Mapping[str, Any]]) -> Html:
         return left + (value - low) / (high - low) * (_WIDE - left - 20)
 
     parts: list[str] = []
-    place = 40
+    place = 4
     shown_marks = [(words, color) for key, words, color in MARKS if any(row.get(key) is not None for row in known)]
     for words, color in (("expected, with interval; hollow: a candidate", "#3a9d5d"), *shown_marks):
         parts.append(f'<rect x="{place}" y="5" width="9" height="9" fill="{color}"/>')
@@ -119,13 +119,11 @@ def estimates(title: str, rows: Sequence[Mapping[str, Any]]) -> Html:
     return Html(f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>")
 
 
-def ledger_page(ledger: Ledger, said: Mapping[str, Any], *, level: float = 0.95) -> str:
-    """The page: charts, the table, and what the proxy says.
+def ledger_page(ledger: Ledger, assessment: Assessment | None, *, level: float = 0.95) -> str:
+    """The page: charts, advice and a table of the submissions.
 
-    said: a verdict (`trashkit.leaderboard.verdict.verdict`), empty where no submission has validation. level: of its
-    intervals.
+    assessment: None if no submission has validation. level: of its intervals.
     """
-    lines: Sequence[str] = said.get("says", [])
     entries = ledger.entries
     against = {
         side: [
@@ -141,12 +139,12 @@ def ledger_page(ledger: Ledger, said: Mapping[str, Any], *, level: float = 0.95)
         if entry.public is not None and entry.private is not None
     ]
     rows = [
-        (n, entry.name, entry.time[:16].replace("T", " "), entry.miou, entry.public, entry.private,
-         str(entry.run.get("name", "")))
+        (n, entry.name, entry.time[:16].replace("T", " "), entry.miou, without_background(entry.iou),
+         entry.public, entry.private, "" if entry.run is None else entry.run.name)
         for n, entry in enumerate(entries, 1)
     ]  # fmt: skip
     pieces: list[object] = [
-        paragraph(f"{len(entries)} submissions. Points on the dashed line scored on both sides the same.", css="lead"),
+        paragraph(f"{len(entries)} submissions. Points on the dashed line have equal scores on both axes.", css="lead"),
         scatter(
             "Validation against leaderboard",
             {side: points for side, points in against.items() if points},
@@ -156,11 +154,11 @@ def ledger_page(ledger: Ledger, said: Mapping[str, Any], *, level: float = 0.95)
     ]
     if both:
         pieces.append(scatter("Public against private half", {"private": both}, x="public", y="private"))
-    pieces.append(estimates(f"Expected hidden score, {level:.0%} intervals", said.get("submissions", [])))
-    if lines:
-        pieces += [heading("What it says"), *(paragraph(line) for line in lines)]
+    if assessment is not None:
+        pieces.append(estimates(f"Expected hidden score, {level:.0%} intervals", assessment.submissions))
+        pieces += [heading("Advice"), *(paragraph(line) for line in assessment.says)]
     pieces += [
         heading("Submissions"),
-        table(["#", "submission", "added", "out of fold", "public", "private", "run"], rows),
+        table(["#", "submission", "added", "out of fold", "without background", "public", "private", "run"], rows),
     ]
     return page(f"Leaderboard {ledger.path.name}", pieces)

@@ -1,13 +1,13 @@
-"""The proxy: what a submission will score on photos nobody has shown us, from validation, class mix and the ledger.
+"""The proxy: estimate the score on the hidden half of the test photos from validation, class mix and public scores.
 
-Five steps, each of which can be looked at in the result:
+Five steps, each visible in the result:
 
-1. Out-of-fold confusion of all images, weighted by how test-like each photo is (weights are given).
-2. Its rows scaled to the class mix that the submissions themselves show on the test photos (`class_mix`).
-3. Submissions told apart on many small sets of images; class by class, skill told from luck (`shrink`), where a
-   public score is one more, noisy, measurement.
-4. Offset and slope between estimate and public score, taken over only as far as the public half's own luck allows.
-5. What remains unknown, as draws: intervals, how sure the order is, which two to choose.
+1. Weight the out-of-fold confusion of the images by their similarity to the test photos (the weights are given).
+2. Scale its rows to the class mix that the submissions show on the test photos (`class_mix`).
+3. Compare submissions on many small sets of images, and shrink the deviations by class (`shrink`); public scores are
+   used as another noisy measurement.
+4. Calibrate offset and slope against the public scores, as far as sampling noise of the public half allows.
+5. Draw possible scores from what remains unknown: intervals, confidence of the order, the two best to choose.
 
 All noise is measured by the bootstrap over images; a half of the test set with n images has N / n times the variance
 of N validated images.
@@ -22,32 +22,31 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit.leaderboard.calibrate import Calibration, calibrate, leave_one_out
+from trashkit.leaderboard.calibrate import ScoreCalibration, calibrate, leave_one_out
 from trashkit.leaderboard.class_mix import class_mix, row_factors
-from trashkit.leaderboard.shrink import Skill, noise_covariance, shrink
-from trashkit.scores import Floats, iou
+from trashkit.leaderboard.shrinkage import ClassPosterior, noise_covariance, shrink
+from trashkit.metrics.scores import Floats, iou
 
 Matrices = Floats | NDArray[np.float32]
 """float32 keeps seven digits of pixel counts and takes half the memory."""
-ENOUGH = 5
-"""Below this many submissions with a public score the ledger knows too little."""
+MIN_PUBLIC_SCORES = 5
+"""Fewest submissions with a public score for estimates."""
 RESAMPLES = 200
 SMALLER = 4
-"""Sets on which submissions are told apart are this much smaller than the hidden half."""
+"""Sets of images on which submissions are compared are this much smaller than the hidden half."""
 _BLOCK = 20
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is known of M submissions.
+    """Estimates for M submissions.
 
-    plain: [M] out-of-fold mIoU as it is. weighted: [M] after likeness weights and class mix. proxy: [M] after
-    shrinkage, before any public score. expected: [M] best guess of the hidden score, public scores used.
-    low, high: [M] its interval.
-    mix, factors: [C] class mix of the test photos and the row factors that follow, None without submissions' pixels.
-    per_class: [M, C] IoUs behind `expected`. draws: [R, M] hidden scores that are possible. calibration: of the ledger.
+    plain: [M] out-of-fold mIoU. weighted: [M] after image weights and class mix. proxy: [M] after shrinkage, without
+    public scores. expected: [M] expected hidden score, with public scores. low, high: [M] its interval.
+    mix, factors: [C] class mix of the test photos and the row factors for it, None without predicted pixels.
+    per_class: [M, C] IoUs behind `expected`. draws: [R, M] possible hidden scores. calibration: against public scores.
     errors: mean absolute errors of predicted public scores, each submission left out in turn; empty if there are few.
-    half_sd: standard deviation by which the luck of the public half alone moves one score against another.
+    public_half_sd: standard deviation of the difference of two scores by the sampling of the public half alone.
     """
 
     plain: Floats
@@ -60,11 +59,11 @@ class Estimate:
     factors: Floats | None
     per_class: Floats
     draws: Floats
-    calibration: Calibration
+    calibration: ScoreCalibration
     errors: dict[str, float]
-    half_sd: float
+    public_half_sd: float
 
-    def better(self, first: int, second: int) -> float:
+    def probability_better(self, first: int, second: int) -> float:
         """Probability that the first scores higher than the second on the hidden half."""
         ahead = self.draws[:, first] - self.draws[:, second]
         return float((ahead > 0).mean() + (ahead == 0).mean() / 2)
@@ -84,10 +83,10 @@ def estimate(
 ) -> Estimate:
     """Estimate the hidden scores of M submissions.
 
-    matrices: [M, N, C, C] out-of-fold confusion of the same N images, rows truth, pixels. public: [M] scores of the
-    public half, NaN where unknown. shown: [M, C] pixels each submission gives each class on the test photos, all of
-    them. weights: [N] how test-like each image is, mean 1. public_images, private_images: size of the two halves.
-    Works from one submission on, where nothing is shrunk or calibrated; `ENOUGH` of them are worth listening to.
+    matrices: [M, N, C, C] out-of-fold confusion of the same N images, rows truth, pixels. public: [M] scores on the
+    public half, NaN if unknown. shown: [M, C] predicted pixels of each class on all test photos. weights: [N] of the
+    images, by similarity to the test photos, mean 1. public_images, private_images: sizes of the two halves.
+    Works for any number of submissions, but below `MIN_PUBLIC_SCORES` nothing is shrunk and estimates mean little.
     """
     scores = np.asarray(public, np.float64)
     images = matrices.shape[1]
@@ -100,24 +99,26 @@ def estimate(
         factors = row_factors(pooled, mix)
         pooled = pooled * factors[:, None]
     half = min(images, private_images)
-    large, counted = _counted(_iou(pooled), _scaled(matrices, weight, factors, [half, resamples, seed]))
-    small, _ = _counted(_iou(pooled), _scaled(matrices, weight, factors, [max(1, half // SMALLER), resamples, seed]))
-    values, noise = _ordered(_iou(pooled)[:, counted], large, small, half / images)
-    # Variances of one submission's mIoU on all validated images: its own, and what is common to all.
+    large, counted = _known_classes(_iou(pooled), _bootstrap_iou(matrices, weight, factors, [half, resamples, seed]))
+    small, _ = _known_classes(
+        _iou(pooled), _bootstrap_iou(matrices, weight, factors, [max(1, half // SMALLER), resamples, seed])
+    )
+    values, noise = _compare_on_small_sets(_iou(pooled)[:, counted], large, small, half / images)
+    # Variances of a submission's mIoU on all validated images: its own, and the part common to all.
     own = _mean_variance(noise_covariance(large)) * half / images
     common = float(np.var(large.mean(axis=(1, 2)))) * half / images
-    skill = _skill(values, noise, None, np.inf)
-    proxy = (skill.mean + skill.skill).mean(axis=1)
+    before = _posterior(values, noise, None, np.inf)
+    proxy = (before.mean + before.deviation).mean(axis=1)
     on_public, on_private = images / public_images, images / private_images
     line = calibrate(proxy, scores, own_variance=own * on_public, common_variance=common, scale=on_public)
-    told = _skill(values, noise, line.surprise(proxy, scores), own * on_public + line.excess)
-    expected = (told.mean + told.skill).mean(axis=1)
+    after = _posterior(values, noise, line.implied_deviation(proxy, scores), own * on_public + line.excess)
+    expected = (after.mean + after.deviation).mean(axis=1)
     expected = line.hidden(expected, float(expected.mean()))
-    single = _mean_variance(told.covariance) + own * on_private + line.excess
-    draws = _draws(expected, large, single, common * on_private + line.offset_variance, seed)
+    single = _mean_variance(after.covariance) + own * on_private + line.excess
+    draws = _possible_scores(expected, large, single, common * on_private + line.offset_variance, seed)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     per_class = np.full((len(values), matrices.shape[2]), np.nan)
-    per_class[:, counted] = told.mean + told.skill
+    per_class[:, counted] = after.mean + after.deviation
     return Estimate(
         plain=plain,
         weighted=_mean_iou(pooled),
@@ -131,15 +132,15 @@ def estimate(
         draws=draws,
         calibration=line,
         errors=leave_one_out(proxy, plain, scores, own * on_public, common),
-        half_sd=float(np.sqrt(2 * own * on_public)),
+        public_half_sd=float(np.sqrt(2 * own * on_public)),
     )
 
 
 def final_two(found: Estimate) -> tuple[int, int, float]:
-    """The two submissions with the highest expected better score of both, and by how much the second raises it.
+    """The two submissions with the highest expected maximum of their scores, and how much the second raises it.
 
-    The first is the one expected to score highest; the second is often no runner-up but one that errs elsewhere.
-    With one submission it is named twice.
+    The first is the one expected to score highest; the second is often not the runner-up but one with other errors.
+    A single submission is returned twice.
     """
     first = int(found.expected.argmax())
     if len(found.expected) == 1:
@@ -150,11 +151,11 @@ def final_two(found: Estimate) -> tuple[int, int, float]:
     return first, second, float(best[second] - found.draws[:, first].mean())
 
 
-def sureness(found: Estimate) -> float:
-    """How sure the order is: mean over neighbours in the order of the probability that they stand the right way."""
+def order_confidence(found: Estimate) -> float:
+    """Mean probability that adjacent submissions in the order are ranked correctly."""
     order = np.argsort(-found.expected)
     pairs = list(pairwise(order))
-    return float(np.mean([found.better(int(a), int(b)) for a, b in pairs])) if pairs else 1.0
+    return float(np.mean([found.probability_better(int(a), int(b)) for a, b in pairs])) if pairs else 1.0
 
 
 def _pooled(matrices: Matrices, times: Floats) -> Floats:
@@ -169,7 +170,7 @@ def _pooled(matrices: Matrices, times: Floats) -> Floats:
     return found
 
 
-def _scaled(matrices: Matrices, weight: Floats, factors: Floats | None, draw: Sequence[int]) -> Floats:
+def _bootstrap_iou(matrices: Matrices, weight: Floats, factors: Floats | None, draw: Sequence[int]) -> Floats:
     """IoU [R, M, C] of sets of images drawn with replacement, the same for all submissions.
 
     draw: images in a set, number of sets, seed.
@@ -181,14 +182,13 @@ def _scaled(matrices: Matrices, weight: Floats, factors: Floats | None, draw: Se
     return np.concatenate([_iou(part if factors is None else part * factors[:, None]) for part in parts])
 
 
-def _ordered(whole: Floats, large: Floats, small: Floats, part: float) -> tuple[Floats, Floats]:
+def _compare_on_small_sets(whole: Floats, large: Floats, small: Floats, part: float) -> tuple[Floats, Floats]:
     """IoUs [M, C] with the level of all images and the differences of small sets, and the noise in them [C, C].
 
     whole: [M, C] of all images. large, small: [R, M, C] of sets of the hidden half's size, `part` of all images, and of
-    a quarter of that. A pooled IoU hangs on the largest objects of its set, and how a model fared on those tells little
-    of how it will fare on others. Over small sets every image counts more evenly, so submissions are told apart better,
-    but all score lower; so the level is taken from the whole, and the differences are brought to the size they have in
-    large sets.
+    a quarter of that. A pooled IoU depends on the largest objects of its set, and how a model did on those says little
+    about others. In small sets, images count more evenly, so submissions are compared more reliably, but all score
+    lower. So the level is taken from all images, and the differences are scaled to their size in large sets.
     """
     level = np.nanmean(whole, axis=0)
     coarse, fine = large.mean(axis=0), small.mean(axis=0)
@@ -198,25 +198,25 @@ def _ordered(whole: Floats, large: Floats, small: Floats, part: float) -> tuple[
     return level + scale * (fine - fine.mean(axis=0)), noise
 
 
-def _counted(values: Floats, resampled: Floats) -> tuple[Floats, NDArray[np.intp]]:
-    """Classes that some submission has an IoU of, without NaN: where a resample lacks one, the whole's IoU stands in,
-    and where a submission lacks it altogether, the mean of the others."""
+def _known_classes(values: Floats, resampled: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """Select classes with an IoU in some submission, and fill NaN: in a resample with the IoU of all images, and for a
+    submission without the class with the mean of the others."""
     counted = np.flatnonzero(np.isfinite(values).any(axis=0))
     values, resampled = values[:, counted], resampled[..., counted]
     values = np.where(np.isnan(values), np.nanmean(values, axis=0), values)
     return np.where(np.isnan(resampled), values[None], resampled), counted
 
 
-def _skill(values: Floats, noise: Floats, observed: Floats | None, variance: float) -> Skill:
-    """`shrink`, or the values as they are where there are too few models to learn from."""
-    if len(values) >= ENOUGH:
+def _posterior(values: Floats, noise: Floats, observed: Floats | None, variance: float) -> ClassPosterior:
+    """`shrink`, or the values unchanged if there are too few models."""
+    if len(values) >= MIN_PUBLIC_SCORES:
         return shrink(values, noise, observed=observed, observed_variance=variance)
     mean = values.mean(axis=0)
-    return Skill(mean, values - mean, noise, noise, noise)
+    return ClassPosterior(mean, values - mean, noise, noise, noise)
 
 
-def _draws(expected: Floats, resampled: Floats, own: float, common: float, seed: int) -> Floats:
-    """Possible hidden scores [R, M]: a shift of all, and each model's own part, correlated as resampled images say."""
+def _possible_scores(expected: Floats, resampled: Floats, own: float, common: float, seed: int) -> Floats:
+    """Possible hidden scores [R, M]: a shift of all, and a part of each model, correlated as over resampled images."""
     rng = np.random.default_rng([seed, 1])
     moved = resampled.mean(axis=2)
     moved = moved - moved.mean(axis=1, keepdims=True)
@@ -235,7 +235,7 @@ def _mean_variance(covariance: Floats) -> float:
 
 
 def _iou(matrices: Floats) -> Floats:
-    """`iou` of weighted matrices, whose cells are no whole numbers."""
+    """`iou` of weighted matrices, whose cells are not integers."""
     return iou(matrices)  # type: ignore[arg-type]
 
 

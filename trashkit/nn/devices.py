@@ -1,4 +1,4 @@
-"""What there is to compute on. torch is imported only when asked, since that alone takes seconds."""
+"""Available compute devices. torch is imported inside the functions, because importing it takes seconds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Device:
     """One accelerator.
 
-    name: as torch addresses it (``"cuda:0"``, ``"mps"``). model: what the maker calls it.
-    memory: bytes in all, free: bytes not in use by anyone; both None where the driver does not say.
-    bfloat16: whether it computes in bfloat16 natively.
+    name: torch device string (``"cuda:0"``, ``"mps"``). model: product name.
+    memory: total bytes. free: bytes not in use by any process. Both are None if the driver does not report them.
+    bfloat16: whether it supports bfloat16 natively.
     """
 
     name: str
@@ -23,10 +23,10 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class TorchReport:
-    """The installed torch and what it sees.
+    """The installed torch and its devices.
 
-    build: ``"CUDA 13.0"``, ``"ROCm 6.4"`` or ``"CPU"``: what torch was compiled for.
-    threads: CPU threads that it uses. problem: why a GPU build sees no GPU, or empty.
+    build: what torch was compiled for: ``"CUDA 13.0"``, ``"ROCm 6.4"`` or ``"CPU"``.
+    threads: CPU threads that it uses. problem: why a GPU build finds no GPU, or empty.
     """
 
     version: str
@@ -37,13 +37,13 @@ class TorchReport:
 
 
 def torch_report() -> TorchReport:
-    """Look at torch and its devices; never raises for a device that misbehaves.
+    """Inspect torch and its devices; a failing device is reported as `problem`, not raised.
 
-    Raises ImportError or OSError where torch is missing or cannot be loaded, RuntimeError where torchvision is from
-    another build and does not fit.
+    Raises ImportError or OSError if torch is missing or cannot be loaded, RuntimeError if torchvision comes from an
+    incompatible build.
     """
     import torch
-    import torchvision.ops  # noqa: F401 - a torchvision of another build fails right here
+    import torchvision.ops  # noqa: F401 - an incompatible torchvision build fails on this import
 
     if torch.version.cuda:
         build = f"CUDA {torch.version.cuda}"
@@ -58,7 +58,7 @@ def torch_report() -> TorchReport:
             free, memory = torch.cuda.mem_get_info(n)
             name = torch.cuda.get_device_name(n)
             devices.append(Device(f"cuda:{n}", name, memory, free, torch.cuda.get_device_capability(n) >= (8, 0)))
-    except RuntimeError as error:  # a driver older than the build says so in its first line
+    except RuntimeError as error:  # the first line names a driver that is too old
         problem = str(error).strip().partition("\n")[0]
     if torch.backends.mps.is_available():
         devices.append(Device("mps", "Apple GPU", None, None, False))
@@ -66,7 +66,7 @@ def torch_report() -> TorchReport:
 
 
 def on_cpu(device: str) -> bool:
-    """Whether ``auto`` or ``cpu`` means the CPU here. accelerate must be told, or it does not join CPU processes."""
+    """Whether the device setting resolves to the CPU; accelerate needs to know to set up distributed CPU processes."""
     import torch
 
     found = torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available()

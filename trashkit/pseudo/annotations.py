@@ -1,4 +1,4 @@
-"""Pseudo-labels as a COCO file, for people and tools that look at annotations: ``score`` says how sure each one is."""
+"""Pseudo-labels as a COCO file, for viewers and annotation tools; ``score`` is the certainty of each."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from trashkit.coco import Coco, Dataset, write
-from trashkit.coco.origin import KEY, entry
-from trashkit.label_maps import LabelMaps
-from trashkit.predictions import enlarge_nearest
+from trashkit.coco.model_labels import KEY, entry
+from trashkit.predictions.reading import enlarge_nearest
 from trashkit.progress import Progress, silent
-from trashkit.pseudo.labels import Members
+from trashkit.pseudo.labels import TeacherPredictions
 from trashkit.pseudo.selection import STEPS, Selection
+from trashkit.raster.label_maps import LabelMaps
 from trashkit.report.regions import regions
 
 ANNOTATIONS = "pseudo-labels.json"
@@ -22,7 +22,7 @@ ANNOTATIONS = "pseudo-labels.json"
 
 def write_annotations(
     maps: LabelMaps,
-    members: Members,
+    predictions: TeacherPredictions,
     selection: Selection,
     dataset: Dataset,
     out: Path,
@@ -31,23 +31,23 @@ def write_annotations(
     seen: Mapping[str, str],
     progress: Progress = silent,
 ) -> int:
-    """Write the label maps as COCO annotations at native size, one per connected region; how many they are.
+    """Write label maps as COCO annotations at native size, one per connected region; return how many there are.
 
-    dataset: has the categories. members: where the label maps come from; ``score`` is their mean certainty over the
-    region, from 0 to 1. Ignored pixels belong to no annotation, so a reader takes them for background: this file is to
-    be looked at and corrected, and what is trained on are the label maps.
-    teachers, seen: the models, and all images whose labels reached them (file names by key): kept in ``info``, so that
-    whoever learns from this file is known to know them too (`trashkit.coco.origin`).
+    dataset: has the categories. predictions: what the label maps were made from; ``score`` is the mean certainty over
+    the region, from 0 to 1. Ignored pixels belong to no annotation, so readers take them for background: this file is
+    for viewing and correcting, while training uses the label maps.
+    teachers, seen: the models, and all images whose labels reached them (file names by key). Both are kept in ``info``,
+    so that a model trained with this file counts as having seen them too (`trashkit.coco.model_labels`).
     """
     ids, added = category_ids(dataset)
-    places = {(image.id, image.file_name): n for n, image in enumerate(members.images)}
+    places = {(image.id, image.file_name): n for n, image in enumerate(predictions.images)}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image in maps.images:
         size = (image.height, image.width)
-        look = members.look(places[image.id, image.file_name], selection)
-        sure = (look.steps.astype(np.float32) / STEPS * 255).round().astype(np.uint8)
-        labels, certain = (enlarge_nearest(pixels, size) for pixels in (maps.read(image.row), sure))
+        found = predictions.read(places[image.id, image.file_name], selection)
+        scaled = (found.steps.astype(np.float32) / STEPS * 255).round().astype(np.uint8)
+        labels, certain = (enlarge_nearest(pixels, size) for pixels in (maps.read(image.row), scaled))
         images.append({"id": image.id, "file_name": image.file_name, "width": image.width, "height": image.height})
         for region in regions(labels, certain.astype(np.float32) / np.float32(255), ids):
             annotations.append({"id": len(annotations) + 1, "image_id": image.id, **region})
@@ -64,7 +64,7 @@ def write_annotations(
 
 
 def category_ids(dataset: Dataset) -> tuple[dict[int, Any], list[dict[str, Any]]]:
-    """Category id of each class but background, and the categories of classes that the file has none for."""
+    """Return the category id of each class but background, and new categories for classes that have none."""
     ids: dict[int, Any] = {}
     for category_id, index in dataset.classes.index_of.items():
         if index:

@@ -1,38 +1,43 @@
-"""Label maps from probabilities: what is kept, what is ignored, which images stay, and a count of all of it."""
+"""Pseudo-labels from probabilities: which pixels and images are kept, and how many."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trashkit.coco import Dataset, Image
 from trashkit.errors import TrashkitError
-from trashkit.label_maps import LabelMaps, open_label_maps, write_label_maps
-from trashkit.masks import PaintOrder, dataset_label_map, resize_nearest
+from trashkit.predictions.reading import check_native_sizes
+from trashkit.predictions.store import Probabilities
 from trashkit.progress import Progress, silent
 from trashkit.pseudo.selection import IGNORE, STEPS, Selection, certainty, histogram, select, thresholds, votes
-from trashkit.store import Probabilities
+from trashkit.raster.label_maps import LabelMaps, open_label_maps, write_label_maps
+from trashkit.raster.masks import PaintOrder, dataset_label_map, resize_nearest
+from trashkit.readers import ContentError, checked
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Looked:
-    """One image as the teachers see it: label map uint8 [H, W], certainty in steps int32 [H, W], and the share of
-    members that agree with the label, float32 [H, W], or None where agreement was not asked for."""
+class TeacherPrediction:
+    """The teachers' prediction of one image.
+
+    labels: most probable classes, uint8 [H, W]. steps: certainty in steps, int32 [H, W]. agree: share of the members
+    that agree with the label, float32 [H, W]; None where no agreement is required.
+    """
 
     labels: Pixels
     steps: NDArray[np.int32]
     agree: NDArray[np.float32] | None
 
 
-class Members:
-    """Stores of one or several models or views, joined by image id and file name.
+class TeacherPredictions:
+    """The stores of the members (models or views), joined by image id and file name.
 
     Raises TrashkitError for a store that is unfinished, lacks an image, or has other classes or another size.
     """
@@ -51,7 +56,9 @@ class Members:
                     hint="choose the teacher's classes with --classes",
                 )
             if store.size != self.size:
-                raise TrashkitError(f"{store.path} has another size than {stores[0].path}", hint="predict both alike")
+                raise TrashkitError(
+                    f"{store.path} and {stores[0].path} differ in size", hint="predict both at one size"
+                )
             places = {key: row for row, key in enumerate(zip(store.image_ids, store.file_names, strict=True))}
             lacking = [image.file_name for image in images if (image.id, image.file_name) not in places]
             if lacking:
@@ -60,20 +67,21 @@ class Members:
                     hint="predict the file that is given as --unlabeled",
                 )
             self.rows.append([places[image.id, image.file_name] for image in images])
+            check_native_sizes(store, zip(images, self.rows[-1], strict=True))
 
-    def look(self, n: int, selection: Selection) -> Looked:
-        """Image number `n`: the mean of all members, and how sure it is."""
+    def read(self, n: int, selection: Selection) -> TeacherPrediction:
+        """Return the prediction of image number `n`: the mean of all members, and its certainty."""
         members = [store.read(rows[n]) for store, rows in zip(self.stores, self.rows, strict=True)]
         mean: NDArray[np.float32] = np.asarray(np.mean(members, axis=0), np.float32) if len(members) > 1 else members[0]
         labels = mean.argmax(axis=0).astype(np.uint8)
         agree = votes(members, labels) if selection.agreement else None
-        return Looked(labels, certainty(mean, selection.measure), agree)
+        return TeacherPrediction(labels, certainty(mean, selection.measure), agree)
 
 
 def training_mix(
     dataset: Dataset, images: Sequence[Image], size: tuple[int, int], order: PaintOrder
 ) -> NDArray[np.float64]:
-    """Share of each class among the pixels of annotated images [C], sampled at `size`."""
+    """Return the share of each class among the pixels of annotated images [C], sampled at `size`."""
     counts = np.zeros(len(dataset.classes), np.int64)
     for image in images:
         labels = dataset_label_map(dataset, image.row, order=order, size=size)
@@ -83,11 +91,13 @@ def training_mix(
 
 
 @dataclass(frozen=True)
-class Count:
-    """What became of the predicted pixels, all lists by class: predicted in all images; kept, in the images that stay;
-    images that keep such a pixel; the certainty asked for (None: nothing was kept); share of the training pixels.
+class LabelCounts:
+    """Counts of pseudo-labels, lists by class.
 
-    kept_share: of each image by file name. left_out: file names of images with too little left.
+    names: of the classes. predicted: pixels in all images. kept: pixels in the images that are kept. images: how many
+    images keep such a pixel. thresholds: the certainty required, None where nothing is kept. training_mix: share of
+    the training pixels. kept_share: share of pixels that each image keeps, by file name. left_out: file names of images
+    that keep too little.
     """
 
     names: tuple[str, ...]
@@ -100,18 +110,21 @@ class Count:
     left_out: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the counts as JSON values."""
         return asdict(self)
 
     @classmethod
-    def of(cls, value: Mapping[str, Any]) -> Count:
-        """From `as_json`."""
-        lists: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
-        return cls(**lists)
+    def of(cls, value: Mapping[str, Any]) -> LabelCounts:
+        """Return the counts from what `as_json` gave. Raises ContentError for anything else."""
+        found: LabelCounts = checked(value, LabelCounts)
+        lists = (found.predicted, found.kept, found.images, found.thresholds, found.training_mix)
+        if not found.names or any(len(one) != len(found.names) for one in lists):
+            raise ContentError("its lists do not have one entry for each class")
+        return found
 
 
 def make_labels(
-    members: Members,
+    predictions: TeacherPredictions,
     out: Path,
     *,
     selection: Selection,
@@ -119,27 +132,27 @@ def make_labels(
     mix: NDArray[np.float64],
     manifest: Mapping[str, Any],
     progress: Progress = silent,
-) -> Count:
-    """Write the pseudo-labels of all images that stay into the folder `out` (see `trashkit.label_maps`).
+) -> LabelCounts:
+    """Write the pseudo-labels of all images that are kept into the folder `out` (see `trashkit.raster.label_maps`).
 
-    mix: as from `training_mix`. One image is in memory at a time; each is looked at twice, first to set thresholds.
-    Raises TrashkitError where no image stays, saying what to change.
+    mix: as from `training_mix`. One image is in memory at a time; each is read twice, first to set thresholds.
+    Raises TrashkitError where no image is kept, saying what to change.
     """
-    number = len(members.images)
+    number = len(predictions.images)
     counts = np.zeros((len(classes), STEPS + 1), np.int64)
     for n in range(number):
-        look = members.look(n, selection)
-        counts += histogram(_agreed(look, selection), look.steps, len(classes))
+        predicted_image = predictions.read(n, selection)
+        counts += histogram(_agreed(predicted_image, selection), predicted_image.steps, len(classes))
         progress("counting pixels", n + 1, number)
     chosen = thresholds(counts, selection, mix)
     predicted, kept, images = (np.zeros(len(classes), np.int64) for _ in range(3))
     shares: dict[str, float] = {}
 
     def maps() -> Iterator[tuple[Image, Pixels]]:
-        for n, image in enumerate(members.images):
-            look = members.look(n, selection)
-            labels = select(look.labels, look.steps, chosen, look.agree, selection.agreement)
-            predicted[:] += np.bincount(look.labels.ravel(), minlength=len(classes))
+        for n, image in enumerate(predictions.images):
+            found = predictions.read(n, selection)
+            labels = select(found.labels, found.steps, chosen, found.agree, selection.agreement)
+            predicted[:] += np.bincount(found.labels.ravel(), minlength=len(classes))
             share = float((labels != IGNORE).mean())
             shares[image.file_name] = round(share, 4)
             progress("making label maps", n + 1, number)
@@ -150,14 +163,14 @@ def make_labels(
                 yield image, labels
         if not kept.any():
             raise TrashkitError(
-                f"no pseudo-label is certain enough: of all {number} images none keeps {selection.min_kept:.0%} of its "
+                f"no pseudo-label is certain enough: none of the {number} images keeps {selection.min_kept:.0%} of its "
                 f"pixels at a {selection.measure} of {selection.threshold:g}",
                 hint="lower --threshold or --min-kept, or add --at-least 0.5",
             )
 
-    write_label_maps(out, maps(), classes=classes, size=members.size, manifest=manifest, overwrite=True)
+    write_label_maps(out, maps(), classes=classes, size=predictions.size, manifest=manifest, overwrite=True)
     stay = {image.file_name for image in open_label_maps(out).images}
-    return Count(
+    return LabelCounts(
         tuple(classes),
         tuple(predicted.tolist()),
         tuple(kept.tolist()),
@@ -169,21 +182,44 @@ def make_labels(
     )
 
 
-def _agreed(look: Looked, selection: Selection) -> Pixels:
-    """Labels with 255 where too few members agree: thresholds are set among the others."""
-    return select(look.labels, look.steps, np.zeros(256, np.int32), look.agree, selection.agreement)
+def _agreed(found: TeacherPrediction, selection: Selection) -> Pixels:
+    """Return labels with 255 where too few members agree: thresholds are set among the others."""
+    return select(found.labels, found.steps, np.zeros(256, np.int32), found.agree, selection.agreement)
 
 
-def change(before: LabelMaps, after: LabelMaps) -> dict[str, Any]:
-    """What a round changed: pixels of the images that both have, sampled at the later size.
+class ClassChange(TypedDict):
+    """Pixels of one class kept before and after, and those that changed to and from another class."""
 
-    both: kept by both. relabelled: of these, those with another class, and by class of the earlier label. gained, lost:
-    kept by one alone. by_class: pixels kept before and after, and those that went over to another class and came from
-    one. images: in both, only_before and only_after.
+    before: int
+    after: int
+    went: int
+    came: int
+
+
+class LabelChange(TypedDict):
+    """How the pseudo-labels of two rounds differ, in pixels of the images that both have, at the later size.
+
+    both: kept in both rounds. relabelled: of these, those with another class; also as a share, and by earlier class.
+    gained, lost: kept in one round only. images: how many both have; only_before, only_after: in one only.
     """
+
+    both: int
+    relabelled: int
+    relabelled_share: float | None
+    relabelled_by_class: dict[str, int]
+    by_class: dict[str, ClassChange]
+    gained: int
+    lost: int
+    images: int
+    only_before: int
+    only_after: int
+
+
+def compare_rounds(before: LabelMaps, after: LabelMaps) -> LabelChange:
+    """Return how the pseudo-labels of a later round differ from those of an earlier one."""
     earlier = {image.file_name: image.row for image in before.images}
     both = relabelled = gained = lost = common = 0
-    counts = np.zeros((len(before.classes), 4), np.int64)  # before, after, went over, came over
+    counts = np.zeros((len(before.classes), 4), np.int64)  # before, after, went, came
     for image in after.images:
         if image.file_name not in earlier:
             continue
@@ -204,7 +240,7 @@ def change(before: LabelMaps, after: LabelMaps) -> dict[str, Any]:
         "relabelled_share": relabelled / both if both else None,
         "relabelled_by_class": dict(zip(before.classes, counts[:, 2].tolist(), strict=True)),
         "by_class": {
-            name: dict(zip(("before", "after", "went", "came"), row, strict=True))
+            name: {"before": row[0], "after": row[1], "went": row[2], "came": row[3]}
             for name, row in zip(before.classes, counts.tolist(), strict=True)
         },
         "gained": gained,

@@ -1,1 +1,1 @@
-"""One result in the forms that people read: pictures, tables and pages."""
+"""Results for people to read: pictures, tables and HTML pages."""

@@ -1,4 +1,4 @@
-"""Coloured regions, outlines and legends drawn on photos."""
+"""Draw coloured regions, outlines and legends on photos."""
 
 from __future__ import annotations
 
@@ -14,24 +14,6 @@ from trashkit.coco import ClassMap
 
 Pixels = NDArray[np.uint8]
 
-# The official colours are dark by design (they index classes in masks); on a photo they are lifted to be seen.
-_LIFT = 0.35
-# Four of them are purples that no eye tells apart: Glass, Plastic, Battery and Clothing.
-_APART = {
-    (64, 0, 128): (120, 60, 220),
-    (64, 0, 192): (255, 127, 14),
-    (64, 64, 128): (95, 95, 95),
-    (128, 0, 192): (160, 220, 20),
-}
-
-
-def shown_color(color: tuple[int, int, int]) -> tuple[int, int, int]:
-    """A class colour as it is drawn on photos: lifted towards white, or another where it is too near to others."""
-    if color in _APART:
-        return _APART[color]
-    red, green, blue = (round(channel + _LIFT * (255 - channel)) for channel in color)
-    return red, green, blue
-
 
 @lru_cache(maxsize=16)
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
@@ -39,16 +21,15 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def overlay(photo: Pixels, label_map: Pixels, classes: ClassMap, *, opacity: float = 0.45) -> Pixels:
-    """A photo with its regions coloured by class and outlined.
+    """Colour and outline the regions of a photo by class.
 
-    photo: RGB uint8 [H, W, 3]. label_map: uint8 [H, W], 0 = background and 255 = ignore are left as they are.
+    photo: RGB uint8 [H, W, 3]. label_map: uint8 [H, W]; 0 = background and 255 = ignore are left unchanged.
     Returns a new RGB uint8 [H, W, 3].
     """
     if photo.shape[:2] != label_map.shape:
         raise ValueError(f"a photo of {photo.shape[:2]} and a label map of {label_map.shape}")
     colors = np.zeros((256, 3), np.uint8)
-    for index, color in enumerate(classes.colors):
-        colors[index] = shown_color(color)
+    colors[: len(classes)] = classes.shown_colors
     region = (label_map > 0) & (label_map < 255)
     mixed = cv2.addWeighted(photo, 1 - opacity, colors[label_map], opacity, 0)
     drawn: Pixels = np.where(region[..., None], mixed, photo)
@@ -62,7 +43,7 @@ def overlay(photo: Pixels, label_map: Pixels, classes: ClassMap, *, opacity: flo
 
 
 def class_shares(label_map: Pixels, classes: ClassMap) -> list[tuple[int, float]]:
-    """Class indices that a label map shows (without background), each with its share of all pixels, largest first."""
+    """Classes of a label map without background, as (index, share of all pixels), largest first."""
     counts = np.bincount(label_map.ravel(), minlength=256)
     shares = [(index, counts[index] / label_map.size) for index in range(1, len(classes)) if counts[index]]
     return sorted(shares, key=lambda item: (-item[1], item[0]))
@@ -76,14 +57,15 @@ def with_legend(
     title: str = "",
     empty: str = "nothing found",
 ) -> Pixels:
-    """A picture with a strip below it that names the classes, each with its colour and its share of the picture.
+    """Add a strip below a picture with the name, colour and share of each class.
 
-    shares: class index and share between 0 and 1, as from `class_shares`; `empty` is written where there are none.
+    shares: class index and share between 0 and 1, as from `class_shares`; `empty` is the text if there are none.
     Returns RGB uint8 [H + strip, W, 3].
     """
     width = picture.shape[1]
     size = max(11, min(40, round(width / 32)))
-    entries = [(classes.colors[index], f"{classes.names[index]} {share:.1%}") for index, share in shares]
+    colors = classes.shown_colors
+    entries = [(colors[index], f"{classes.names[index]} {share:.1%}") for index, share in shares]
     lines: list[list[tuple[int, tuple[int, int, int] | None, str]]] = [[]]
     x, gap = size // 2, size // 2
     texts: list[tuple[tuple[int, int, int] | None, str]] = [(None, title)] if title else []
@@ -103,16 +85,14 @@ def with_legend(
         for left, color, text in line:
             at = left
             if color:
-                draw.rectangle(
-                    (at, top + size * 0.2, at + size, top + size * 1.2), fill=shown_color(color), outline="white"
-                )
+                draw.rectangle((at, top + size * 0.2, at + size, top + size * 1.2), fill=color, outline="white")
                 at += size + gap
             draw.text((at, top), text, fill="white", font=_font(size))
     return np.vstack([picture, np.asarray(strip, np.uint8)])
 
 
 def side_by_side(pictures: Sequence[Pixels], *, gap: int = 4) -> Pixels:
-    """Pictures of one height next to each other; others are padded below with the strip colour."""
+    """Pictures side by side; lower ones are padded at the bottom with the colour of the legend."""
     height = max(picture.shape[0] for picture in pictures)
     parts: list[Pixels] = []
     for n, picture in enumerate(pictures):
@@ -123,7 +103,7 @@ def side_by_side(pictures: Sequence[Pixels], *, gap: int = 4) -> Pixels:
 
 
 def sheet(pictures: Sequence[Pixels], *, columns: int, gap: int = 4) -> Pixels:
-    """Pictures in rows of `columns`, each row as high as its highest picture."""
+    """Pictures in rows of `columns`, each row as high as its tallest picture."""
     rows = [side_by_side(pictures[n : n + columns], gap=gap) for n in range(0, len(pictures), columns)]
     width = max(row.shape[1] for row in rows)
     out: list[Pixels] = []

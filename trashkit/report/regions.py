@@ -1,4 +1,4 @@
-"""What a label map shows, as COCO annotations."""
+"""Convert the regions of a label map to COCO annotations."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as cocomask
 
-from trashkit import masks
+from trashkit.raster import masks
 
 Pixels = NDArray[np.uint8]
 
 
 def drop_small(label_map: Pixels, smallest: int) -> Pixels:
-    """A label map in which connected regions (8-neighbours) of fewer than `smallest` pixels are background.
+    """Set connected regions (8-neighbours) of fewer than `smallest` pixels to background.
 
-    label_map: uint8 [H, W]; 255 (ignore) is left as it is.
+    label_map: uint8 [H, W]; 255 (ignore) is left unchanged. Returns a copy.
     """
     cleaned = label_map.copy()
     if smallest <= 1:
@@ -40,11 +40,11 @@ def drop_small(label_map: Pixels, smallest: int) -> Pixels:
 def regions(
     label_map: Pixels, confidence: NDArray[np.float32] | None, category_ids: dict[int, Any]
 ) -> list[dict[str, Any]]:
-    """One COCO annotation for each connected region, largest first; ids and image ids are left to the caller.
+    """One COCO annotation for each connected region, largest first, without ids and image ids.
 
     label_map: uint8 [H, W]. confidence: float32 [H, W] between 0 and 1; `score` is its mean over the region.
-    category_ids: class index -> category id; classes that it lacks are left out.
-    Regions with holes are RLE, others polygons; either gives back exactly the region's pixels.
+    category_ids: class index -> category id; other classes are left out.
+    Regions with holes become RLE, others polygons; both rasterise to exactly the region's pixels.
     """
     height, width = label_map.shape
     found: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Photos of a run that teach something: best, worst, and for each class where it is missed or seen in error."""
+"""Photos for the page of a run: best, worst, and for each class those with most false negatives and positives."""
 
 from __future__ import annotations
 
@@ -12,55 +12,67 @@ from numpy.typing import NDArray
 
 from trashkit.coco import Dataset
 from trashkit.errors import TrashkitError
-from trashkit.masks import PaintOrder, dataset_label_map
-from trashkit.photos import photo_path, read_photo
+from trashkit.images.photos import photo_path, read_photo
+from trashkit.metrics.scores import Matrix, confusion, per_image_miou
+from trashkit.predictions.reading import check_native_sizes
+from trashkit.predictions.store import Probabilities
 from trashkit.progress import Progress, silent
+from trashkit.raster.masks import PaintOrder, dataset_label_map
 from trashkit.report.calibration import Calibration
 from trashkit.report.html import Card, Html, figure, join, picture
 from trashkit.report.overlay import overlay
-from trashkit.scores import Matrix, confusion, per_image_miou
-from trashkit.store import Probabilities
 
 EACH = 6
-"""Photos for each kind and class."""
+"""Number of photos for each kind and class."""
 SHOWN = 240
 """Longest side in pixels of a picture on the page."""
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """Predicted images against their truth: int64 [N, C, C], one matrix for each row of the store, and calibration."""
+class StoreScores:
+    """Confusion matrices int64 [N, C, C], one per row of a store, and the calibration over all of them."""
 
     per_image: Matrix
     calibration: Calibration
 
 
-def judge(store: Probabilities, dataset: Dataset, order: PaintOrder = "area", progress: Progress = silent) -> Judged:
-    """Score every image of a store at the store's size; all must be in the data set."""
-    lacking = [image_id for image_id in store.image_ids if image_id not in dataset.image_by_id]
-    if lacking:
+def score_store(
+    store: Probabilities, dataset: Dataset, order: PaintOrder = "area", progress: Progress = silent
+) -> StoreScores:
+    """Score every image of a store at the store's size. Raises TrashkitError if the data set lacks one."""
+    missing = [image_id for image_id in store.image_ids if image_id not in dataset.image_by_id]
+    if missing:
         raise TrashkitError(
-            f"{dataset.coco.path} lacks {len(lacking)} of the run's validation images, such as id {lacking[0]!r}",
-            hint="name the annotations that the run was trained on by --data",
+            f"{dataset.coco.path} lacks {len(missing)} of the run's validation images, such as id {missing[0]!r}",
+            hint="give the annotations that the run was trained on as --data",
         )
+    if tuple(store.classes) != tuple(dataset.classes.names):
+        raise TrashkitError(
+            f"{store.path} has the classes {', '.join(store.classes)}, {dataset.coco.path} has "
+            f"{', '.join(dataset.classes.names)}",
+            hint="give the annotations and --classes that the run was trained on",
+        )
+    check_native_sizes(store, [(dataset.image_by_id[one], row) for row, one in enumerate(store.image_ids)])
+    store.require_complete()
     total, found = Calibration.empty(), []
     for row, image_id in enumerate(store.image_ids):
         values = store.read(row)
         truth = dataset_label_map(dataset, dataset.image_by_id[image_id].row, order=order, size=store.size)
-        # the stored label map, which has no ties
+        # label_map breaks ties the same way everywhere
         found.append(confusion(truth, store.label_map(row), len(dataset.classes)))
         total = total + Calibration.of(values, truth)
-        progress("judging", row + 1, len(store))
-    return Judged(np.stack(found), total)
+        progress("scoring photos", row + 1, len(store))
+    return StoreScores(np.stack(found), total)
 
 
-WORTH_A_LOOK = 0.0005
-"""A picture with a smaller share of wrong pixels shows nothing."""
+MIN_ERROR_SHARE = 0.0005
+"""Photos with a smaller share of wrong pixels are not shown."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """One picture of the gallery. row: in the store. kind: "best", "worst", "missed" or "seen in error"."""
+class SelectedPhoto:
+    """A photo to show. row: in the store. kind: "best", "worst", "missed" or "false positive". name: of the class, or
+    empty."""
 
     row: int
     kind: str
@@ -68,26 +80,26 @@ class Chosen:
     note: str
 
 
-def choose(per_image: Matrix, names: Sequence[str], each: int = EACH) -> list[Chosen]:
-    """Which images to show: by their own mIoU, and for each class by the pixels missed and seen in error.
+def select_photos(per_image: Matrix, names: Sequence[str], each: int = EACH) -> list[SelectedPhoto]:
+    """The photos to show: by their mIoU, and for each class but background by missed and false positive pixels.
 
-    per_image: int64 [N, C, C], rows truth, columns prediction. Background is judged with all classes, not alone.
+    per_image: confusion matrices int64 [N, C, C], rows truth, columns prediction.
     """
     scores = per_image_miou(per_image)
     known = [int(row) for row in np.argsort(scores, kind="stable") if not np.isnan(scores[row])]
     worst = known[: min(each, -(-len(known) // 2))]
-    best = known[::-1][: min(each, len(known) - len(worst))]  # no photo is both
-    found = [Chosen(row, "worst", "", f"mIoU {scores[row]:.3f}") for row in worst]
-    found += [Chosen(row, "best", "", f"mIoU {scores[row]:.3f}") for row in best]
+    best = known[::-1][: min(each, len(known) - len(worst))]  # no photo is in both
+    found = [SelectedPhoto(row, "worst", "", f"mIoU {scores[row]:.3f}") for row in worst]
+    found += [SelectedPhoto(row, "best", "", f"mIoU {scores[row]:.3f}") for row in best]
     hits = np.diagonal(per_image, axis1=1, axis2=2)
-    wrong = {"missed": per_image.sum(axis=2) - hits, "seen in error": per_image.sum(axis=1) - hits}
+    wrong = {"missed": per_image.sum(axis=2) - hits, "false positive": per_image.sum(axis=1) - hits}
     for index in range(1, len(names)):
         for kind, pixels in wrong.items():
             order = np.argsort(-pixels[:, index], kind="stable")[:each]
             found += [
-                Chosen(int(row), kind, names[index], _note(per_image[row], names, index, kind))
+                SelectedPhoto(int(row), kind, names[index], _note(per_image[row], names, index, kind))
                 for row in order
-                if pixels[row, index] > WORTH_A_LOOK * per_image[row].sum()
+                if pixels[row, index] > MIN_ERROR_SHARE * per_image[row].sum()
             ]
     return found
 
@@ -97,12 +109,12 @@ def _note(matrix: NDArray[np.int64], names: Sequence[str], index: int, kind: str
     line[index] = 0
     other = int(line.argmax())
     share = line.sum() / matrix.sum()
-    word = "taken for" if kind == "missed" else "where truth says"
+    word = "predicted as" if kind == "missed" else "where the truth is"
     return f"{share:.1%} of the pixels, mostly {word} {names[other]}"
 
 
 def cards(
-    chosen: Sequence[Chosen],
+    selected: Sequence[SelectedPhoto],
     store: Probabilities,
     dataset: Dataset,
     folder: Path,
@@ -110,16 +122,16 @@ def cards(
     order: PaintOrder = "area",
     progress: Progress = silent,
 ) -> list[Card]:
-    """A card for each picture: the photo with the truth, and with the prediction. Each photo is drawn once."""
+    """A card for each photo, which shows it with the truth and with the prediction. Each photo is drawn once."""
     drawn: dict[int, Html] = {}
     made = []
-    for n, one in enumerate(chosen):
+    for n, one in enumerate(selected):
         if one.row not in drawn:
             drawn[one.row] = _pair(one.row, store, dataset, folder, order)
         title = f"{one.kind}: {one.name}" if one.name else one.kind
         body = join([drawn[one.row], Html("<p>"), f"{store.file_names[one.row]}: {one.note}", Html("</p>")])
         made.append(Card(title, body, {"what": one.kind, "class": one.name or "the whole photo"}))
-        progress("pictures", n + 1, len(chosen))
+        progress("drawing photos", n + 1, len(selected))
     return made
 
 

@@ -1,7 +1,8 @@
-"""Sheets for people: photo, truth and predictions of one image side by side, the worst image first."""
+"""Comparison sheets: photo, truth and predictions of an image side by side, worst image first."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +11,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit import photos
 from trashkit.coco import Dataset
 from trashkit.errors import TrashkitError
-from trashkit.files import MARK, replacing
-from trashkit.masks import PaintOrder, dataset_label_map, resize_nearest
-from trashkit.predictions import Predictions
+from trashkit.images import photos
+from trashkit.metrics.scores import Confusion, confusion
+from trashkit.outputs import Output, folder_kind
+from trashkit.predictions.reading import Predictions
 from trashkit.progress import Progress, silent
+from trashkit.raster.masks import PaintOrder, dataset_label_map, resize_nearest
 from trashkit.report.overlay import class_shares, overlay, side_by_side, with_legend
-from trashkit.scores import Confusion, confusion
 
 Pixels = NDArray[np.uint8]
+
+MARK = ".trashkit"
+"""A file in each folder of sheets that distinguishes it from a folder of photos."""
+SHEETS = folder_kind("folder of sheets", marker=re.escape(MARK), files=r"\d+-.*\.jpg")
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """One image's sheet. mious: of each prediction on this image alone, empty where there is no truth."""
+    """Sheet of one image. mious: of each prediction on this image, empty without truth."""
 
     file_name: str
     sheet: Path
@@ -44,12 +49,12 @@ def write_sheets(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> list[Sheet]:
-    """Write ``NNN-NAME.jpg`` for each image that all predictions have: photo | truth | each prediction.
+    """Write ``NNN-NAME.jpg`` for each image that all predictions cover: photo | truth | each prediction.
 
-    parts: for each thing to show, the predictions that cover the images together, all opened for one data set. names:
-    what stands above each. folder: where the photos lie. Truth is shown where the data set has annotations; images are
-    then in the order of the first prediction's mIoU on them, worst first, else in file order. most: only so many.
-    side: longer side of each picture in pixels. In memory are the label maps of the images that are shown.
+    parts: for each prediction to show, the parts that cover the images together, all opened for one data set. names:
+    titles of the predictions. folder: of the photos. If the data set has annotations, truth is shown, and images are
+    sorted by the first prediction's mIoU on them, worst first; else they are in file order. most: limit of images.
+    side: longer side of each picture in pixels. The label maps of all images that are shown are held in memory.
     TrashkitError for predictions without a common image, and for photos that cannot be read.
     """
     dataset = parts[0][0].dataset
@@ -57,16 +62,16 @@ def write_sheets(
     common = set.intersection(*({row for one in part for row in one.images} for part in parts))
     rows = [image.row for image in dataset.images if image.row in common]
     if not rows:
-        raise TrashkitError("no image has all predictions", hint="give predictions of the same images")
+        raise TrashkitError("the predictions have no image in common", hint="give predictions of the same images")
     mious: dict[int, tuple[float, ...]] = {}
     if dataset.annotations:
-        judged = [_mious(part, common, order, progress) for part in parts]
-        mious = {row: tuple(one[row] for one in judged) for row in rows}
+        scored = [_mious(part, common, order, progress) for part in parts]
+        mious = {row: tuple(one[row] for one in scored) for row in rows}
         rows.sort(key=lambda row: mious[row][0])
     chosen = rows[:most]
     shown = [_label_maps(part, set(chosen), size_of) for part in parts]
     written = []
-    with replacing(out, overwrite=overwrite, ours=r"\d+-.*\.jpg") as temporary:
+    with Output(out, overwrite=overwrite, kind=SHEETS).writing() as temporary:
         temporary.mkdir()
         (temporary / MARK).write_text("trashkit sheets\n", encoding="utf-8")
         for n, row in enumerate(chosen):
@@ -98,7 +103,7 @@ def _size(width: int, height: int, side: int) -> tuple[int, int]:
 
 
 def _mious(part: Sequence[Predictions], wanted: set[int], order: PaintOrder, progress: Progress) -> dict[int, float]:
-    """mIoU of each image alone, at the predictions' own size."""
+    """MIoU of each image, at the size of the predictions."""
     found: dict[int, float] = {}
     for predictions in part:
         classes = predictions.dataset.classes
@@ -113,7 +118,7 @@ def _mious(part: Sequence[Predictions], wanted: set[int], order: PaintOrder, pro
 def _label_maps(
     part: Sequence[Predictions], wanted: set[int], size_of: dict[int, tuple[int, int]]
 ) -> dict[int, Pixels]:
-    """Label maps of some images by row, at the size in which they are shown."""
+    """Label maps of some images by row, at display size."""
     return {
         row: resize_nearest(label_map, size_of[row])
         for predictions in part

@@ -1,5 +1,5 @@
-"""Review: findings in, decisions out, in the FiftyOne App or on a page of its own.
+"""Review of findings, in the FiftyOne App or on a static page: decisions go to the edit log as they are made.
 
-FiftyOne shows; it never stores geometry. Every decision goes to the edit log as it is made, and the annotation file is
-only ever read. Nothing here imports FiftyOne until the App is asked for.
+FiftyOne only displays: it does not store annotations, and the annotation file is never changed. Only `fiftyone_app/`
+imports FiftyOne.
 """

@@ -1,21 +1,19 @@
-"""A finding as a picture: the outline before in red, the one after its fix in green, on top of each other."""
+"""Pictures of findings: the outline before in red and after the fix in green, drawn on the photo."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit import photos
 from trashkit.errors import TrashkitError
-from trashkit.review.documents import photo_of
+from trashkit.images import photos
 from trashkit.review.outlines import outline
-from trashkit.review.room import Room, same_addition
+from trashkit.review.session import ReviewSession, same_addition
 
 Pixels = NDArray[np.uint8]
 
@@ -23,42 +21,43 @@ BEFORE, AFTER, RELATED = (229, 57, 53), (0, 200, 83), (60, 130, 235)
 SIDE = 420
 """Longest side of a picture in pixels."""
 BLANK = 58
+"""Grey level shown in place of a missing photo."""
 REACH = 1.0
-"""How far beyond a picture outlines are shown, in its sides."""
+"""How far beyond the photo outlines are shown, as a multiple of its sides."""
 
 
-def picture(room: Room, n: int, side: int = SIDE) -> Pixels | None:
-    """RGB uint8 [H, W, 3] of a finding's surroundings; None where there is nothing that could be drawn.
+def picture(session: ReviewSession, n: int, side: int = SIDE) -> Pixels | None:
+    """RGB uint8 [H, W, 3] of a finding and its surroundings; None if nothing can be drawn.
 
-    Red is the row as it came, green what the proposed fix or the review makes of it (in the new class's colour where
-    that is the change), blue what it is related to.
+    Red is the row as the file has it, green the row after the proposed fix or the review's edits (in the new class's
+    colour if the class changes), blue the related annotations. side: longest side of the picture in pixels.
     """
-    finding = room.findings[n]
-    image_row = room.image_row_of(finding)
+    finding = session.findings[n]
+    image_row = session.image_row_of(finding)
     if image_row is None or finding.row is None:
         return None
-    seen = _photo(room, image_row, 4 * side)
-    size = room.size(image_row)
-    if seen is None:
+    photo = _photo(session, image_row, 4 * side)
+    size = session.image_size(image_row)
+    if photo is None:
         return None
-    outlines = [(record, AFTER) for record in additions(room, n)]
+    outlines = [(record, AFTER) for record in additions(session, n)]
     if finding.block == "annotations":
-        related = [room.coco.record("annotations", row) for row in finding.related[:5]]
+        related = [session.coco.record("annotations", row) for row in finding.related[:5]]
         outlines = [
-            *((record, RELATED) for record in related if room.image_of(record) == image_row),
-            (room.coco.record("annotations", finding.row), BEFORE),
-            (after(room, n), new_color(room, n) or AFTER),
+            *((record, RELATED) for record in related if session.image_of(record) == image_row),
+            (session.coco.record("annotations", finding.row), BEFORE),
+            (after(session, n), new_color(session, n) or AFTER),
             *outlines,
         ]
     if not outlines or size is None:
-        return photos.shrink(seen, side)
-    scale = np.array(seen.shape[1::-1])
+        return photos.shrink(photo, side)
+    scale = np.array(photo.shape[1::-1])
     drawn = [
         (np.array(ring, float) * scale, color) for record, color in outlines for ring in outline(record, size).rings
     ]
     mine = [ring for ring, color in drawn if color != RELATED]
-    left, top, right, bottom = _window(mine, *seen.shape[1::-1])
-    crop = _cut(seen, left, top, right, bottom)
+    left, top, right, bottom = _window(mine, *photo.shape[1::-1])
+    crop = _cut(photo, left, top, right, bottom)
     zoom = side / max(crop.shape[:2])
     shape = (max(1, round(crop.shape[1] * zoom)), max(1, round(crop.shape[0] * zoom)))
     canvas = np.ascontiguousarray(
@@ -70,56 +69,56 @@ def picture(room: Room, n: int, side: int = SIDE) -> Pixels | None:
     return canvas.astype(np.uint8)
 
 
-def after(room: Room, n: int) -> Any:
-    """The finding's row as the review has it, or with the proposed fix where nothing is decided; None if deleted."""
-    finding = room.findings[n]
-    assert finding.row is not None
-    place = (finding.block, finding.row)
-    record = room.record(*place)
-    if n in room.fixes and room.status(n) == "open" and isinstance(record, dict):
-        for edit in room.fixes[n].alone:
+def after(session: ReviewSession, n: int) -> Any:
+    """The finding's row as the log leaves it, with the proposed fix if it is still open; None if deleted."""
+    place = session.row_finding(n).place
+    record = session.record(*place)
+    if n in session.fixes and session.status(n) == "open" and isinstance(record, dict):
+        for edit in session.fixes[n].edits:
             if (edit.block, edit.row) == place:
                 record = None if edit.kind == "delete" else {**(record or {}), **edit.after}
     return record
 
 
-def new_color(room: Room, n: int) -> tuple[int, int, int] | None:
-    """The colour of the class that the fix of a finding gives its annotation; None where the class stays."""
-    finding = room.findings[n]
+def new_color(session: ReviewSession, n: int) -> tuple[int, int, int] | None:
+    """The colour of the class that a fix gives to the annotation; None if the class stays."""
+    finding = session.findings[n]
     if finding.block != "annotations" or finding.row is None:
         return None
-    record, now = room.coco.record("annotations", finding.row), after(room, n)
+    record, now = session.coco.record("annotations", finding.row), after(session, n)
     if not isinstance(record, dict) or not isinstance(now, dict):
         return None
     if now.get("category_id") == record.get("category_id"):
         return None
-    return room.colors.get(room.class_name(now), AFTER)
+    return session.class_colors.get(session.class_name(now), AFTER)
 
 
-def additions(room: Room, n: int) -> list[Any]:
-    """Annotations that the fix of a finding adds, as proposed or as the log has them."""
-    fix = room.fixes.get(n)
-    if fix is None or room.status(n) in ("rejected", "unusable"):
+def additions(session: ReviewSession, n: int) -> list[Any]:
+    """Annotations that the fix of a finding adds, as the log has them or, while it is open, as proposed."""
+    fix = session.fixes.get(n)
+    if fix is None or session.status(n) in ("rejected", "unusable"):
         return []
-    made = [edit.after for edit in room.standing().added for one in fix.added if same_addition(edit, one)]
-    return made or ([edit.after for edit in fix.added] if room.status(n) == "open" else [])
+    made = [edit.after for edit in session.working_copy().added for one in fix.additions if same_addition(edit, one)]
+    return made or ([edit.after for edit in fix.additions] if session.status(n) == "open" else [])
 
 
-def _photo(room: Room, image_row: int, longest: int) -> Pixels | None:
-    size = room.size(image_row)
+def _photo(session: ReviewSession, image_row: int, longest: int) -> Pixels | None:
+    size = session.image_size(image_row)
     try:
-        return np.asarray(photos.thumbnail(Path(photo_of(room, image_row)), longest, size), np.uint8)
+        width_height = (size[1], size[0]) if size is not None else None
+        return np.asarray(photos.thumbnail(session.photo_path(image_row), longest, width_height), np.uint8)
     except TrashkitError:
         if size is None or max(size) / min(size) > 100:
             return None
         scale = min(1.0, longest / max(size))
-        return np.full((max(1, round(size[1] * scale)), max(1, round(size[0] * scale)), 3), BLANK, np.uint8)
+        return np.full((max(1, round(size[0] * scale)), max(1, round(size[1] * scale)), 3), BLANK, np.uint8)
 
 
 def _window(rings: Sequence[NDArray[np.float64]], width: int, height: int) -> tuple[int, int, int, int]:
-    """The outlines with room around them; with some of the picture, or all of it where they are beside it.
+    """Left, top, right and bottom of the crop: the outlines with a margin.
 
-    An outline that leaves the picture is shown as far as REACH times the picture's sides beyond it.
+    Outlines that lie outside the photo are shown up to REACH times its sides beyond it, together with part of the
+    photo, or all of it if they lie entirely outside.
     """
     sides = np.array([width, height], float)
     if not rings:
@@ -130,29 +129,29 @@ def _window(rings: Sequence[NDArray[np.float64]], width: int, height: int) -> tu
     rim = np.where((low < 0) | (high > sides), 0.05 * float((high - low).max()) + 4, 0)
     left_top = np.minimum(np.clip(low - margin, 0, sides), low - rim)
     right_bottom = np.maximum(np.clip(high + margin, 0, sides), high + rim)
-    seen = np.minimum(right_bottom, sides) - np.maximum(left_top, 0)
-    if (seen < 4).any():  # nothing of the picture would show where the outline is
+    visible = np.minimum(right_bottom, sides) - np.maximum(left_top, 0)
+    if (visible < 4).any():  # nothing of the photo would be visible
         left_top, right_bottom = np.minimum(left_top, 0), np.maximum(right_bottom, sides)
     (left, top), (right, bottom) = np.floor(left_top).astype(int), np.ceil(right_bottom).astype(int)
     return int(left), int(top), int(right), int(bottom)
 
 
-def _cut(seen: Pixels, left: int, top: int, right: int, bottom: int) -> Pixels:
-    """A window of a picture, chequered grey where it reaches beyond."""
-    height, width = seen.shape[:2]
+def _cut(photo: Pixels, left: int, top: int, right: int, bottom: int) -> Pixels:
+    """A window of a photo, with a grey checkerboard where it reaches beyond."""
+    height, width = photo.shape[:2]
     if left >= 0 and top >= 0 and right <= width and bottom <= height:
-        return seen[top:bottom, left:right]
+        return photo[top:bottom, left:right]
     rows, columns = np.arange(top, bottom)[:, None], np.arange(left, right)[None]
     square = max(4, (right - left) // 40)
     beyond = np.where((rows // square + columns // square) % 2, BLANK, BLANK + 20).astype(np.uint8)
     canvas = np.repeat(beyond[:, :, None], 3, axis=2)
     x, y, x_end, y_end = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-    canvas[y - top : y_end - top, x - left : x_end - left] = seen[y:y_end, x:x_end]
+    canvas[y - top : y_end - top, x - left : x_end - left] = photo[y:y_end, x:x_end]
     return canvas
 
 
 def data_url(pixels: Pixels, quality: int = 80) -> str:
-    """An RGB picture as the address that a browser shows without loading anything."""
+    """An RGB picture as a JPEG data URL."""
     done, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ValueError("the picture could not be encoded")

@@ -1,94 +1,137 @@
-"""Findings on disk: from what ``audit --json`` printed, and those that an earlier review of the same files made."""
+"""Findings on disk: the output of ``audit --json``, and a cache of the audits that reviews have made."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 import trashkit
 from trashkit.coco import Coco
-from trashkit.coco.dataset import decode, encode
-from trashkit.coco.edit import Edit
-from trashkit.coco.edit_log import from_record, to_record
+from trashkit.coco.dataset import encode
+from trashkit.edits.edit import Edit
+from trashkit.edits.log import from_record, to_record
 from trashkit.errors import TrashkitError
-from trashkit.files import write_bytes
-from trashkit.finding import Finding, Severity
-from trashkit.review.room import Fix
+from trashkit.files import real_path
+from trashkit.finding import Finding, Severity, finding_type
+from trashkit.outputs import write_bytes
+from trashkit.readers import LARGE, ContentError, checked, decode_json, read_bytes, read_json
+from trashkit.review.session import ProposedFix
 
-KEPT = 20
-"""Audits that are kept; the oldest goes first."""
+CACHED_AUDITS = 20
+"""Audits that are kept; the oldest is deleted first."""
+
+
+class _Proposal(TypedDict, total=False):
+    delete: bool
+    set: dict[str, Any]
+    add: list[dict[str, Any]]
+
+
+class _FindingRecord(TypedDict):
+    """Types of a finding in a file, see `trashkit.finding.Finding`."""
+
+    code: str
+    name: str
+    severity: Literal["error", "warning", "info"]
+    block: str
+    row: int | None
+    message: str
+    annotation_id: NotRequired[int | float | str | None]
+    image_id: NotRequired[int | float | str | None]
+    file_name: NotRequired[str | None]
+    score: NotRequired[float | None]
+    fix: NotRequired[Literal["safe", "unsafe"] | None]
+    related: NotRequired[list[Any] | None]
+    related_count: NotRequired[int]
+    proposal: NotRequired[_Proposal | None]
+
+
+_NAMES = {field.name for field in dataclasses.fields(Finding)}
+_NEEDED = ("code", "name", "severity", "block", "row", "message")
+HINT = "trashkit audit ANN.json --json > F.json"
 
 
 def read_finding(record: Any) -> Finding:
-    """A finding from its JSON object, as `audit --json` writes it. Raises ValueError for what is none."""
+    """A finding from its JSON object, as `audit --json` writes it. Raises ValueError for anything else."""
     if not isinstance(record, dict):
         raise ValueError("is not an object")
-    names = {field.name for field in dataclasses.fields(Finding)}
-    missing = [name for name in ("code", "name", "severity", "block", "row", "message") if name not in record]
-    if missing:
-        raise ValueError(f'has no "{missing[0]}"')
-    known = {key: value for key, value in record.items() if key in names}
+    missing = next((name for name in _NEEDED if name not in record), None)
+    if missing is not None:
+        raise ValueError(f'has no "{missing}"')
+    try:
+        checked(record, _FindingRecord)
+    except ContentError as error:
+        raise ValueError(f"is not a finding: {error}") from error
+    known = {key: value for key, value in record.items() if key in _NAMES}
     row = known["row"]
-    if row is not None and (type(row) is not int or row < 0):
-        raise ValueError('has a "row" that is no row number')
-    related = tuple(one for one in known.get("related") or () if type(one) is int)
-    return Finding(**{**known, "severity": Severity(known["severity"]), "related": related})
+    if row is not None and row < 0:
+        raise ValueError('has a "row" that is not a row number')
+    related = tuple(one for one in known.get("related") or () if type(one) is int and one >= 0)
+    return finding_type(row)(**{**known, "severity": Severity(known["severity"]), "related": related})
 
 
 def read_findings(path: Path, blocks: dict[str, int]) -> list[Finding]:
     """Findings from the JSON that `audit --json` prints.
 
-    blocks: how many rows each block of the annotation file has. TrashkitError, with the place, for what is no finding
-    and for rows that the file lacks.
+    blocks: how many rows each block of the annotation file has. Raises TrashkitError, naming the entry, for entries
+    that are not findings and for rows that the file lacks.
     """
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise TrashkitError(
-            f"{path} cannot be read: {error}", hint="trashkit audit ANN.json --json > F.json"
-        ) from error
+    value = read_json(path, hint=HINT, most=LARGE)
     records = value.get("findings") if isinstance(value, dict) else value
     if not isinstance(records, list):
-        raise TrashkitError(f"{path} has no findings", hint="trashkit audit ANN.json --json > F.json")
+        raise TrashkitError(f"{path} does not contain findings", hint=HINT)
     found = []
     for n, record in enumerate(records):
         try:
             finding = read_finding(record)
-            if finding.row is not None and finding.row >= blocks.get(finding.block, 0):
-                raise ValueError(f"is about {finding.block}[{finding.row}], which the annotation file lacks")
+            check_rows(finding, blocks)
         except ValueError as error:
-            hint = "make the findings from this annotation file: trashkit audit ANN.json --json > F.json"
+            hint = f"audit this annotation file: {HINT}"
             raise TrashkitError(f"{path}: findings[{n}] {error}", hint=hint) from error
         found.append(finding)
     return found
 
 
-def as_value(findings: Iterable[Finding], fixes: Mapping[int, Fix]) -> dict[str, Any]:
+def check_rows(finding: Finding, blocks: Mapping[str, int]) -> None:
+    """Raise ValueError for a finding about a row that the annotation file lacks. blocks: numbers of rows."""
+    for row in (finding.row, *finding.related):
+        if row is not None and row >= blocks.get(finding.block, 0):
+            raise ValueError(f"is about {finding.block}[{row}], which the annotation file does not have")
+
+
+def as_value(findings: Iterable[Finding], fixes: Mapping[int, ProposedFix]) -> dict[str, Any]:
     """Findings and fixes as JSON values."""
     return {
         "findings": [dataclasses.asdict(finding) for finding in findings],
         "fixes": [
-            [n, *([to_record(edit) for edit in some] for some in (fix.alone, fix.together, fix.added))]
+            [n, *([to_record(edit) for edit in some] for some in (fix.edits, fix.row_edits, fix.additions))]
             for n, fix in fixes.items()
         ],
     }
 
 
-def from_value(value: Mapping[str, Any]) -> tuple[list[Finding], dict[int, Fix]]:
-    """What `as_value` made values of."""
-    findings = [read_finding(record) for record in value["findings"]]
-    return findings, {n: Fix(*map(_edits, parts)) for n, *parts in value["fixes"]}
+class _Value(TypedDict):
+    findings: list[Any]
+    fixes: list[tuple[int, list[Any], list[Any], list[Any]]]
+
+
+def from_value(value: Any) -> tuple[list[Finding], dict[int, ProposedFix]]:
+    """The inverse of `as_value`. Raises ValueError for anything else."""
+    found: _Value = checked(value, _Value)
+    findings = [read_finding(record) for record in found["findings"]]
+    if not all(0 <= n < len(findings) for n, *_ in found["fixes"]):
+        raise ValueError("has a fix of a finding that it lacks")
+    return findings, {n: ProposedFix(*map(_edits, parts)) for n, *parts in found["fixes"]}
 
 
 def _edits(records: list[Any]) -> tuple[Edit, ...]:
     return tuple(from_record(record) for record in records)
 
 
-def stamp(
+def audit_key(
     coco: Coco,
     settings: str,
     *,
@@ -97,20 +140,24 @@ def stamp(
     against: Path | None,
     stores: Sequence[Path],
 ) -> str:
-    """Changes with anything that an audit's result depends on: files, photos by size and time, thresholds, checks."""
-    checks = sorted((Path(trashkit.__file__).parent / "audit").rglob("*.py"))
-    parts: list[Any] = [trashkit.__version__, coco.sha256, settings, images and str(images.resolve())]
-    parts += map(time_of, checks)
+    """A key that changes with everything an audit depends on: files, photos by size and time, settings, checks.
+
+    names: file names of the photos in `images`.
+    """
+    package = Path(trashkit.__file__).parent
+    checks = sorted(file for part in ("audit", "label_errors") for file in (package / part).rglob("*.py"))
+    parts: list[Any] = [trashkit.__version__, coco.sha256, settings, images and str(real_path(images))]
+    parts += map(time_and_size, checks)
     if images is not None:
-        parts += [time_of(images / name) for name in names if isinstance(name, str) and "\0" not in name]
-    parts += [str(against and against.resolve()), time_of(against) if against else None]
+        parts += [time_and_size(images / name) for name in names if isinstance(name, str) and "\0" not in name]
+    parts += [str(against and real_path(against)), time_and_size(against) if against else None]
     for store in stores:
-        parts += [str(store.resolve()), *(time_of(file) for file in sorted(store.iterdir()))]
+        parts += [str(real_path(store)), *(time_and_size(file) for file in sorted(store.iterdir()))]
     return hashlib.sha256(repr(parts).encode(errors="surrogatepass")).hexdigest()[:24]
 
 
-def time_of(path: Path) -> tuple[int, int] | None:
-    """(time of the last change, size) of a file; None where there is none."""
+def time_and_size(path: Path) -> tuple[int, int] | None:
+    """(time of the last change in ns, size in bytes) of a file; None if it does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -118,17 +165,17 @@ def time_of(path: Path) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_size
 
 
-def kept_found(path: Path) -> tuple[list[Finding], dict[int, Fix]] | None:
-    """Findings and fixes that `keep_found` wrote; None where there are none that can be read."""
+def read_cached_audit(path: Path) -> tuple[list[Finding], dict[int, ProposedFix]] | None:
+    """Findings and fixes that `cache_audit` wrote; None if there is no readable file."""
     try:
-        return from_value(decode(path.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError):
+        return from_value(decode_json(read_bytes(path, most=LARGE)))
+    except (OSError, ValueError):
         return None
 
 
-def keep_found(path: Path, findings: Iterable[Finding], fixes: Mapping[int, Fix]) -> None:
-    """Keep findings and fixes for the next time, in place of the oldest ones."""
+def cache_audit(path: Path, findings: Iterable[Finding], fixes: Mapping[int, ProposedFix]) -> None:
+    """Write findings and fixes to the cache, and delete the oldest ones."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, bytes(encode(as_value(findings, fixes))), overwrite=True)
-    for old in sorted(path.parent.glob("*.json"), key=lambda one: one.stat().st_mtime)[:-KEPT]:
+    for old in sorted(path.parent.glob("*.json"), key=lambda one: time_and_size(one) or (0, 0))[:-CACHED_AUDITS]:
         old.unlink(missing_ok=True)

@@ -1,48 +1,54 @@
-"""Outlines between a COCO row, in pixels, and the App, in shares of the image's sides; untouched ones stay verbatim."""
+"""Conversion of outlines between COCO rows, in pixels, and the App, relative to the image's size.
+
+Untouched rings and vertices keep their numbers exactly.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from trashkit import masks
+from trashkit.coco.dataset import is_number
 from trashkit.coco.segmentation import check_segmentation
+from trashkit.raster import masks
+from trashkit.raster.measures import bounding_box, is_tangled, union_area
 
-Form = Literal["polygon", "rle", "damaged", "box", "none"]
+OutlineKind = Literal["polygon", "rle", "damaged", "box", "none"]
 Rings = list[list[list[float]]]
 Size = tuple[int, int]
+"""(height, width) of an image in pixels."""
 
 SAME = 1e-3
-"""Vertices that lie closer than this many pixels to one that was loaded are that one."""
+"""A vertex closer than this to a loaded one, in pixels, is the same vertex."""
 DIGITS = 2
-"""Decimals of pixels that are kept of a vertex that a person moved."""
+"""Decimals, in pixels, of a vertex that was moved by hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What the App shows of one annotation.
+    """The outline of one annotation as the App shows it.
 
-    rings: closed rings of [x, y], x in shares of the image's width and y of its height. form: what they stand for:
-    the polygons of the row one by one ("polygon"), the contours of its RLE, holes among them ("rle"), what can be drawn
-    of a damaged segmentation ("damaged"), its box where nothing of it can ("box"), or nothing ("none").
+    rings: closed rings of [x, y], relative to the image's width and height. form: what the rings are: the polygons of
+    the row ("polygon"), the contours of its RLE, including holes ("rle"), the drawable rings of a damaged segmentation
+    ("damaged"), the bounding box if there are none ("box"), or nothing ("none").
     """
 
     rings: Rings
-    form: Form
+    form: OutlineKind
 
 
 def outline(record: Any, size: Size | None) -> Outline:
-    """The outline of an annotation row, sound or damaged; `size` is (width, height) of its image. Never raises."""
+    """The outline of an annotation row, damaged or not. size: (height, width) of its image. Never raises."""
     if not isinstance(record, Mapping) or size is None:
         return Outline([], "none")
-    width, height = size
+    height, width = size
     segmentation = record.get("segmentation")
     if isinstance(segmentation, dict) and not check_segmentation(segmentation, height, width):
         return Outline(_shares(_contours(masks.mask(segmentation, height, width)), size), "rle")
@@ -60,11 +66,6 @@ def outline(record: Any, size: Size | None) -> Outline:
     return Outline([], "none")
 
 
-def is_number(value: Any) -> TypeGuard[int | float]:
-    """Whether a JSON value is a finite number that fits a float."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-
-
 def is_ring(ring: Any) -> bool:
     """Whether a JSON value can be drawn as a ring: an even number of finite numbers, at least two."""
     return isinstance(ring, list) and len(ring) >= 2 and len(ring) % 2 == 0 and all(map(is_number, ring))
@@ -75,24 +76,24 @@ def _points(ring: Sequence[float]) -> NDArray[np.float64]:
 
 
 def _contours(covered: NDArray[Any]) -> list[NDArray[np.float64]]:
-    """Outer and inner contours along the edges of pixels' centres."""
+    """Outer and inner contours, through the centres of the border pixels."""
     found, _ = cv2.findContours(covered.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     return [contour[:, 0].astype(float) for contour in found]
 
 
 def _shares(rings: Sequence[NDArray[np.float64]], size: Size) -> Rings:
-    return [(points / size).tolist() for points in rings]
+    return [(points / size[::-1]).tolist() for points in rings]
 
 
 def reshaped(record: Mapping[str, Any], shown: Outline, rings: Rings, size: Size) -> Any | None:
-    """The segmentation that outlines edited in the App stand for; None where nothing was changed.
+    """The segmentation of outlines edited in the App; None if nothing was changed.
 
-    shown: the outline that was loaded. rings: the outline as it is now. Rings and vertices that were not moved keep
-    their numbers as they stand in the row; moved and new ones are rounded to DIGITS. A changed RLE stays an RLE, whose
-    rings count by even and odd, so that holes stay holes.
+    shown: the outline that was loaded. rings: the outline now. Rings and vertices that were not moved keep their
+    numbers from the row; moved and new ones are rounded to DIGITS. A changed RLE stays an RLE, filled by the even-odd
+    rule, so that holes stay holes.
     """
-    pixels = [np.array(ring, float).reshape(-1, 2) * size for ring in rings if len(ring)]
-    loaded = [np.array(ring, float).reshape(-1, 2) * size for ring in shown.rings]
+    pixels = [np.array(ring, float).reshape(-1, 2) * size[::-1] for ring in rings if len(ring)]
+    loaded = [np.array(ring, float).reshape(-1, 2) * size[::-1] for ring in shown.rings]
     same = _twins(pixels, loaded)
     if len(pixels) == len(loaded) and None not in same:
         return None
@@ -108,7 +109,7 @@ def reshaped(record: Mapping[str, Any], shown: Outline, rings: Rings, size: Size
 
 
 def _twins(rings: Sequence[NDArray[np.float64]], loaded: Sequence[NDArray[np.float64]]) -> list[int | None]:
-    """For each ring the loaded one that it is, each used once, that of the same place first; None for changed rings."""
+    """For each ring the index of the equal loaded ring, each used once, same index first; None for changed rings."""
     twins: list[int | None] = []
     for n, ring in enumerate(rings):
         free = [k for k in (n, *range(len(loaded))) if k < len(loaded) and k not in twins]
@@ -133,8 +134,8 @@ def _flat(ring: NDArray[np.float64], known: NDArray[np.float64], numbers: Sequen
 
 
 def _painted(rings: Sequence[NDArray[np.float64]], size: Size) -> dict[str, Any]:
-    """Contours of pixels, by even and odd, as an RLE; a contour's own pixels belong to what it encloses."""
-    width, height = size
+    """Contours in pixels as an RLE, filled by the even-odd rule, with the border pixels included."""
+    height, width = size
     covered = np.zeros((height, width), np.uint8)
     if rings:
         cv2.drawContours(covered, [ring.round().astype(np.int32)[:, None] for ring in rings], -1, 1, cv2.FILLED)
@@ -145,29 +146,26 @@ def _painted(rings: Sequence[NDArray[np.float64]], size: Size) -> dict[str, Any]
 
 
 def measures(segmentation: Any, size: Size) -> tuple[float, list[float]]:
-    """(area, [x, y, width, height]) of a segmentation: the union of its polygons by shapely, pixels of an RLE."""
-    width, height = size
-    if isinstance(segmentation, dict):
-        covered = masks.mask(segmentation, height, width)
-        rows, columns = np.nonzero(covered)
-        if not len(rows):
-            return 0.0, [0.0, 0.0, 0.0, 0.0]
-        x, y = int(columns.min()), int(rows.min())
-        return float(len(rows)), [float(v) for v in (x, y, columns.max() - x + 1, rows.max() - y + 1)]
-    shapes = [shapely.make_valid(shapely.Polygon(_points(ring))) for ring in segmentation if len(ring) >= 6]
-    whole = shapely.union_all(shapes)
-    if whole.is_empty:
+    """(area, [x, y, width, height]) of a segmentation, see `trashkit.raster.measures`; zeros if it is empty or invalid.
+
+    Rings of less than three points do not count.
+    """
+    if isinstance(segmentation, list):
+        segmentation = [ring for ring in segmentation if len(ring) >= 6]
+    area = union_area(segmentation, *size)
+    if area is None:
         return 0.0, [0.0, 0.0, 0.0, 0.0]
-    x0, y0, x1, y1 = whole.bounds
-    return round(float(whole.area), 4), [round(float(v), 4) for v in (x0, y0, x1 - x0, y1 - y0)]
+    return round(area, 4), [round(float(value), 4) for value in bounding_box(segmentation)]
 
 
 def united(segmentations: Sequence[Any], size: Size) -> Any:
     """One segmentation for several: polygons where the union has no holes, else an RLE."""
-    width, height = size
+    height, width = size
     if all(isinstance(one, list) and all(is_ring(ring) for ring in one) for one in segmentations):
         rings = [_points(ring) for one in segmentations for ring in one if len(ring) >= 6]
-        whole = shapely.union_all([shapely.make_valid(shapely.Polygon(ring)) for ring in rings])
+        polygons = [shapely.Polygon(ring) for ring in rings]
+        tangled = any(map(is_tangled, polygons))
+        whole = shapely.union_all([] if tangled else [shapely.make_valid(one) for one in polygons])
         parts = [part for part in shapely.get_parts(whole) if part.geom_type == "Polygon"]
         if parts and not any(part.interiors for part in parts):
             return [[round(float(v), DIGITS) for v in np.asarray(part.exterior.coords)[:-1].ravel()] for part in parts]

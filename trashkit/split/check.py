@@ -1,4 +1,4 @@
-"""Test a split, made here or elsewhere: is it sound, does it leak, how even is it."""
+"""Check a split, of trashkit or another tool: validity, leaks between groups, missing classes, deviations."""
 
 from __future__ import annotations
 
@@ -10,34 +10,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trashkit.coco import Dataset
-from trashkit.finding import Finding, Severity
-from trashkit.split.files import Fold, Split, problems
-from trashkit.split.make import Plan, plan
-from trashkit.split.quality import quality
+from trashkit.finding import Finding, RowFinding, Severity
+from trashkit.split.files import Fold, Split, split_problems
+from trashkit.split.make import SearchInput, search_input
+from trashkit.split.quality import QualityReport, measure_quality
 
 Ints = NDArray[np.intp]
 
 
 NAMED = 5
-"""Images of a leaking group that its message names."""
+"""Images of a leaking group that the message names."""
 
 
 @dataclass(frozen=True)
-class Checked:
-    """findings: errors for an unsound split and for leaks, warnings for missing classes. quality: one report for each
-    round of folds (each repeat); empty where the split is unsound."""
+class SplitCheck:
+    """Result of `check_split`.
+
+    findings: errors for an invalid split and for leaks, warnings for missing classes. quality: one report for each
+    round of folds (each repeat); empty if the split is invalid.
+    """
 
     findings: tuple[Finding, ...]
-    quality: tuple[dict[str, Any], ...]
+    quality: tuple[QualityReport, ...]
 
     @property
     def passed(self) -> bool:
-        """No errors."""
+        """Whether there are no errors."""
         return all(finding.severity is not Severity.ERROR for finding in self.findings)
 
 
-def rounds(split: Split) -> list[tuple[Fold, ...]]:
-    """Folds in runs whose val are disjoint: K folds each, or each holdout alone."""
+def fold_rounds(split: Split) -> list[tuple[Fold, ...]]:
+    """Group folds into rounds with disjoint validation sets: K folds each, or one holdout each."""
     if split.holdout:
         return [(fold,) for fold in split.folds]
     made: list[list[Fold]] = []
@@ -51,8 +54,8 @@ def rounds(split: Split) -> list[tuple[Fold, ...]]:
     return [tuple(folds) for folds in made]
 
 
-def leaks(split: Split, dataset: Dataset, group: Ints) -> list[Finding]:
-    """One finding for each group of images that stands on both sides of a fold, with its rows in `related`."""
+def find_leaks(split: Split, dataset: Dataset, group: Ints) -> list[Finding]:
+    """One finding for each group of images that is in both train and val of a fold, with its rows in `related`."""
     group_of = {image.id: int(g) for image, g in zip(dataset.images, group, strict=True)}
     members: dict[int, list[int]] = {}
     for image, g in zip(dataset.images, group, strict=True):
@@ -69,7 +72,7 @@ def leaks(split: Split, dataset: Dataset, group: Ints) -> list[Finding]:
         names = ", ".join(dataset.image_by_row[row].file_name for row in members[g][:NAMED])
         more = f" and {len(members[g]) - NAMED} more" if len(members[g]) > NAMED else ""
         found.append(
-            Finding(
+            RowFinding(
                 "leak",
                 "group-in-train-and-val",
                 Severity.ERROR,
@@ -87,42 +90,42 @@ def leaks(split: Split, dataset: Dataset, group: Ints) -> list[Finding]:
 
 def check_split(
     split: Split, dataset: Dataset, *, rules: Sequence[str] = (), photo_group: Ints | None = None
-) -> Checked:
-    """Test a split against a data set: partition, leaks between groups, classes missing from folds, deviations.
+) -> SplitCheck:
+    """Check a split against a data set: partition, leaks between groups, classes missing from folds, deviations.
 
-    rules, photo_group: as in `trashkit.split.make.plan`; without them there are no groups and so no leaks.
+    rules, photo_group: as in `trashkit.split.make.search_input`; without them there are no groups and thus no leaks.
     """
     findings = [
         Finding("unsound", "not-a-partition", Severity.ERROR, "file", None, line)
-        for line in problems(split, [image.id for image in dataset.images])
+        for line in split_problems(split, [image.id for image in dataset.images])
     ]
-    made = plan(dataset, holdout=0.5, rules=rules, photo_group=photo_group)
+    made = search_input(dataset, holdout=0.5, rules=rules, photo_group=photo_group)
     group = np.empty(len(made.order), dtype=np.intp)
     group[list(made.order)] = made.group
-    findings += leaks(split, dataset, group)
-    reports: list[dict[str, Any]] = []
+    findings += find_leaks(split, dataset, group)
+    reports: list[QualityReport] = []
     if not any(finding.code == "unsound" for finding in findings):
         first = 0
-        for folds in rounds(split):
+        for folds in fold_rounds(split):
             reports.append(_quality(folds, dataset, made, first))
             first += len(folds)
     findings += [
         Finding("uneven", "class-missing", Severity.WARNING, "file", None, line)
         for line in dict.fromkeys(line for report in reports for line in report["warnings"])
     ]
-    return Checked(tuple(findings), tuple(reports))
+    return SplitCheck(tuple(findings), tuple(reports))
 
 
-def _quality(folds: Sequence[Fold], dataset: Dataset, made: Plan, first: int) -> dict[str, Any]:
-    """A holdout is measured against its own share, K folds against 1/K each."""
+def _quality(folds: Sequence[Fold], dataset: Dataset, made: SearchInput, first: int) -> QualityReport:
+    """Quality of one round; a holdout is measured against its own share, K folds against 1/K each."""
     total = len(dataset.images)
     held = len(folds[0].val) / total
     alone = len(folds) == 1
     shares = np.array([1 - held, held]) if alone else np.full(len(folds), 1 / len(folds))
-    report: tuple[int, ...] = (1,) if alone else tuple(range(len(folds)))
+    val_folds: tuple[int, ...] = (1,) if alone else tuple(range(len(folds)))
     home: dict[Any, int] = {}
-    for number, fold in zip(report, folds, strict=True):
+    for number, fold in zip(val_folds, folds, strict=True):
         home |= dict.fromkeys(fold.val, number)
     fold_of = np.array([home.get(dataset.images[n].id, 0) for n in made.order], dtype=np.intp)
-    planned = replace(made, shares=shares, report=report)
-    return quality(planned.features, planned.group, fold_of, shares, report, first=first)
+    inputs = replace(made, shares=shares, val_folds=val_folds)
+    return measure_quality(inputs.features, inputs.group, fold_of, shares, val_folds, first=first)

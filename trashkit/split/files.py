@@ -1,4 +1,4 @@
-"""The split as a value and as SPLIT.json, and the folds as COCO files."""
+"""The split value, reading and writing SPLIT.json, and export of folds as COCO files."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from trashkit.coco import Dataset, write
-from trashkit.errors import TrashkitError, why_unread
-from trashkit.files import replacing, write_text
-from trashkit.split.elsewhere import FORMS, foreign_folds, is_foreign
+from trashkit.errors import TrashkitError, read_error_reason
+from trashkit.files import exists
+from trashkit.outputs import Output, folder_kind, write_text
+from trashkit.readers import ContentError, decode_json, read_bytes
+from trashkit.split.foreign_splits import FORMATS_HINT, is_foreign_split, read_foreign_split
 
 ImageId = int | str
+
+FOLD_FILES = folder_kind("folder of fold files", marker=r"fold-0/train\.json", files=r"fold-\d+/(train|val)\.json")
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One fold: ids of the images to train on and to validate on, in file order; together they are all images."""
+    """One fold: ids of the training and the validation images, in file order; together they are all images."""
 
     train: tuple[ImageId, ...]
     val: tuple[ImageId, ...]
@@ -27,10 +31,11 @@ class Fold:
 
 @dataclass(frozen=True)
 class Split:
-    """Folds of a data set by image id, and how they came to be.
+    """Folds of a data set by image id, with quality and provenance.
 
-    folds: K of them, whose `val` are a partition of the images; with repeats, K after K; a holdout is one fold.
-    quality: see `trashkit.split.quality.quality`. source: ``path``, ``sha256`` of the annotation file, ``settings``.
+    folds: K folds whose `val` partition the images; repeats follow one another; a holdout is one fold.
+    quality: see `trashkit.split.quality.QualityReport`. source: ``path`` and ``sha256`` of the annotation file, and
+    ``settings`` of the search.
     """
 
     folds: tuple[Fold, ...]
@@ -40,12 +45,12 @@ class Split:
 
     @property
     def holdout(self) -> bool:
-        """Whether each fold stands alone: one validation set, or several drawn anew."""
+        """Whether each fold is a holdout: one validation set, or several independent ones."""
         settings = self.source.get("settings")
         return len(self.folds) == 1 or (isinstance(settings, dict) and bool(settings.get("holdout")))
 
     def as_json(self) -> dict[str, Any]:
-        """The value that SPLIT.json holds."""
+        """The value of SPLIT.json."""
         return {
             "folds": [{"train": list(fold.train), "val": list(fold.val)} for fold in self.folds],
             "quality": dict(self.quality),
@@ -55,14 +60,14 @@ class Split:
 
 
 def split_from_json(value: Any, place: str) -> Split:
-    """A Split from JSON made here or elsewhere; only ``folds`` must be there. `place` names it in errors.
+    """Build a Split from JSON; only ``folds`` is required. `place` names it in errors.
 
-    Raises TrashkitError for a wrong shape. Whether the folds make sense is for `problems` to say.
+    Raises TrashkitError for a wrong structure. `split_problems` checks whether the folds are valid.
     """
     hint = 'a split is {"folds": [{"train": [image ids], "val": [image ids]}, ...]}: trashkit split ANN.json makes one'
     folds = value.get("folds") if isinstance(value, dict) else None
     if isinstance(value, dict) and isinstance(value.get("images"), list) and folds is None:
-        raise TrashkitError(f"{place} is a COCO file, one side of a split at most", hint=FORMS)
+        raise TrashkitError(f"{place} is a COCO file, not a split", hint=FORMATS_HINT)
     if not isinstance(folds, list) or not folds:
         raise TrashkitError(f'{place} has no list "folds"', hint=hint)
     made: list[Fold] = []
@@ -75,7 +80,7 @@ def split_from_json(value: Any, place: str) -> Split:
             for image_id in ids:
                 if isinstance(image_id, bool) or not isinstance(image_id, int | str):
                     raise TrashkitError(
-                        f"{place}: fold {number}, {side}: {json.dumps(image_id)} is no image id", hint=hint
+                        f"{place}: fold {number}, {side}: {json.dumps(image_id)} is not an image id", hint=hint
                     )
             sides.append(tuple(ids))
         made.append(Fold(sides[0], sides[1]))
@@ -93,11 +98,11 @@ def _some(ids: Sequence[ImageId]) -> str:
     return shown if len(ids) <= 3 else f"{shown} and {len(ids) - 3} more"
 
 
-def problems(split: Split, known: Sequence[ImageId]) -> list[str]:
-    """What makes a split unusable for images with these ids, one line each; empty where it is sound.
+def split_problems(split: Split, known: Sequence[ImageId]) -> list[str]:
+    """List what makes a split invalid for images with these ids, one line each; empty if it is valid.
 
-    Every fold must be a partition of the images into a non-empty train and a non-empty val. Where there are several
-    folds, an image must be in the val of as many folds as any other (once, or once a repeat), unless they are holdouts.
+    Every fold must partition the images into a non-empty train and a non-empty val. With several folds, every image
+    must be in val equally often (once per repeat), unless they are holdouts.
     """
     lines = [line for number, fold in enumerate(split.folds) for line in _fold_problems(number, fold, known)]
     if not split.holdout:
@@ -111,7 +116,7 @@ def problems(split: Split, known: Sequence[ImageId]) -> list[str]:
             ("less often", [i for i, n in times.items() if n < usual]),
         ):
             if odd:
-                lines.append(f"image id {_some(odd)} is validated on {words} than {usual} time(s) over the folds")
+                lines.append(f"image id {_some(odd)} is in val {words} than {usual} time(s) over all folds")
     return lines
 
 
@@ -122,7 +127,7 @@ def _fold_problems(number: int, fold: Fold, known: Sequence[ImageId]) -> list[st
             lines.append(f"fold {number}: {side} is empty")
         twice = [i for i, times in Counter(ids).items() if times > 1]
         if twice:
-            lines.append(f"fold {number}: image id {_some(twice)} stands twice in {side}")
+            lines.append(f"fold {number}: image id {_some(twice)} is twice in {side}")
         unknown = [i for i in dict.fromkeys(ids) if i not in wanted]
         if unknown:
             lines.append(f"fold {number}: image id {_some(unknown)} in {side} is not in the annotations")
@@ -137,43 +142,43 @@ def _fold_problems(number: int, fold: Fold, known: Sequence[ImageId]) -> list[st
 
 
 def load_split(path: Path | str) -> Split:
-    """Read SPLIT.json without looking at a data set. TrashkitError where it is missing, no JSON or no split."""
+    """Read SPLIT.json without its data set. TrashkitError if it is missing, not JSON or not a split."""
     path = Path(path)
-    if is_foreign(path) and path.exists():
+    if is_foreign_split(path) and exists(path):
         raise TrashkitError(
-            f"{path} is no split.json of trashkit: its data is needed to read it", hint="add --data ANN.json"
+            f"{path} is not a split.json of trashkit and cannot be read without its data", hint="add --data ANN.json"
         )
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = decode_json(read_bytes(path))
     except FileNotFoundError as error:
         raise TrashkitError(f"there is no split {path}", hint=f"trashkit split ANN.json --out {path}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        problem = f"{path} cannot be read as a split: {why_unread(error)}"
+    except (OSError, ContentError) as error:
+        problem = f"{path} cannot be read as a split: {read_error_reason(error)}"
         raise TrashkitError(problem, hint="trashkit split makes one") from error
     return split_from_json(value, str(path))
 
 
 def open_split(path: Path | str, dataset: Dataset) -> Split:
-    """Read a split made here or elsewhere (`trashkit.split.elsewhere.foreign_folds`), whether or not it fits.
+    """Read a split of trashkit or another tool (`trashkit.split.foreign_splits.read_foreign_split`) without validation.
 
-    ``source`` of one made elsewhere says what it was read as, under ``form`` and ``notes``.
+    For splits of other tools, ``source`` holds the format it was read as, under ``form`` and ``notes``.
     """
     path = Path(path)
-    if not is_foreign(path):
+    if not is_foreign_split(path):
         return load_split(path)
-    found = foreign_folds(path, dataset)
+    found = read_foreign_split(path, dataset)
     folds = tuple(Fold(train, val) for train, val in found.folds)
     return Split(folds, source={"form": found.form, "notes": list(found.notes)})
 
 
 def read_split(path: Path | str, dataset: Dataset) -> Split:
-    """Read a split, made here or elsewhere, and check it against a data set.
+    """Read a split of trashkit or another tool and validate it against a data set.
 
-    TrashkitError, naming the first problem, unless every fold is a partition of the data set's images and all images
-    are validated on equally often (a single fold is a holdout).
+    TrashkitError, naming the first problem, unless every fold partitions the data set's images and all images are in
+    val equally often (a single fold is a holdout).
     """
     split = open_split(path, dataset)
-    found = problems(split, [image.id for image in dataset.images])
+    found = split_problems(split, [image.id for image in dataset.images])
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         source = dataset.coco.path or "ANN.json"
@@ -184,7 +189,7 @@ def read_split(path: Path | str, dataset: Dataset) -> Split:
 
 
 def write_split(split: Split, path: Path | str, *, overwrite: bool = False) -> None:
-    """Write SPLIT.json: one line per top-level key and fold, the same bytes for the same split."""
+    """Write SPLIT.json, one line per top-level key and fold; the same split gives the same bytes."""
     value = split.as_json()
     folds = ",\n".join(json.dumps(fold, ensure_ascii=False) for fold in value["folds"])
     rest = ",\n".join(f'"{key}": {json.dumps(value[key], ensure_ascii=False)}' for key in ("quality", "seed", "source"))
@@ -192,16 +197,14 @@ def write_split(split: Split, path: Path | str, *, overwrite: bool = False) -> N
 
 
 def export_folds(split: Split, dataset: Dataset, folder: Path | str, *, overwrite: bool = False) -> list[Path]:
-    """Write ``fold-K/train.json`` and ``fold-K/val.json`` under `folder`: COCO files, rows and ids untouched.
+    """Write ``fold-K/train.json`` and ``fold-K/val.json`` under `folder`: COCO files with rows and ids unchanged.
 
-    Categories and all other blocks stay whole; annotations follow their images. Returns the paths, in order.
+    Annotations are written with their images, categories and all other blocks completely. Returns the paths, in order.
     """
     folder = Path(folder)
     rows = {image.id: image.row for image in dataset.images}
     names: list[str] = []
-    with replacing(
-        folder, overwrite=overwrite, ours=r"fold-\d+/(train|val)\.json", mark=r"fold-0/train\.json"
-    ) as temporary:
+    with Output(folder, overwrite=overwrite, kind=FOLD_FILES).writing() as temporary:
         for number, fold in enumerate(split.folds):
             for side, ids in (("train", fold.train), ("val", fold.val)):
                 name = f"fold-{number}/{side}.json"

@@ -1,9 +1,8 @@
-"""One start of the split search: greedy, then the best swap or move of whole matrices of candidates, then kicks.
+"""Iterated local search for a split: a greedy start, the best of all swaps or moves between two folds, and kicks.
 
-Everything here works on arrays; `trashkit.split.search` says what they hold and what the objective is. For two folds,
-the change of the objective is quadratic in the difference of the two units exchanged, so one matrix product gives the
-change for every pair of units at once; a row and a column of zeros beside them stand for "nothing in exchange", which
-makes moves out of swaps.
+`trashkit.split.search` describes the arrays and the objective. For two folds, the change of the objective is quadratic
+in the difference of the two units exchanged, so one matrix product gives the change for all pairs of units at once. An
+extra row and column of zeros stand for "nothing in exchange", so that moves are evaluated together with swaps.
 """
 
 from __future__ import annotations
@@ -15,33 +14,33 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
-Standing = tuple[int, int, int, float]
+Rank = tuple[int, int, int, float]
 
 STEP_COST = 20_000
-"""One matrix of candidates costs at least as much time as this many candidates, and is counted so."""
-ROWS = 768
-"""A matrix of candidates has at most this many units a side; of larger folds a random sample is taken."""
+"""Least cost of one matrix of candidates, in candidates: smaller matrices take as much time as that."""
+MAX_UNITS = 768
+"""Most units on each side of a matrix of candidates; larger folds are sampled at random."""
 PATIENCE = 300
-"""Kicks without improvement after which a start begins anew."""
-AGAIN = 0.5
-"""Disorder of the greedy starts after the first (see `Start.greedy`)."""
+"""Kicks without improvement before a restart."""
+RESTART_JITTER = 0.5
+"""Jitter of greedy restarts (see `LocalSearch.greedy`)."""
 SLACK = 1e-3
-"""A kick may end worse by about this much of the objective."""
-HEADLINE_SLACK = 5e-3
-"""The same of the headline, where that leads."""
-RETURN = 40
-"""Kicks without improvement after which the search goes back to the best."""
+"""Scale of the increase of the objective that is accepted after a kick."""
+SELECTION_SLACK = 5e-3
+"""The same for the selection score, in starts that are guided by it."""
+RETURN_AFTER = 40
+"""Kicks without improvement before the search returns to its best split."""
 FOCUS = 0.1
-"""Every other start gives this part of their weight to families without headline features: in small sets of large
-groups they would keep the headline from what can be reached."""
-ROUGH, STEP = 0.02, 1e-5
-"""Of two splits seen, that with the lower headlines (`Start.headline`) is kept, in steps of this much, and the one
-with the lower objective within a step: else a longer search could show a worse headline than a shorter one."""
+"""Every other start multiplies the weights of families without deciding features by this: in small data sets with large
+groups, they would prevent the best reachable selection score."""
+COUNT_STEP, SCORE_STEP = 0.02, 1e-5
+"""Splits are compared by their selection scores (`LocalSearch.selection_score`) in steps of this size, and by the
+objective within a step: otherwise a longer search could end with a worse score than a shorter one."""
 _TINY = 1e-13
 
 
-class Start:
-    """One start: its own random numbers, so the result does not depend on how many run at once."""
+class LocalSearch:
+    """One start, with its own random numbers, so that the result does not depend on how many run in parallel."""
 
     def __init__(
         self,
@@ -52,23 +51,23 @@ class Start:
         *,
         floor: Floats,
         family: Ints,
-        whole: NDArray[np.bool_],
+        integer_valued: NDArray[np.bool_],
         importance: Floats | None = None,
         focus: float = 1.0,
         seed: list[int],
     ):
         self.rng = np.random.default_rng(np.random.SeedSequence(seed))
         self.focused = focus < 1
-        led = weights * np.where(np.isin(family, family[np.isfinite(floor)]), 1.0, focus)
-        self.root = np.sqrt(led)
-        self.true = np.divide(weights, led, out=np.ones_like(weights), where=led > 0)
-        self.told = np.flatnonzero(np.isfinite(floor) & (weights > 0))
-        self.floor = floor[self.told]
-        self.importance = np.ones(len(self.told)) if importance is None else importance[self.told]
-        kinds = family[self.told]
+        guiding = weights * np.where(np.isin(family, family[np.isfinite(floor)]), 1.0, focus)
+        self.root_weights = np.sqrt(guiding)
+        self.weight_ratio = np.divide(weights, guiding, out=np.ones_like(weights), where=guiding > 0)
+        self.deciding = np.flatnonzero(np.isfinite(floor) & (weights > 0))
+        self.floor = floor[self.deciding]
+        self.importance = np.ones(len(self.deciding)) if importance is None else importance[self.deciding]
+        kinds = family[self.deciding]
         self.families = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
-        self.whole = [bool(whole[self.told[kind]].all()) for kind in self.families]
-        self.units = np.ascontiguousarray(values * self.root)
+        self.integral = [bool(integer_valued[self.deciding[kind]].all()) for kind in self.families]
+        self.units = np.ascontiguousarray(values * self.root_weights)
         self.length = np.einsum("uf,uf->u", self.units, self.units)
         self.presence = presence
         self.shares = shares
@@ -77,46 +76,48 @@ class Start:
         self.counts = np.zeros((len(shares), presence.shape[1]), dtype=np.int64)
         self.candidates = 0
         self.spent = 0
-        self.rounds = 0
+        self.restarts = 0
         self.exact = False
 
     def residual(self) -> Floats:
         """[K, F] weighted deviation of each fold."""
-        return np.asarray(self.sums / self.shares[:, None] - self.root)
+        return np.asarray(self.sums / self.shares[:, None] - self.root_weights)
 
-    def led(self) -> float:
-        """What a kick is judged by: the headline where this start is led by it, else the objective."""
-        return sum(self.headline()) + STEP * self.cost() if self.focused else self.cost()
+    def acceptance_score(self) -> float:
+        """Score that decides whether a kick is accepted: the selection score in focused starts, else the objective."""
+        return sum(self.selection_score()) + SCORE_STEP * self.cost() if self.focused else self.cost()
 
     def cost(self) -> float:
         """The objective."""
-        return float((np.square(self.residual()) * self.true).sum())
+        return float((np.square(self.residual()) * self.weight_ratio).sum())
 
     def missing(self) -> int:
         return int((self.counts == 0).sum())
 
-    def headline(self) -> tuple[float, float]:
-        """Of the headline features, (1) what is counted in whole numbers, (2) all; 0 where there are none.
+    def selection_score(self) -> tuple[float, float]:
+        """Selection score of (1) the deciding features that are integer counts, (2) all deciding features; 0 if none.
 
-        (1) is the worst deviation, summed over families. (2) is (1) and the worst deviation above a feature's own floor
-        and the mean deviation, summed over families. Sums, not a rule for each: nothing that a little of one criterion
-        buys may cost much of another.
+        (1) is the worst deviation, summed over families. (2) is (1) plus the worst deviation above a feature's own
+        floor plus the mean deviation, summed over families. Sums keep a small gain in one criterion from costing much
+        in another.
         """
-        if not len(self.told):
+        if not len(self.deciding):
             return 0.0, 0.0
-        off = np.abs(self.sums[:, self.told] / (self.shares[:, None] * self.root[self.told]) - 1)
+        off = np.abs(self.sums[:, self.deciding] / (self.shares[:, None] * self.root_weights[self.deciding]) - 1)
         above = np.maximum(off.max(axis=0) - self.floor, 0.0) * self.importance
         worst, mean = off.max(axis=0) * self.importance, off.mean(axis=0) * self.importance
-        counted = sum(float(worst[kind].max()) for kind, whole in zip(self.families, self.whole, strict=True) if whole)
+        counted = sum(
+            float(worst[kind].max()) for kind, integral in zip(self.families, self.integral, strict=True) if integral
+        )
         return counted, counted + sum(float(above[kind].max() + mean[kind].mean()) for kind in self.families)
 
-    def standing(self) -> Standing:
-        """What splits are compared by in the end: missing classes, both headlines in steps, the objective."""
-        counted, every = self.headline()
-        return self.missing(), _steps(counted, ROUGH), _steps(every, STEP), self.cost()
+    def rank(self) -> Rank:
+        """Final order of splits: missing classes, both selection scores in steps, the objective."""
+        counted, every = self.selection_score()
+        return self.missing(), _steps(counted, COUNT_STEP), _steps(every, SCORE_STEP), self.cost()
 
     def place(self, unit: int, fold: int) -> None:
-        """Put a unit into a fold, out of the one it is in."""
+        """Move a unit into a fold."""
         old = int(self.fold[unit])
         if old >= 0:
             self.sums[old] -= self.units[unit]
@@ -125,8 +126,8 @@ class Start:
         self.sums[fold] += self.units[unit]
         self.counts[fold] += self.presence[unit]
 
-    def free(self, fold: int) -> Ints:
-        """Units of a fold that may leave it: not the last one of a class there."""
+    def movable(self, fold: int) -> Ints:
+        """Units that may leave a fold: not the last one of a class there."""
         members = np.flatnonzero(self.fold == fold)
         last = self.counts[fold] == 1
         if last.any():
@@ -135,11 +136,11 @@ class Start:
 
     # -- start ------------------------------------------------------------------------------------------------------
     def greedy(self, jitter: float) -> None:
-        """Iterative stratification over units (after Sechidis et al. 2011): the rarest class first.
+        """Iterative stratification over units (after Sechidis et al. 2011), rarest class first.
 
-        Of a class, the units that weigh most in the objective first, in an order disturbed by `jitter` (standard
-        deviation of the logarithm). Each goes to the fold where the objective grows least; a fold without the class
-        comes first as long as there is one.
+        Within a class, units with the largest weight in the objective come first, in an order perturbed by `jitter`
+        (standard deviation of the logarithm). Each goes to the fold where the objective grows least, but to folds
+        without the class first.
         """
         todo = np.ones(len(self.units), dtype=bool)
         weight = self.length * np.exp(jitter * self.rng.standard_normal(len(self.units)))
@@ -163,12 +164,12 @@ class Start:
         self.place(unit, int(growth.argmin()))
 
     def _repair(self) -> None:
-        """Move units into folds that lack a class, as far as no other fold then lacks one."""
+        """Move units into folds that lack a class, unless another fold would then lack one."""
         for fold, number in np.argwhere(self.counts == 0):
             if self.counts[fold, number]:
                 continue
             options = [
-                u for k in range(len(self.shares)) if k != fold for u in self.free(k) if self.presence[u, number]
+                u for k in range(len(self.shares)) if k != fold for u in self.movable(k) if self.presence[u, number]
             ]
             if options:
                 growth = 2 * (self.units[options] @ self.residual()[fold]) / self.shares[fold]
@@ -176,13 +177,13 @@ class Start:
 
     # -- local search -----------------------------------------------------------------------------------------------
     def _sample(self, fold: int) -> Ints:
-        members = self.free(fold)
-        if len(members) > ROWS:
-            members = members[self.rng.choice(len(members), ROWS, replace=False)]
+        members = self.movable(fold)
+        if len(members) > MAX_UNITS:
+            members = members[self.rng.choice(len(members), MAX_UNITS, replace=False)]
         return members
 
     def step(self, a: int, b: int) -> bool:
-        """Do the best swap or move between two folds, if it improves."""
+        """Apply the best swap or move between two folds, if it improves the objective."""
         left, right = self._sample(a), self._sample(b)
         if not len(left) and not len(right):
             self.spent += STEP_COST
@@ -208,9 +209,9 @@ class Start:
         return True
 
     def descend(self, folds: set[int], stop: Callable[[], bool]) -> bool:
-        """Steps until no pair of folds has an improving one, False if `stop` came before.
+        """Step until no pair of folds improves; returns False if `stop` came first.
 
-        folds: those touched since the last time.
+        folds: those changed since the last descent.
         """
         pairs = [(a, b) for a in range(len(self.shares)) for b in range(a)]
         open_pairs = {p for p in pairs if p[0] in folds or p[1] in folds}
@@ -228,11 +229,11 @@ class Start:
         return True
 
     def kick(self) -> set[int]:
-        """Exchange a random unit with one of its nearest in another fold, or move it, once or twice."""
+        """Swap a random unit with one of its nearest in another fold, or move it; once or twice."""
         touched: set[int] = set()
         for _ in range(int(self.rng.integers(1, 3))):
             a, b = (int(k) for k in self.rng.choice(len(self.shares), 2, replace=False))
-            left, right = self.free(a), self.free(b)
+            left, right = self.movable(a), self.movable(b)
             if not len(left):
                 continue
             unit = int(left[self.rng.integers(len(left))])
@@ -246,7 +247,7 @@ class Start:
             other = int(right[nearest[self.rng.integers(len(nearest))]])
             self.place(unit, b)
             self.place(other, a)
-        if not touched:  # of next to nothing to exchange the search ends by this
+        if not touched:  # ends the search if there is hardly anything to swap
             self.spent += STEP_COST
         return touched
 
@@ -256,13 +257,13 @@ class Start:
     def _restore(self, state: tuple[Ints, Floats, NDArray[np.int64]]) -> None:
         self.fold, self.sums, self.counts = state[0].copy(), state[1].copy(), state[2].copy()
 
-    def run(self, jitter: float, stop: Callable[[], bool]) -> tuple[Standing, Ints]:
-        """Searches from one greedy start after the other until `stop`: the best by `standing`, and its folds."""
-        chosen: tuple[Standing, Ints] | None = None
+    def run(self, jitter: float, stop: Callable[[], bool]) -> tuple[Rank, Ints]:
+        """Search from greedy starts until `stop`; returns the best rank and its folds."""
+        chosen: tuple[Rank, Ints] | None = None
         while chosen is None or not (stop() or self.exact):
             self._clear()
-            self.greedy(jitter if chosen is None else AGAIN)
-            self.rounds += 1
+            self.greedy(jitter if chosen is None else RESTART_JITTER)
+            self.restarts += 1
             seen = self._round(stop, first=chosen is None)
             if seen is not None and (chosen is None or seen[0] < chosen[0]):
                 chosen = seen
@@ -271,36 +272,36 @@ class Start:
     def _clear(self) -> None:
         self.fold[:], self.sums[:], self.counts[:] = -1, 0.0, 0
 
-    def _round(self, stop: Callable[[], bool], *, first: bool) -> tuple[Standing, Ints] | None:
-        """Iterated local search until `stop` or nothing more is found; None if stopped before the first optimum.
+    def _round(self, stop: Callable[[], bool], *, first: bool) -> tuple[Rank, Ints] | None:
+        """Iterated local search until `stop` or PATIENCE is exhausted; None if stopped before the first optimum.
 
-        The search is led by the objective alone; what it passes on the way is kept by `standing`.
+        The search is guided by the objective; of the splits on its way, the best by `rank` is kept.
         """
         if not self.descend(set(range(len(self.shares))), stop) and not first:
             return None
-        final, chosen = self.standing(), self.fold.copy()
-        best = current = (final[0], self.led())
+        final, chosen = self.rank(), self.fold.copy()
+        best = current = (final[0], self.acceptance_score())
         kept = here = self._state()
         idle = 0
         while not stop() and idle < PATIENCE and best[1] > _TINY:
-            whole = self.descend(self.kick(), stop)
-            seen = self.standing()
-            # What a longer search would only have passed through does not count, else it could end worse.
-            if whole and seen < final:
+            finished = self.descend(self.kick(), stop)
+            seen = self.rank()
+            # Splits of an interrupted descent do not count, or a longer search could end worse.
+            if finished and seen < final:
                 final, chosen = seen, self.fold.copy()
-            now = (seen[0], self.led())
+            now = (seen[0], self.acceptance_score())
             idle += 1
             if now[0] < best[0] or (now[0] == best[0] and now[1] < best[1] - _TINY):
                 best, kept, idle = now, self._state(), 0
-            # A little worse than the last is taken too, else one lucky arrangement would hold the search for good.
+            # Slightly worse splits are accepted too, or the search would stay in a local optimum forever.
             if (
                 now[0] <= current[0]
-                and now[1] <= current[1] + (HEADLINE_SLACK if self.focused else SLACK) * self.rng.exponential()
+                and now[1] <= current[1] + (SELECTION_SLACK if self.focused else SLACK) * self.rng.exponential()
             ):
                 current, here = now, self._state()
             else:
                 self._restore(here)
-            if idle % RETURN == RETURN - 1:
+            if idle % RETURN_AFTER == RETURN_AFTER - 1:
                 current, here = best, kept
                 self._restore(kept)
         self.exact = final[-1] <= _TINY

@@ -1,4 +1,4 @@
-"""From a data set to a split: features, groups, search, report."""
+"""Make a split of a data set: features, groups, search, quality report."""
 
 from __future__ import annotations
 
@@ -13,40 +13,47 @@ from trashkit.coco import Dataset
 from trashkit.errors import TrashkitError
 from trashkit.progress import Progress
 from trashkit.split.files import Fold, Split
-from trashkit.split.groups import joined, named_groups, number
-from trashkit.split.objective import Features, attainable_weights, gather, headline, image_features, weighted
-from trashkit.split.quality import over_repeats, quality
-from trashkit.split.search import DEFAULT_TRIALS, Found, search
+from trashkit.split.groups import groups_by_rule, merge_groups, number_groups
+from trashkit.split.objective import (
+    Features,
+    attainable_weights,
+    image_features,
+    selection_features,
+    sum_by_group,
+    with_weights,
+)
+from trashkit.split.quality import QualityReport, measure_quality, merge_repeats
+from trashkit.split.search import DEFAULT_TRIALS, SearchResult, search
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A data set as the search sees it: images sorted by id, so that the order of the file does not matter.
+class SearchInput:
+    """A data set as input of the search; images are sorted by id, so the order of the file does not matter.
 
-    order: [N] positions in ``dataset.images``. features, group: of the images in that order. shares: [K].
-    report: the folds that are validated on: all of them, or the second of two for a holdout.
+    order: [N] positions in ``dataset.images``. features, group: of the images in that order. shares: [K] of the folds.
+    val_folds: the folds used as validation sets: all of them, or the second of two for a holdout.
     """
 
     order: tuple[int, ...]
     features: Features
     group: Ints
     shares: Floats
-    report: tuple[int, ...]
+    val_folds: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Made:
-    """A split with what the search did, once per repeat."""
+class SplitResult:
+    """A split with the results of its searches, one per repeat."""
 
     split: Split
-    plan: Plan
-    found: tuple[Found, ...]
+    inputs: SearchInput
+    searches: tuple[SearchResult, ...]
 
 
-def plan(
+def search_input(
     dataset: Dataset,
     *,
     folds: int = 5,
@@ -55,24 +62,26 @@ def plan(
     photo_group: Ints | None = None,
     statistics: Floats | None = None,
     statistic_names: Sequence[str] = (),
-) -> Plan:
-    """Features and groups of a data set, and the folds wanted.
+) -> SearchInput:
+    """Compute features and groups of a data set for the search.
 
-    folds: K from 2. holdout: share of one validation set instead, between 0 and 1. rules: see
-    `trashkit.split.groups.named_groups`; groups that overlap are joined. photo_group: [N] group numbers from photos,
+    folds: K, at least 2. holdout: share of a single validation set instead, between 0 and 1. rules: see
+    `trashkit.split.groups.groups_by_rule`; groups that overlap are merged. photo_group: [N] group numbers from photos,
     statistics: [N, S], both in file order.
     """
     images = dataset.images
     if holdout is not None and not 0 < holdout < 1:
-        raise TrashkitError(f"--holdout {holdout:g} is no share", hint="give a number between 0 and 1, such as 0.2")
+        raise TrashkitError(
+            f"--holdout {holdout:g} is not a valid share", hint="give a number between 0 and 1, such as 0.2"
+        )
     if holdout is None and not 2 <= folds <= len(images):
         raise TrashkitError(
             f"{len(images)} images cannot be split into {folds} folds",
-            hint=f"give --folds from 2 to {len(images)}" if len(images) > 1 else "a split needs two images or more",
+            hint=f"give --folds from 2 to {len(images)}" if len(images) > 1 else "a split needs at least two images",
         )
-    group = number([None] * len(images)) if photo_group is None else photo_group
+    group = number_groups([None] * len(images)) if photo_group is None else photo_group
     for rule in rules:
-        group = joined(group, named_groups(dataset, rule))
+        group = merge_groups(group, groups_by_rule(dataset, rule))
     order = sorted(range(len(images)), key=lambda n: (isinstance(images[n].id, str), images[n].id))
     features = image_features(
         dataset,
@@ -81,8 +90,8 @@ def plan(
         statistic_names=statistic_names,
     )
     shares = np.full(folds, 1 / folds) if holdout is None else np.array([1 - holdout, holdout])
-    report = tuple(range(folds)) if holdout is None else (1,)
-    return Plan(tuple(order), features, number([int(g) for g in group[order]]), shares, report)
+    val_folds = tuple(range(folds)) if holdout is None else (1,)
+    return SearchInput(tuple(order), features, number_groups([int(g) for g in group[order]]), shares, val_folds)
 
 
 def make_split(
@@ -103,22 +112,22 @@ def make_split(
     jobs: int | None = None,
     settings: dict[str, Any] | None = None,
     progress: Progress | None = None,
-) -> Made:
+) -> SplitResult:
     """Search a split of a data set.
 
-    Arguments as in `plan` and `trashkit.split.search.search`; `trials` and `seconds` are for each of the `repeats`
-    (the same folds searched anew from another seed; their folds follow each other). settings: written into the
-    split's source beside those that made it. Ctrl-C ends the search with the best so far.
-    weights: factor of each criterion's weight (keys of `trashkit.split.objective.WEIGHTS`), 1 for those not named.
+    Arguments as in `search_input` and `trashkit.split.search.search`; `trials` and `seconds` are for each of the
+    `repeats` (independent splits with different seeds, whose folds follow one another). settings: recorded in the
+    split's source in addition to the arguments. Ctrl-C ends the search and keeps the best split so far.
+    weights: factors of the criteria's weights (keys of `trashkit.split.objective.WEIGHTS`), 1 by default.
 
-    The same data set, arguments and seed give the same split, whatever the order of images in the file, as long as
-    `seconds` is None. TrashkitError where there are fewer images or groups than folds.
+    The same data set, arguments and seed give the same split, whatever the order of images in the file, unless
+    `seconds` is given. TrashkitError if there are fewer images or groups than folds.
     """
     if repeats < 1 or starts < 1 or trials < 1:
         raise TrashkitError(
-            "--repeats, --starts and --trials must be 1 or more", hint="leave them out for the defaults"
+            "--repeats, --starts and --trials must be at least 1", hint="leave them out for the defaults"
         )
-    planned = plan(
+    inputs = search_input(
         dataset,
         folds=folds,
         holdout=holdout,
@@ -127,21 +136,21 @@ def make_split(
         statistics=statistics,
         statistic_names=statistic_names,
     )
-    planned = replace(planned, features=weighted(planned.features, weights or {}))
-    importance = np.array([(weights or {}).get(criterion, 1.0) for criterion in planned.features.criteria])
-    _enough_groups(dataset, planned, rules, photo_group)
-    units = gather(planned.features.values, planned.group)
-    presence = gather(planned.features.support.astype(float), planned.group) > 0
-    attainable = attainable_weights(planned.features.weights, units, planned.shares)
-    floor, family = headline(planned.features, units, planned.shares, planned.report)
-    found: list[Found] = []
-    reports: list[dict[str, Any]] = []
+    inputs = replace(inputs, features=with_weights(inputs.features, weights or {}))
+    importance = np.array([(weights or {}).get(criterion, 1.0) for criterion in inputs.features.criteria])
+    _enough_groups(dataset, inputs, rules, photo_group)
+    units = sum_by_group(inputs.features.values, inputs.group)
+    presence = sum_by_group(inputs.features.support.astype(float), inputs.group) > 0
+    attainable = attainable_weights(inputs.features.weights, units, inputs.shares)
+    floor, family = selection_features(inputs.features, units, inputs.shares, inputs.val_folds)
+    found: list[SearchResult] = []
+    reports: list[QualityReport] = []
     made: list[Fold] = []
     for repeat in range(repeats):
         one = search(
             units,
             presence,
-            planned.shares,
+            inputs.shares,
             attainable,
             floor=floor,
             family=family,
@@ -153,14 +162,16 @@ def make_split(
             jobs=jobs,
             progress=progress,
         )
-        fold = one.fold[planned.group]
+        fold = one.fold[inputs.group]
         found.append(one)
-        made += _folds(dataset, planned, fold)
-        first = repeat * len(planned.report)
-        reports.append(quality(planned.features, planned.group, fold, planned.shares, planned.report, first=first))
+        made += _folds(dataset, inputs, fold)
+        first = repeat * len(inputs.val_folds)
+        reports.append(
+            measure_quality(inputs.features, inputs.group, fold, inputs.shares, inputs.val_folds, first=first)
+        )
         if one.interrupted:
             break
-    report = {**over_repeats(reports), "swaps_tried": sum(one.candidates for one in found)}
+    report = {**merge_repeats(reports), "swaps_tried": sum(one.candidates for one in found)}
     used = {
         "folds": None if holdout is not None else folds,
         "holdout": holdout,
@@ -175,33 +186,33 @@ def make_split(
     }
     path = dataset.coco.path
     source = {"path": str(path) if path else None, "sha256": dataset.coco.sha256, "settings": used}
-    return Made(Split(tuple(made), report, seed, source), planned, tuple(found))
+    return SplitResult(Split(tuple(made), report, seed, source), inputs, tuple(found))
 
 
-def _enough_groups(dataset: Dataset, planned: Plan, rules: Sequence[str], photo_group: Ints | None) -> None:
-    """TrashkitError that says which rule leaves how many groups, where they are fewer than the folds."""
-    wanted, have = len(planned.shares), len(np.unique(planned.group))
+def _enough_groups(dataset: Dataset, inputs: SearchInput, rules: Sequence[str], photo_group: Ints | None) -> None:
+    """TrashkitError if there are fewer groups than folds, with the number of groups after each rule."""
+    wanted, have = len(inputs.shares), len(np.unique(inputs.group))
     if have >= wanted:
         return
-    group = number([None] * len(dataset.images)) if photo_group is None else photo_group
+    group = number_groups([None] * len(dataset.images)) if photo_group is None else photo_group
     steps = [f"of {len(dataset.images)} images"]
     steps += [] if photo_group is None else [f"near-duplicate photos leave {len(np.unique(group))}"]
     for rule in rules:
-        group = joined(group, named_groups(dataset, rule))
+        group = merge_groups(group, groups_by_rule(dataset, rule))
         steps.append(f"--groups {rule} leaves {len(np.unique(group))}")
     raise TrashkitError(
         f"{have} groups of images cannot fill {wanted} folds: {', then '.join(steps)}",
-        hint="ask for fewer --folds, or for finer --groups",
+        hint="use fewer --folds, or finer --groups",
     )
 
 
-def _folds(dataset: Dataset, planned: Plan, fold: Ints) -> list[Fold]:
+def _folds(dataset: Dataset, inputs: SearchInput, fold: Ints) -> list[Fold]:
     home = np.empty(len(fold), dtype=np.intp)
-    home[list(planned.order)] = fold
+    home[list(inputs.order)] = fold
     return [
         Fold(
             tuple(image.id for image, k in zip(dataset.images, home, strict=True) if k != number_),
             tuple(image.id for image, k in zip(dataset.images, home, strict=True) if k == number_),
         )
-        for number_ in planned.report
+        for number_ in inputs.val_folds
     ]

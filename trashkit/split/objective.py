@@ -1,4 +1,4 @@
-"""What a fold should hold its share of: features of images, and how far from the whole a fold is."""
+"""Features of images that each fold should hold its share of, deviations of folds from it, and their lower bounds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from trashkit.coco import Annotation, Dataset, Image
 from trashkit.coco.segmentation import run_lengths
 from trashkit.errors import TrashkitError
+from trashkit.raster.measures import ring_area
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -29,22 +30,22 @@ WEIGHTS = {
     "objects_per_image": 0.025,
     "statistics": 0.01,
 }
-"""Weight of each criterion's squared relative deviations in the objective. Fold sizes are to be even first, then the
-pixels of a class, since the metric pools pixels. The last three are worth nothing that costs the others: with ten times
-as much, small sets of near-duplicates had a fold with a quarter less of a class where 15 percent could be reached."""
+"""Weight of each criterion's squared relative deviations in the objective. Fold sizes come first, then the pixels of
+each class, since the metric pools pixels. The last three must not cost the others anything: with ten times their
+weight, small sets of near-duplicates had a fold with a quarter less of a class where 15 percent could be reached."""
 
 CLASS_CRITERIA = ("pixel_share", "instances", "support")
 """Criteria with a feature for each class."""
 COUNTED_PER_FOLD = 5
-"""Worst and mean over classes count those that are in at least this many images per fold."""
+"""Worst and mean deviations over classes leave out those in fewer images per fold."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """What each image holds, additive over images.
+    """Features of images, additive over images.
 
     values: [N, F] float64, not negative: shares of the image's area for ``pixel_share``, counts for all others.
-    criteria: [F] a key of `WEIGHTS` each. names: [F] class or bin. weights: [F].
+    criteria: [F] key of `WEIGHTS` of each feature. names: [F] class or bin. weights: [F].
     classes: names of the C classes that occur, rarest first. support: [N, C] whether the image holds the class.
     """
 
@@ -64,12 +65,6 @@ class Features:
         return next(int(c) for c in self.columns(criterion) if self.names[c] == name)
 
 
-def polygon_area(ring: Sequence[float]) -> float:
-    """Area of a ring ``[x0, y0, x1, y1, ...]`` by the shoelace formula, in square pixels, not negative."""
-    x, y = np.asarray(ring[0::2], dtype=float), np.asarray(ring[1::2], dtype=float)
-    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
-
-
 def annotation_area(annotation: Annotation, image: Image) -> float:
     """Area in square pixels: the file's where it is a positive number, else of the segmentation.
 
@@ -83,7 +78,7 @@ def annotation_area(annotation: Annotation, image: Image) -> float:
             lengths = run_lengths(counts) if isinstance(counts, str | bytes) else counts
             area = float(sum(lengths[1::2])) if lengths is not None else 0.0
         else:
-            area = sum(polygon_area(ring) for ring in segmentation)
+            area = sum(ring_area(ring) for ring in segmentation)
     return float(min(area, image.width * image.height))
 
 
@@ -97,10 +92,10 @@ def image_features(
     """Features of a data set's images: per class pixel share, instances and support, object sizes, objects per image.
 
     order: positions in ``dataset.images``, one per row of the result; file order by default.
-    statistics: [N, S] any numbers about the images in that order (brightness, sharpness ...); each is cut into
-    quarters, and a fold is to hold its share of each quarter. NaN belongs to no quarter.
-    Classes without annotation have no features. The pixel share of an image is the sum of annotation areas over the
-    image's area, so overlapping annotations count twice.
+    statistics: [N, S] any numbers about the images in that order (brightness, sharpness ...); each is binned by its
+    quartiles. NaN belongs to no bin.
+    Classes without annotations have no features. The pixel share of an image is the sum of annotation areas over the
+    image's area, so overlaps count twice.
     """
     chosen = [dataset.images[n] for n in (order if order is not None else range(len(dataset.images)))]
     total = len(dataset.classes.names)
@@ -130,8 +125,8 @@ def image_features(
         ("objects_per_image", ["none", "1", "2 to 3", "4 to 7", "8 and more"], objects),
     ]
     if statistics is not None:
-        quarters, labels = _quarters(statistics, statistic_names)
-        blocks.append(("statistics", labels, quarters))
+        quartiles, labels = _quartile_bins(statistics, statistic_names)
+        blocks.append(("statistics", labels, quartiles))
     return Features(
         values=np.concatenate([values for _, _, values in blocks], axis=1),
         criteria=tuple(criterion for criterion, labels, _ in blocks for _ in labels),
@@ -142,23 +137,23 @@ def image_features(
     )
 
 
-def weighted(features: Features, factors: Mapping[str, float]) -> Features:
-    """The same with the weights of criteria (keys of `WEIGHTS`) multiplied; 0 leaves a criterion out of the search.
+def with_weights(features: Features, factors: Mapping[str, float]) -> Features:
+    """Multiply the weights of criteria (keys of `WEIGHTS`) by factors; 0 leaves a criterion out of the search.
 
-    TrashkitError for an unknown criterion, a factor that is negative or not finite, or no weight left.
+    TrashkitError for an unknown criterion, a negative or non-finite factor, or if all weights are 0.
     """
     for name, factor in factors.items():
         if name not in WEIGHTS:
-            raise TrashkitError(f'"{name}" is no criterion of the split', hint=f"one of {', '.join(WEIGHTS)}")
+            raise TrashkitError(f'"{name}" is not a criterion of the split', hint=f"one of {', '.join(WEIGHTS)}")
         if not (math.isfinite(factor) and factor >= 0):
-            raise TrashkitError(f"--weight {name}={factor:g} is no weight", hint="0 or more; 1 is the default")
+            raise TrashkitError(f"--weight {name}={factor:g} is not a weight", hint="0 or more; 1 is the default")
     weights = features.weights * np.array([factors.get(criterion, 1.0) for criterion in features.criteria])
     if not (weights > 0).any():
-        raise TrashkitError("no criterion has a weight", hint="leave one out of --weight CRITERION=0")
+        raise TrashkitError("all criteria have weight 0", hint="give at least one criterion a weight above 0")
     return replace(features, weights=weights)
 
 
-def _quarters(statistics: Floats, names: Sequence[str]) -> tuple[Floats, list[str]]:
+def _quartile_bins(statistics: Floats, names: Sequence[str]) -> tuple[Floats, list[str]]:
     made: list[Floats] = []
     labels: list[str] = []
     for column, values in enumerate(statistics.T):
@@ -173,7 +168,7 @@ def _quarters(statistics: Floats, names: Sequence[str]) -> tuple[Floats, list[st
     return (np.concatenate(made, axis=1) if made else np.zeros((len(statistics), 0))), labels
 
 
-def gather(values: Floats, group: Ints) -> Floats:
+def sum_by_group(values: Floats, group: Ints) -> Floats:
     """[U, F] sums over the images of each group: group [N] holds 0 .. U-1."""
     total = np.zeros((int(group.max()) + 1, values.shape[1]))
     np.add.at(total, group, values)
@@ -181,10 +176,10 @@ def gather(values: Floats, group: Ints) -> Floats:
 
 
 def attainable_weights(weights: Floats, units: Floats, shares: Floats) -> Floats:
-    """[F] weights of the search: less for a feature of which one unit holds about a whole fold's share or more.
+    """[F] weights for the search, reduced for features of which one unit holds about a fold's share or more.
 
-    Such a fold cannot be evened out, and trying to (by keeping all other images of the class away from it) would cost
-    the criteria that can be met: ``weight / (1 + (2 * largest / share) ** 4)``. units: [U, F].
+    The deviation of its fold cannot be balanced, and trying to (by keeping all other images of the class out of it)
+    would cost the criteria that can be met: ``weight / (1 + (2 * largest / share) ** 4)``. units: [U, F].
     """
     total = units.sum(axis=0)
     largest = units.max(axis=0) / np.where(total > 0, total, 1.0)
@@ -194,7 +189,7 @@ def attainable_weights(weights: Floats, units: Floats, shares: Floats) -> Floats
 def deviations(values: Floats, fold: Ints, shares: Floats) -> Floats:
     """[K, F] relative deviation of each fold from its share: ``sum_kf / (share_k * total_f) - 1``.
 
-    0 is exact, -1 nothing of it; NaN for a feature that no unit has. fold: [U] fold of each row of `values`.
+    0 is exact, -1 means none; NaN for a feature that no unit has. fold: [U] fold of each row of `values`.
     """
     sums = np.zeros((len(shares), values.shape[1]))
     np.add.at(sums, fold, values)
@@ -203,13 +198,13 @@ def deviations(values: Floats, fold: Ints, shares: Floats) -> Floats:
         return np.asarray(np.where(total > 0, sums / (shares[:, None] * total) - 1, np.nan))
 
 
-def floors(values: Floats, shares: Floats) -> Floats:
-    """[F] lower bounds of the worst fold's deviation, from one feature alone: no split can be better, few reach it.
+def deviation_floors(values: Floats, shares: Floats) -> Floats:
+    """[F] lower bounds of the worst fold's deviation for each feature alone: no split can be better, few reach them.
 
     Bounds for K equal folds, with units sorted by what they hold: the fold with the largest unit holds at least that;
     of the ``jK + 1`` largest units some fold holds ``j + 1``, which weigh at least as much as the ``j + 1`` smallest
-    of them (pigeonhole); where all units are whole numbers, a fold's sum is one, and the nearest to its share is off
-    by the rest. For unequal folds the first and last alone, taken against the largest share.
+    of them (pigeonhole); if all units are integers, a fold's sum is one too, and its share lies between two. For
+    unequal folds only the first and last bound apply, against the largest share.
     """
     total = values.sum(axis=0)
     bound = np.zeros(values.shape[1])
@@ -226,7 +221,7 @@ def floors(values: Floats, shares: Floats) -> Floats:
         if (weights == np.round(weights)).all():
             wanted = shares * total[column]
             nearest = np.minimum(wanted - np.floor(wanted), np.ceil(wanted) - wanted) / wanted
-            if equal:  # some fold must lie above, and some below, unless the share is whole
+            if equal:  # some fold must be above and some below the share, unless it is an integer
                 up, down = (np.ceil(wanted[0] - 1e-9) / wanted[0] - 1), (1 - np.floor(wanted[0] + 1e-9) / wanted[0])
                 best = max(best, up, down)
             best = max(best, float(nearest.max()))
@@ -235,13 +230,13 @@ def floors(values: Floats, shares: Floats) -> Floats:
 
 
 def joint_floors(values: Floats, support: Floats, shares: Floats) -> Floats:
-    """[F] lower bounds as of `floors`, for splits that also give every fold its images of the class.
+    """[F] lower bounds like `deviation_floors`, for splits that also give every fold its images of the class.
 
     values: [U, F] what the units hold of one criterion, a column for each class. support: [U, F] images with that class
-    in each unit. For K equal folds; 0 for others. The fold that the largest unit falls to still needs
-    ``floor(images / K)`` images of the class in all, and the least that those can bring is a fractional knapsack: units
-    by what they hold per image, smallest first. So one photo with a fold's share of the instances puts that fold above
-    its share by what its other images hold: what no search can mend without taking images away.
+    in each unit. For K equal folds; 0 for others. The fold with the largest unit still needs ``floor(images / K)``
+    images of the class in total, and the least that these add is a fractional knapsack: units by what they hold per
+    image, smallest first. So one photo with a fold's share of the instances puts its fold above the share by what its
+    other images hold, which no search can avoid without taking images away.
     """
     bound = np.zeros(values.shape[1])
     if not np.allclose(shares, shares[0]):
@@ -264,20 +259,22 @@ def joint_floors(values: Floats, support: Floats, shares: Floats) -> Floats:
     return bound
 
 
-def even_enough(features: Features, shares: Floats, report: Sequence[int]) -> list[str]:
-    """Classes in at least `COUNTED_PER_FOLD` images per fold: of the others a deviation tells nothing of the search."""
-    enough = COUNTED_PER_FOLD / shares[list(report)].min()
+def common_classes(features: Features, shares: Floats, val_folds: Sequence[int]) -> list[str]:
+    """Classes in at least `COUNTED_PER_FOLD` images per fold; deviations of rarer ones say little about the search."""
+    enough = COUNTED_PER_FOLD / shares[list(val_folds)].min()
     support = features.support.sum(axis=0)
     return [name for name, images in zip(features.classes, support, strict=True) if images >= enough - 1e-9]
 
 
-def headline(features: Features, units: Floats, shares: Floats, report: Sequence[int]) -> tuple[Floats, Ints]:
+def selection_features(
+    features: Features, units: Floats, shares: Floats, val_folds: Sequence[int]
+) -> tuple[Floats, Ints]:
     """[F] floors of the features that decide between splits, inf for all others, and [F] the criterion of each.
 
-    They are the number of images, and of the classes that count (`even_enough`) pixel shares, instances and images;
-    criteria of weight 0 are left out. units: [U, F].
+    Deciding features are the number of images, and pixel shares, instances and images of the `common_classes`, without
+    criteria of weight 0. units: [U, F].
     """
-    counted = even_enough(features, shares, report)
+    counted = common_classes(features, shares, val_folds)
     names = list(dict.fromkeys(features.criteria))
     family = np.array([names.index(criterion) for criterion in features.criteria], dtype=np.intp)
     columns = [*features.columns("images")]
@@ -285,12 +282,12 @@ def headline(features: Features, units: Floats, shares: Floats, report: Sequence
         columns += [c for c in features.columns(criterion) if features.names[c] in counted]
     columns = [c for c in columns if features.weights[c] > 0]
     bound = np.full(units.shape[1], np.inf)
-    bound[columns] = np.maximum(floors(units, shares), class_floors(features, units, shares))[columns]
+    bound[columns] = np.maximum(deviation_floors(units, shares), class_floors(features, units, shares))[columns]
     return bound, family
 
 
 def class_floors(features: Features, units: Floats, shares: Floats) -> Floats:
-    """[F] `joint_floors` of pixel shares and instances, 0 for all else."""
+    """[F] `joint_floors` of pixel shares and instances, 0 for all other features."""
     joint = np.zeros(units.shape[1])
     support = [features.column("support", name) for name in features.classes]
     for criterion in ("pixel_share", "instances"):

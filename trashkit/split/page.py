@@ -1,4 +1,4 @@
-"""A split as a page: what it holds by class and fold."""
+"""HTML page of a split's quality report, and the table rows that the terminal shows too."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ COLORS = ("#2f7ed8", "#e4572e", "#3a9d5d", "#8e44ad", "#c98b00", "#16a2b8", "#55
 
 CRITERIA_COLUMNS = ("criterion", "worst %", "mean %", "floor %", "joint floor %")
 FLOORS = (
-    "The floor is what no split with these groups can go below, the joint floor what none can that also gives every "
-    "fold its images of each class."
+    "The floor is a lower bound for any split with these groups, the joint floor for any that also gives every fold "
+    "its images of each class."
 )
 
 
@@ -35,7 +35,7 @@ def class_rows(quality: Mapping[str, Any]) -> list[list[object]]:
 
 
 def instance_rows(quality: Mapping[str, Any]) -> list[list[object]]:
-    """Rows (class, instances, then per fold "instances (percent off their share)"); empty in reports without them."""
+    """Rows (class, instances, then per fold "instances (percent off their share)"); empty for older reports."""
     return [
         [name, row["instances"], *map(_off, row["instances_held"], row["instances_off"])]
         for name, row in quality["per_class"].items()
@@ -50,8 +50,8 @@ def _off(count: int, share: float | None) -> str:
     return f"{count} ({round(100 * share, 1) + 0.0:+.1f})" if abs(share) < 0.0995 else f"{count} ({100 * share:+.0f})"
 
 
-def foreign_rows(alike: Mapping[str, Any], most: int) -> list[list[object]]:
-    """Rows (place, training photo least like the test photos, test photo least like the training photos)."""
+def outlier_rows(alike: Mapping[str, Any], most: int) -> list[list[object]]:
+    """Rows (rank, training photo least like the test photos, test photo least like the training photos)."""
     sides = [[str(name) for name in alike.get(f"most_foreign_{side}", [])[:most]] for side in ("train", "test")]
     longest = max(map(len, sides))
     train, test = ([*side, *[""] * (longest - len(side))] for side in sides)
@@ -59,14 +59,14 @@ def foreign_rows(alike: Mapping[str, Any], most: int) -> list[list[object]]:
 
 
 def split_page(quality: Mapping[str, Any], *, title: str) -> str:
-    """A self-contained HTML page of a split's report (`trashkit.split.quality.quality`)."""
+    """A self-contained HTML page of a quality report (`trashkit.split.quality.QualityReport`)."""
     folds = range(len(quality["folds"]))
     color = [COLORS[k % len(COLORS)] for k in folds]
     repeats = len(quality.get("repeats") or [quality])
-    several = f": {repeats} repeats one after the other, deviations are the worst of them" if repeats > 1 else ""
+    several = f": {repeats} repeats, one after another; deviations are the worst of them" if repeats > 1 else ""
     pieces: list[Html] = [paragraph(f"{quality['images']} images in {len(folds)} folds{several}", css="lead")]
     pieces += [paragraph(f"Warning: {line}") for line in quality["warnings"]]
-    pieces.append(heading("How far the folds are from the whole"))
+    pieces.append(heading("Deviation of the folds from the data set"))
     pieces.append(
         paragraph(
             f"Relative deviation in percent. {FLOORS} Classes in fewer than 5 images per fold are not counted here.",
@@ -92,16 +92,13 @@ def split_page(quality: Mapping[str, Any], *, title: str) -> str:
     pieces.append(paragraph(f"Assumed: {quality['expected_sd_assumes']}.", css="note"))
     groups = quality["groups"]
     pieces.append(
-        paragraph(
-            f"{groups['groups']} groups, of which the largest holds {groups['largest']} images; "
-            f"{groups['broken']} broken."
-        )
+        paragraph(f"{groups['groups']} groups, the largest with {groups['largest']} images; {groups['broken']} broken.")
     )
     pieces.append(heading("Classes, rarest first"))
     for name, row in quality["per_class"].items():
         whole = [1 + share if share is not None else float("nan") for share in row["pixel_share"]]
         charts = [("images", row["support"], "{:.0f}"), ("pixels, 1 is its share", whole, "{:.3f}")]
-        if "instances_held" in row:  # older reports lack them
+        if "instances_held" in row:  # absent in older reports
             charts.append(("instances", row["instances_held"], "{:.0f}"))
         pieces.append(
             block(
@@ -112,7 +109,7 @@ def split_page(quality: Mapping[str, Any], *, title: str) -> str:
                 ],
             )
         )
-    pieces += [*_numbers(quality), *_foreign(quality)]
+    pieces += [*_numbers(quality), *_test_photos(quality)]
     return page(title, pieces)
 
 
@@ -126,11 +123,11 @@ def _numbers(quality: Mapping[str, Any]) -> list[Html]:
     return made
 
 
-def _foreign(quality: Mapping[str, Any]) -> list[Html]:
-    """What the test photos are like, where the split was made with them."""
+def _test_photos(quality: Mapping[str, Any]) -> list[Html]:
+    """Comparison of training and test photos, if the split was made with them."""
     alike = quality.get("test_likeness")
     if not alike:
         return []
-    told = f"{alike['words']}: AUC {alike['auc']:.3f} ± {alike['auc_sd']:.3f}."
+    text = f"{alike['words']}: AUC {alike['auc']:.3f} ± {alike['auc_sd']:.3f}."
     columns = ["", "training photos least like the test photos", "test photos least like the training photos"]
-    return [heading("Test photos"), paragraph(told), table(columns, foreign_rows(alike, 20))]
+    return [heading("Test photos"), paragraph(text), table(columns, outlier_rows(alike, 20))]

@@ -1,4 +1,4 @@
-"""The splitters that others use, measured by the same report. They need packages that trashkit does not."""
+"""Compare with other splitters by the same quality report. They need packages that trashkit itself does not."""
 
 from __future__ import annotations
 
@@ -11,41 +11,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trashkit.progress import Progress, silent
-from trashkit.split.make import Plan
+from trashkit.split.make import SearchInput
 from trashkit.split.objective import deviations
-from trashkit.split.quality import quality
+from trashkit.split.quality import QualityReport, measure_quality
 
 Ints = NDArray[np.intp]
-Splitter = Callable[[Plan, int, int], Ints]
+Splitter = Callable[[SearchInput, int, int], Ints]
 
 INSTALL = "pip install 'trashkit[peers]'"
-STOPPED = "stopped before it was tried"
+STOPPED = "stopped before any split was made"
 
 
 @dataclass(frozen=True)
-class Peer:
-    """What a splitter reached.
+class PeerResult:
+    """Result of another splitter.
 
-    quality: of its best seed, None where its package is missing or it was stopped, and `missing` then says so.
-    seeds: that were tried. seconds: for all of them.
+    quality: of its best seed, None if its package is missing or it was stopped; `missing` then gives the reason.
+    seeds: number of seeds tried. seconds: for all of them.
     """
 
     name: str
-    quality: dict[str, Any] | None
+    quality: QualityReport | None
     seeds: int
     seconds: float
     missing: str = ""
 
+    def as_json(self) -> dict[str, Any]:
+        """The record in SPLIT.json."""
+        if self.quality is None:
+            return {"missing": self.missing}
+        quality = self.quality
+        kept = {"criteria": quality["criteria"], "folds": quality["folds"], "groups": quality["groups"]}
+        return {"seeds": self.seeds, **kept}
 
-def _random(plan: Plan, folds: int, seed: int) -> Ints:
-    """Whole groups at random, each into the smallest fold."""
+
+def _random(inputs: SearchInput, folds: int, seed: int) -> Ints:
+    """Whole groups in random order, each into the smallest fold."""
     rng = np.random.default_rng(seed)
-    sizes, fold_sizes = np.bincount(plan.group), np.zeros(folds)
+    sizes, fold_sizes = np.bincount(inputs.group), np.zeros(folds)
     home = np.zeros(len(sizes), dtype=np.intp)
     for unit in rng.permutation(len(sizes)):
         home[unit] = int(fold_sizes.argmin())
         fold_sizes[home[unit]] += sizes[unit]
-    return home[plan.group]
+    return home[inputs.group]
 
 
 def _filled(parts: Iterator[tuple[Any, Any]], count: int) -> Ints:
@@ -55,21 +63,21 @@ def _filled(parts: Iterator[tuple[Any, Any]], count: int) -> Ints:
     return fold
 
 
-def _sklearn(plan: Plan, folds: int, seed: int) -> Ints:
-    """Stratified by the rarest class of each image, one label being all that it takes."""
+def _sklearn(inputs: SearchInput, folds: int, seed: int) -> Ints:
+    """Stratified by the rarest class of each image, since it takes only one label per image."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    support = plan.features.support
+    support = inputs.features.support
     label = np.where(support.any(axis=1), support.argmax(axis=1), support.shape[1])
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    return _filled(splitter.split(np.zeros(len(label)), label, plan.group), len(label))
+    return _filled(splitter.split(np.zeros(len(label)), label, inputs.group), len(label))
 
 
-def _iterstrat(plan: Plan, folds: int, seed: int) -> Ints:
-    """Stratified by the classes of each image; it knows no groups."""
+def _iterstrat(inputs: SearchInput, folds: int, seed: int) -> Ints:
+    """Stratified by the classes of each image; it does not support groups."""
     from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
-    support = plan.features.support.astype(int)
+    support = inputs.features.support.astype(int)
     splitter = MultilabelStratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
     return _filled(splitter.split(np.zeros(len(support)), support), len(support))
 
@@ -81,44 +89,46 @@ SPLITTERS: dict[str, Splitter] = {
 }
 
 
-def compare_peers(plan: Plan, *, seeds: int = 100, seed: int = 0, progress: Progress = silent) -> list[Peer]:
-    """The best of `seeds` splits of each peer, judged by the mean deviation of pixel share (the least favours it).
+def compare_peers(
+    inputs: SearchInput, *, seeds: int = 100, seed: int = 0, progress: Progress = silent
+) -> list[PeerResult]:
+    """Run each splitter with `seeds` seeds and keep its split with the lowest mean deviation of pixel share.
 
-    The seeds are ``seed, seed + 1, ...``. For a holdout each peer makes about ``1 / share`` folds, of which the first
-    is held out. Ctrl-C ends it: the seeds tried so far count, and later splitters are `missing` as stopped.
+    The seeds are ``seed, seed + 1, ...``. For a holdout, each splitter makes about ``1 / share`` folds, and the first
+    is held out. Ctrl-C ends the comparison: the seeds tried so far count, and the remaining splitters are `missing`.
     """
     import warnings
 
-    holdout = len(plan.report) < len(plan.shares)
-    folds = max(2, round(1 / plan.shares[1])) if holdout else len(plan.shares)
-    columns = plan.features.columns("pixel_share")
-    peers: list[Peer] = []
+    holdout = len(inputs.val_folds) < len(inputs.shares)
+    folds = max(2, round(1 / inputs.shares[1])) if holdout else len(inputs.shares)
+    columns = inputs.features.columns("pixel_share")
+    peers: list[PeerResult] = []
     stopped = False
     for name, splitter in SPLITTERS.items():
         begun, best, kept, tried = time.monotonic(), np.inf, None, 0
         if stopped:
-            peers.append(Peer(name, None, 0, 0.0, STOPPED))
+            peers.append(PeerResult(name, None, 0, 0.0, STOPPED))
             continue
         try:
             for n in range(seeds):
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # of classes rarer than folds, which the report tells anyway
-                    fold = splitter(plan, folds, seed + n)
+                    warnings.simplefilter("ignore")  # about classes rarer than folds, which the report mentions anyway
+                    fold = splitter(inputs, folds, seed + n)
                 if holdout:
                     fold = (fold == 0).astype(np.intp)
-                off = deviations(plan.features.values[:, columns], fold, plan.shares)[list(plan.report)]
+                off = deviations(inputs.features.values[:, columns], fold, inputs.shares)[list(inputs.val_folds)]
                 if np.abs(off).mean() < best:
                     best, kept = float(np.abs(off).mean()), fold
                 tried = n + 1
                 progress(f"trying {name}", tried, seeds)
         except ModuleNotFoundError:
-            peers.append(Peer(name, None, 0, 0.0, INSTALL))
+            peers.append(PeerResult(name, None, 0, 0.0, INSTALL))
             continue
         except KeyboardInterrupt:
             stopped = True
         if kept is None:
-            peers.append(Peer(name, None, 0, 0.0, STOPPED))
+            peers.append(PeerResult(name, None, 0, 0.0, STOPPED))
             continue
-        report = quality(plan.features, plan.group, kept, plan.shares, plan.report)
-        peers.append(Peer(name, report, tried, time.monotonic() - begun))
+        report = measure_quality(inputs.features, inputs.group, kept, inputs.shares, inputs.val_folds)
+        peers.append(PeerResult(name, report, tried, time.monotonic() - begun))
     return peers

@@ -1,4 +1,4 @@
-"""A submission as COCO annotations, and COCO annotations as a submission."""
+"""Convert a submission to COCO annotations, and COCO annotations to a submission."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as pycoco
 
 from trashkit.coco import Dataset, Image, Segmentation, write
 from trashkit.errors import TrashkitError
 from trashkit.files import sha256
-from trashkit.masks import PaintOrder, pixel_area, polygons_from_label_map
-from trashkit.predictions import at_size, images_by_name, open_predictions
+from trashkit.names import ByName
+from trashkit.predictions.reading import at_size, check_image_sizes, images_by_name, open_predictions
+from trashkit.predictions.submission_csv import CsvLayout
 from trashkit.progress import Progress, silent
-from trashkit.submission import Profile
-from trashkit.submit.check import profile_of
-from trashkit.submit.forms import Form, fitting, form_of_profile
-from trashkit.submit.labels import open_labels, write_labels
+from trashkit.raster.masks import PaintOrder, pixel_area, polygons_from_label_map
+from trashkit.raster.measures import bounding_box
+from trashkit.submit.check import count_values, layout_for
+from trashkit.submit.labels import open_submission, write_submission
+from trashkit.submit.profiles import SubmissionProfile, fit_profile, profile_of_layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +39,31 @@ def to_coco(
     dataset: Dataset,
     out: Path,
     *,
-    profile: Profile | None = None,
-    form: Form | None = None,
+    layout: CsvLayout | None = None,
+    profile: SubmissionProfile | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Exported:
     """Write a submission as COCO annotations of `dataset`'s images, at their native size.
 
     One annotation per connected component and class: a polygon, or an RLE where it has holes, so that nothing is lost.
-    `from_coco` gives back the same submission for images of at least its size (others are named in the result). The
-    images and everything else stay as in the data's file; its own annotations are left out, and categories of classes
-    that it lacks are added. form: another one than the competition's CSV.
+    `from_coco` gives back the same submission for images of at least its size (others are listed in the result).
+    Images and everything else are copied from the data's file, except its annotations; missing categories are added.
+    profile: another format than the competition's CSV.
     """
-    profile = profile or profile_of(dataset)
-    form = fitting(form or form_of_profile(profile), dataset)
-    if form.kind == "csv":
-        profile = form.profile(dataset)
+    layout = layout or layout_for(dataset)
+    profile = fit_profile(profile or profile_of_layout(layout), dataset)
+    if profile.kind == "csv":
+        layout = profile.layout(dataset)
     found: dict[int, list[tuple[int, Segmentation]]] = {}
-    with open_labels(path, profile, form, dataset) as labels:
-        by_name = {name: image for name, image in images_by_name(dataset).items() if name in set(labels.names)}
+    check_image_sizes(dataset)
+    with open_submission(path, layout, profile, dataset) as labels:
+        names = ByName((name, None) for name in labels.names)
+        by_name = {name: image for name, image in images_by_name(dataset).items() if name in names}
         require_all(tuple(image.row for image in by_name.values()), dataset, path)
         for done, (name, image) in enumerate(by_name.items()):
             label_map = at_size(labels.read(name), (image.height, image.width))
-            present = np.flatnonzero(np.bincount(label_map.ravel(), minlength=256))
+            present = np.flatnonzero(count_values(label_map))
             found[image.row] = [
                 (int(index), segmentation)
                 for index in present[present > 0]
@@ -78,20 +81,14 @@ def to_coco(
     old = dict.fromkeys(range(dataset.coco.count("annotations")))
     coco = dataset.coco.replace("annotations", old, annotations).replace("categories", append=added)
     write(coco, out, overwrite=overwrite)
-    height, width = form.size or (0, 0)
+    height, width = profile.size or (0, 0)
     lossy = [image.file_name for image in dataset.images if image.height < height or image.width < width]
     return Exported(out, len(dataset), len(annotations), tuple(lossy))
 
 
 def _shape(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
     """`area` in pixels and `bbox` (x, y, width, height) of a segmentation that covers something."""
-    if isinstance(segmentation, dict):
-        box = [float(side) for side in pycoco.toBbox(segmentation)]
-    else:
-        xs = [x for ring in segmentation for x in ring[0::2]]
-        ys = [y for ring in segmentation for y in ring[1::2]]
-        box = [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
-    return {"area": pixel_area(segmentation, height, width), "bbox": box}
+    return {"area": pixel_area(segmentation, height, width), "bbox": bounding_box(segmentation)}
 
 
 def _categories(dataset: Dataset, used: set[int]) -> tuple[dict[int, Any], list[dict[str, Any]]]:
@@ -117,35 +114,35 @@ def from_coco(
     dataset: Dataset,
     out: Path,
     *,
-    profile: Profile | None = None,
+    layout: CsvLayout | None = None,
     order: PaintOrder = "area",
     classes: str | Path | None = None,
-    form: Form | None = None,
+    profile: SubmissionProfile | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> int:
-    """Write COCO annotations (a file, or a list of results) as a submission for `dataset`; returns the number of rows.
+    """Write COCO annotations (a file, or a list of results) as a submission for `dataset`; return the number of rows.
 
     Rasterised at native size in `order`, then sampled at the submission's size (``cv2.INTER_NEAREST``). Images are
     joined by id and file name; one without annotations is background. A note of where it comes from is written next to
-    it, see `trashkit.submit.trace`. form: another one than the competition's CSV.
+    it, see `trashkit.submit.trace`. profile: another format than the competition's CSV.
     TrashkitError for images that the file lacks.
     """
-    profile = profile or profile_of(dataset)
-    predictions = open_predictions(path, dataset, profile=profile, order=order, classes=classes)
+    layout = layout or layout_for(dataset)
+    predictions = open_predictions(path, dataset, layout=layout, order=order, classes=classes)
     if predictions.kind != "coco":
-        raise TrashkitError(f"{path} is no COCO file", hint="give annotations or results in COCO's JSON")
+        raise TrashkitError(f"{path} is not a COCO file", hint="give COCO annotations or results")
     require_all(predictions.images, dataset, path)
-    form = form or form_of_profile(profile)
+    profile = profile or profile_of_layout(layout)
     images = dataset.image_by_row
 
     def rows() -> Iterator[tuple[Image, NDArray[np.uint8]]]:
-        for done, (row, label_map) in enumerate(predictions.label_maps(form.size)):
+        for done, (row, label_map) in enumerate(predictions.label_maps(profile.size)):
             yield images[row], label_map
             progress("rasterising", done + 1, len(dataset))
 
     origin = {"made_by": "submit from-coco", "annotations": str(path.absolute()), "annotations_sha256": sha256(path)}
-    return write_labels(rows(), dataset, out, form, overwrite=overwrite, order=order, **origin)
+    return write_submission(rows(), dataset, out, profile, overwrite=overwrite, order=order, **origin)
 
 
 def require_all(images: tuple[int, ...], dataset: Dataset, path: Path) -> None:

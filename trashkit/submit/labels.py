@@ -1,9 +1,8 @@
-"""A submission in any form as label maps: read image by image, and written from label maps."""
+"""Read a submission of any format as label maps, image by image, and write one from label maps."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,45 +10,44 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 
-from trashkit import submission
 from trashkit.coco import Dataset, Image
 from trashkit.errors import TrashkitError
-from trashkit.files import refuse_existing, replacing
-from trashkit.masks import dataset_label_map
-from trashkit.photos import photo_path
-from trashkit.predictions import images_by_name, results_as_dataset
-from trashkit.submission import Profile, Row
-from trashkit.submit import other_forms
+from trashkit.names import ByName
+from trashkit.outputs import Output, OutputKind, check_suffix
+from trashkit.predictions import submission_csv
+from trashkit.predictions.reading import images_by_name
+from trashkit.predictions.submission_csv import CsvLayout, Row
+from trashkit.readers import open_file
+from trashkit.submit import coco_results, formats, png_folder, run_lengths
 from trashkit.submit.check import Report
-from trashkit.submit.forms import Form, fitting
 from trashkit.submit.notes import digest_of, is_note, note_path, write_note
+from trashkit.submit.profiles import SubmissionProfile, fit_profile
 
 LabelMap = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
-    """An open submission. names: file names of its images, in its order. read: the label map uint8 [H, W] of one."""
+class OpenSubmission:
+    """An open submission. names: file names of its images, in its order. read: returns the label map of one."""
 
     path: Path
     names: tuple[str, ...]
     read: Callable[[str], LabelMap]
 
 
-def index(path: Path, profile: Profile) -> dict[str, Row]:
-    """Where each image's row lies in a CSV, by file name; TrashkitError for another header or an image twice."""
-    if submission.read_header(path) != profile.header:
+def index(path: Path, layout: CsvLayout) -> dict[str, Row]:
+    """Return the row of each image in a CSV, by file name; TrashkitError for a wrong header or a repeated image."""
+    if submission_csv.read_header(path) != layout.header:
         raise TrashkitError(
-            f"{path}, line 1: a submission begins with {profile.header}",
+            f"{path}, line 1: a submission begins with {layout.header}",
             hint="give a submission CSV (or its --profile); `trashkit submit check` says what is wrong with one",
         )
-    rows: dict[str, Row] = {}
-    for row in submission.read(path, profile, values=False):
+    rows: ByName[Row] = ByName()
+    for row in submission_csv.read(path, layout, values=False):
         if row.file_name in rows:
             raise TrashkitError(
-                f"{path}, line {row.line}: {row.file_name} has a row already, in line {rows[row.file_name].line}",
+                f"{path}, line {row.line}: {row.file_name} already has a row, in line {rows[row.file_name].line}",
                 hint="delete one of the two",
             )
         rows[row.file_name] = row
@@ -57,124 +55,93 @@ def index(path: Path, profile: Profile) -> dict[str, Row]:
 
 
 @contextmanager
-def open_labels(
-    path: Path, profile: Profile, form: Form | None = None, dataset: Dataset | None = None
-) -> Iterator[Labels]:
-    """Open a submission: a CSV of this profile, or any form, which needs to know the images (`dataset`).
+def open_submission(
+    path: Path, layout: CsvLayout, profile: SubmissionProfile | None = None, dataset: Dataset | None = None
+) -> Iterator[OpenSubmission]:
+    """Open a submission: a CSV of this layout, or one of a profile, which needs `dataset`.
 
-    A form other than a CSV is checked whole first (see `trashkit.submit.other_forms.check`). Raises TrashkitError for
-    what fails there, for rows whose values are wrong, and for a file of another form.
+    Formats other than a CSV are checked first (`trashkit.submit.formats.check`). Raises TrashkitError for what fails
+    there, and for rows with wrong values.
     """
-    if form is None or form.kind == "csv":
-        if form is not None and dataset is not None:
-            profile = form.profile(dataset)
-        rows = index(path, profile)
-        with path.open("rb") as file:
+    if profile is None or profile.kind == "csv":
+        if profile is not None and dataset is not None:
+            layout = profile.layout(dataset)
+        rows = index(path, layout)
+        with open_file(path) as file:
 
             def at(name: str) -> LabelMap:
-                return submission.require(submission.read_at(file, rows[name], profile), path)
+                return submission_csv.require(submission_csv.read_at(file, rows[name], layout), path)
 
-            yield Labels(path, tuple(rows), at)
+            yield OpenSubmission(path, tuple(rows), at)
         return
-    assert dataset is not None, "the command line asks for --data"
-    report = other_forms.check(path, dataset, form)
+    assert dataset is not None, "profiles need the data"
+    report = formats.check(path, dataset, profile)
     if report.failures:
         first = report.failures[0]
         place = f", line {first.line}" if first.line else ""
         name = f"{first.file_name}: " if first.file_name else ""
         raise TrashkitError(f"{path}{place}: {name}{first.message}", hint=first.cure)
     images = images_by_name(dataset)
-    if form.kind == "png":
-        read = _pngs(path, images, len(dataset.classes), form)
+    if profile.kind == "png":
+        read = png_folder.read(path, images, len(dataset.classes), profile)
     else:
-        read = _runs(path, images, form) if form.kind == "rle-csv" else _results(path, images, dataset)
-    yield Labels(path, tuple(images), read)
+        read = (
+            run_lengths.read(path, images, profile)
+            if profile.kind == "rle-csv"
+            else coco_results.read(path, images, dataset)
+        )
+    yield OpenSubmission(path, tuple(images), read)
 
 
-def _pngs(path: Path, images: Mapping[str, Image], classes: int, form: Form) -> Callable[[str], LabelMap]:
-    table = np.zeros(256, np.uint8)
-    values = form.values or tuple(range(classes))
-    table[list(values)] = np.arange(len(values))
-
-    def read(name: str) -> LabelMap:
-        with Pillow.open(photo_path(path, f"{other_forms.image_key(images[name], form)}{form.suffix}")) as opened:
-            return table[np.array(opened, np.uint8)]
-
-    return read
-
-
-def _runs(path: Path, images: Mapping[str, Image], form: Form) -> Callable[[str], LabelMap]:
-    found: dict[str, list[tuple[int, str]]] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        next(reader)
-        for fields in filter(None, reader):
-            key, number = (fields[0], fields[1]) if len(fields) == 3 else fields[0].rpartition("_")[::2]
-            found.setdefault(key, []).append((int(number), fields[-1]))
-
-    def read(name: str) -> LabelMap:
-        image = images[name]
-        size = form.size or (image.height, image.width)
-        labels = np.zeros(size, np.uint8)
-        for number, text in found.get(other_forms.image_key(image, form), ()):
-            labels[other_forms.decode_runs(text, *size, columns=form.pixel_order == "columns")] = number
-        return labels
-
-    return read
-
-
-def _results(path: Path, images: Mapping[str, Image], dataset: Dataset) -> Callable[[str], LabelMap]:
-    theirs = results_as_dataset(path, dataset)
-
-    def read(name: str) -> LabelMap:
-        return dataset_label_map(theirs, images[name].row, order="file")
-
-    return read
-
-
-def write_labels(
+def write_submission(
     found: Iterable[tuple[Image, LabelMap]],
     dataset: Dataset,
     out: Path,
-    form: Form,
+    profile: SubmissionProfile,
     *,
     overwrite: bool = False,
     **origin: Any,
 ) -> int:
-    """Write label maps as a submission in any form, with its note (entries: `origin`); returns the rows or files.
+    """Write label maps as a submission, with a note that holds `origin`; return the number of rows or files.
 
-    Checked before it gets its name. COCO results have a score of 1, since a label map is certain. Raises TrashkitError
-    for an `out` that exists, or that is a folder which no submission made.
+    It is checked before it is renamed to `out`. COCO results have a score of 1. Raises TrashkitError for an existing
+    `out` without `overwrite`, and for a folder that is not a submission.
     """
-    form = fitting(form, dataset)
-    refuse_out(out, overwrite=overwrite)
-    with replacing(out, overwrite=overwrite) as temporary:
-        if form.kind == "csv":
+    profile = fit_profile(profile, dataset)
+    with submission_output(out, overwrite=overwrite, kind=profile.kind).writing() as temporary:
+        if profile.kind == "csv":
             with temporary.open("wb", buffering=1 << 20) as file:
                 rows = ((image.file_name, labels) for image, labels in found)
-                count = submission.write_to(file, rows, form.profile(dataset))
+                count = submission_csv.write_to(file, rows, profile.layout(dataset))
         else:
-            count = other_forms.write_maps(found, temporary, dataset, form)
-            refuse_failures(other_forms.check(temporary, dataset, form))
+            count = formats.write_maps(found, temporary, dataset, profile)
+            refuse_failures(formats.check(temporary, dataset, profile))
         digest = digest_of(temporary)
-    write_note(out, dataset, digest, form.size, **origin)
+    write_note(out, dataset, digest, profile.size, **origin)
     return count
 
 
-def refuse_out(out: Path, *, overwrite: bool) -> None:
-    """TrashkitError unless a submission and its note may be written here."""
-    refuse_existing(out, overwrite=overwrite)
-    note = note_path(out)
-    if note.exists() and not is_note(note):
-        raise TrashkitError(f"{note}, where the note of {out} would lie, is another file", hint="choose another --out")
-    refuse_existing(note, overwrite=overwrite)
-    if overwrite and out.is_dir() and not note.exists():
-        # A mistyped --out must not cost a folder of photos.
-        raise TrashkitError(f"{out} is a folder that no submission made, so it is kept", hint="choose another --out")
+_WRITES = {
+    "csv": ("a CSV file", (".csv", ".tsv", ".txt")),
+    "rle-csv": ("a CSV file", (".csv", ".tsv", ".txt")),
+    "coco-results": ("JSON", (".json",)),
+    "png": ("a folder of PNG files", ()),
+}
+
+
+def submission_output(out: Path, *, overwrite: bool, kind: str = "csv") -> Output:
+    """Return a submission and its note as an output. A folder without a note is kept: it may hold photos.
+
+    kind: of the profile. Raises TrashkitError for a name whose suffix belongs to another kind of file.
+    """
+    check_suffix(out, *_WRITES[kind])
+    note = Output(note_path(out), overwrite=overwrite, kind=OutputKind("note of a submission", is_note))
+    earlier = OutputKind("submission", lambda path: path.is_file() or note_path(path).exists())
+    return Output(out, overwrite=overwrite, kind=earlier, parts=(note,))
 
 
 def refuse_failures(report: Report) -> None:
-    """TrashkitError with the first failure of a check, if there is one."""
+    """Raise TrashkitError with the first failure of a check, if there is one."""
     if report.failures:
         first = report.failures[0]
-        raise TrashkitError(f"the submission fails its check: {first.file_name}: {first.message}", hint=first.cure)
+        raise TrashkitError(f"the submission is invalid: {first.file_name}: {first.message}", hint=first.cure)

@@ -1,29 +1,64 @@
-"""The note beside a submission that says what made it, found again by the submission's hash."""
+"""The note of a submission: a JSON file next to it that says what made it, found by the submission's hash."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, Required, TypedDict, cast
 
 from trashkit import __version__
 from trashkit.coco import Dataset
 from trashkit.errors import TrashkitError
-from trashkit.files import replacing, sha256
+from trashkit.files import sha256
+from trashkit.outputs import Output
+from trashkit.readers import ContentError, checked, decode_json, read_text
 
 SHORTEST = 6
-"""Fewest digits by which a submission may be named."""
+"""Fewest hash digits that may identify a submission."""
+
+
+class SubmissionNote(TypedDict, total=False):
+    """The note of a submission. Which entries it has depends on what the submission was made from.
+
+    sha256: of the submission. trashkit: the version that wrote it. store, store_fingerprint, store_manifest: of the
+    store. annotations, annotations_sha256, order: of a submission from COCO. voters, weights: of a vote. data,
+    data_sha256: COCO file of the images. size: [height, width], None for native.
+    """
+
+    sha256: str
+    trashkit: str
+    made_by: str
+    store: str
+    store_fingerprint: str
+    store_manifest: dict[str, Any]
+    annotations: str
+    annotations_sha256: str
+    order: str
+    voters: list[Voter]
+    weights: list[float]
+    data: str | None
+    data_sha256: str | None
+    size: list[int] | None
+
+
+class Voter(TypedDict):
+    """A submission of a vote: its path, hash and own note. state: added by a trace."""
+
+    path: str
+    sha256: str
+    note: SubmissionNote | None
+    state: NotRequired[str]
 
 
 def note_path(path: Path) -> Path:
-    """Where the note of a submission lies: its name with ``.json`` appended."""
+    """Return the path of a submission's note: its name with ``.json`` appended."""
     return path.with_name(path.name + ".json")
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file, or over the names and hashes of a folder's files."""
+    """Return the SHA-256 of a file, or over the names and hashes of a folder's files."""
     if not path.is_dir():
         return sha256(path)
     files = sorted(file for file in path.rglob("*") if file.is_file())
@@ -32,7 +67,7 @@ def digest_of(path: Path) -> str:
 
 
 def write_note(out: Path, dataset: Dataset, digest: str, size: tuple[int, int] | None, **entries: Any) -> None:
-    """Say next to a submission what made it. size: (height, width), None for native; entries: its own origin."""
+    """Write the note of a submission. size: (height, width), None for native. entries: what it was made from."""
     origin = {
         "sha256": digest,
         "trashkit": __version__,
@@ -41,12 +76,12 @@ def write_note(out: Path, dataset: Dataset, digest: str, size: tuple[int, int] |
         "data_sha256": dataset.coco.sha256,
         "size": list(size) if size else None,
     }
-    with replacing(note_path(out), overwrite=True) as temporary:
+    with Output(note_path(out), overwrite=True).writing() as temporary:
         temporary.write_text(json.dumps(origin, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def member(path: Path) -> dict[str, Any]:
-    """A submission that went into another one: where it lies, its hash, and its own note where it has one."""
+def voter_entry(path: Path) -> Voter:
+    """Return what a note says of a voter: its path, hash, and its own note if it has one."""
     digest = digest_of(path)
     note = _read(note_path(path))
     return {"path": str(path.absolute()), "sha256": digest, "note": note if _is_of(note, digest) else None}
@@ -57,39 +92,62 @@ def is_note(path: Path) -> bool:
     return "trashkit" in (_read(path) or {})
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+class _NoteForm(TypedDict, total=False):
+    """What a note must have to be followed; any version of trashkit writes it so."""
+
+    sha256: Required[str]
+    trashkit: str
+    store: str | None
+    store_fingerprint: str | None
+    store_manifest: dict[str, Any] | None
+    annotations: str | None
+    annotations_sha256: str | None
+    voters: list[_VoterForm] | None
+    data: str | None
+    data_sha256: str | None
+    size: list[int] | None
+
+
+class _VoterForm(TypedDict, total=False):
+    path: Required[str]
+    sha256: Required[str]
+    note: _NoteForm | None
+
+
+def _read(path: Path) -> SubmissionNote | None:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = decode_json(read_text(path))
+        checked(value, _NoteForm)
+    except (OSError, ContentError):
         return None
-    return value if isinstance(value, dict) and isinstance(value.get("sha256"), str) else None
+    return cast(SubmissionNote, value)
 
 
-def _is_of(note: Mapping[str, Any] | None, digest: str) -> bool:
+def _is_of(note: SubmissionNote | None, digest: str) -> bool:
     return note is not None and str(note["sha256"]).startswith(digest)
 
 
-def find_note(what: str | Path, folders: Iterable[Path] = ()) -> dict[str, Any]:
-    """The note of a submission: of the file or folder `what`, or by the first digits of its SHA-256.
+def find_note(what: str | Path, folders: Iterable[Path] = ()) -> SubmissionNote:
+    """Return the note of the submission `what`: a file, a folder, or the first digits of a SHA-256.
 
-    The note beside it is taken where its hash is that of the file. Otherwise any note below `folders` (or in the
-    submission's own folder) with that hash is: files are renamed and copied. Raises TrashkitError where there is none,
-    saying whether the file was changed after its note was written, and where some digits fit several submissions.
+    The note next to a file is used if it has the file's hash, else any note below `folders` (or in the submission's own
+    folder) that has: files are renamed and copied. Raises TrashkitError where there is none, saying whether the file
+    was changed after its note was written, and where the digits fit several submissions.
     """
     path = Path(what)
     if path.exists():
         digest = digest_of(path)
-        beside = _read(note_path(path))
-        if beside is not None and _is_of(beside, digest):
-            return beside
+        own = _read(note_path(path))
+        if own is not None and _is_of(own, digest):
+            return own
         for note in _notes((path.parent, *folders)):
             if _is_of(note, digest):
                 return note
-        raise _no_note(path, beside)
+        raise _no_note(path, own)
     text = str(what).lower()
     if set(text) <= set("0123456789abcdef") and 0 < len(text) < SHORTEST:
         raise TrashkitError(
-            f"{text} is no file, and too short for the hash of a submission",
+            f"{text} is not a file, and too short for the hash of a submission",
             hint=f"give at least the first {SHORTEST} digits of its SHA-256",
         )
     if not set(text) <= set("0123456789abcdef"):
@@ -99,23 +157,23 @@ def find_note(what: str | Path, folders: Iterable[Path] = ()) -> dict[str, Any]:
     found = {note["sha256"]: note for note in _notes(folders) if _is_of(note, text)}
     if len(found) != 1:
         many = f"{len(found)} submissions have" if found else "no note of a submission has"
-        raise TrashkitError(f"{many} a hash that begins with {text}", hint="look elsewhere with --in FOLDER")
+        raise TrashkitError(f"{many} a hash that begins with {text}", hint="search another folder with --in FOLDER")
     return next(iter(found.values()))
 
 
-def _no_note(path: Path, beside: dict[str, Any] | None) -> TrashkitError:
+def _no_note(path: Path, own: SubmissionNote | None) -> TrashkitError:
     note = note_path(path)
-    if beside is not None:
+    if own is not None:
         return TrashkitError(f"{path} was changed after {note} was written", hint="make the submission again")
     if note.exists():
         return TrashkitError(f"{note} is damaged", hint="make the submission again")
     return TrashkitError(
         f"{path} has no note of what made it: {note} is missing",
-        hint="trashkit submit make writes one; --in FOLDER looks for it elsewhere",
+        hint="trashkit submit make writes one; --in FOLDER searches another folder",
     )
 
 
-def _notes(folders: Iterable[Path]) -> Iterator[dict[str, Any]]:
+def _notes(folders: Iterable[Path]) -> Iterator[SubmissionNote]:
     for folder in dict.fromkeys(Path(folder) for folder in folders):
         for path in sorted(folder.glob("**/*.json") if folder.is_dir() else ()):
             # Other JSON files may be large; a note names its submission, whose name ends before ".json".

@@ -1,4 +1,4 @@
-"""What changed between two submissions as one page: classes, and the images with the largest changes."""
+"""The HTML page of the difference between two submissions: classes, and the images that changed most."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trashkit.coco import ClassMap, Dataset, Image
-from trashkit.photos import photo_path, read_photo
-from trashkit.predictions import images_by_name
+from trashkit.images.photos import photo_path, read_photo
+from trashkit.predictions.reading import images_by_name
+from trashkit.predictions.submission_csv import CsvLayout
 from trashkit.progress import Progress, silent
 from trashkit.report.html import Card, Html, figure, gallery, heading, join, matrix, page, paragraph, picture, table
 from trashkit.report.overlay import overlay, side_by_side
-from trashkit.submission import Profile
 from trashkit.submit.compare import Difference
-from trashkit.submit.forms import Form
-from trashkit.submit.labels import open_labels
+from trashkit.submit.labels import open_submission
+from trashkit.submit.profiles import SubmissionProfile
 
 Pixels = NDArray[np.uint8]
 
@@ -44,8 +44,8 @@ def diff_page(
     found: Difference,
     dataset: Dataset,
     *,
-    profile: Profile,
-    form: Form | None = None,
+    layout: CsvLayout,
+    profile: SubmissionProfile | None = None,
     images: Path | None = None,
     most: int = SHOWN,
     progress: Progress = silent,
@@ -73,11 +73,14 @@ def diff_page(
     known = images_by_name(dataset)
     chosen = [(name, changed) for name, changed in found.images[:most] if changed]
     cards: list[Card] = []
-    with open_labels(first, profile, form, dataset) as one, open_labels(second, profile, form, dataset) as other:
+    with (
+        open_submission(first, layout, profile, dataset) as one,
+        open_submission(second, layout, profile, dataset) as other,
+    ):
         for done, (name, changed) in enumerate(chosen):
             before, after = one.read(name), other.read(name)
             photo = _photo(images, known.get(name), (before.shape[0], before.shape[1]))
-            moves = _moves(before, after, dataset.classes)
+            moves = _largest_changes(before, after, dataset.classes)
             shown = drawn(photo, before, after, dataset.classes)
             body = [
                 figure(f"{changed / found.pixels[name]:.1%} of its pixels differ", picture(shown, alt=name)),
@@ -104,8 +107,8 @@ def drawn(photo: Pixels, before: Pixels, after: Pixels, classes: ClassMap) -> Pi
     return side_by_side([overlay(photo, before, classes), overlay(photo, after, classes), marked])
 
 
-def _moves(before: Pixels, after: Pixels, classes: ClassMap) -> str:
-    """The three largest changes of class in words, the largest first."""
+def _largest_changes(before: Pixels, after: Pixels, classes: ClassMap) -> str:
+    """Describe the three largest changes of class, the largest first."""
     differs = before != after
     pairs, counts = np.unique(before[differs].astype(np.int64) * 256 + after[differs], return_counts=True)
     order = np.argsort(-counts, kind="stable")[:3]

@@ -1,4 +1,4 @@
-"""From a submission back to all that it came from: stores, runs, settings, data and the edits that made the data."""
+"""Trace a submission back to what it was made from: stores, runs, settings, data and the edits of the data."""
 
 from __future__ import annotations
 
@@ -7,49 +7,111 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 from trashkit.coco import read
-from trashkit.coco.edit_log import read_log
-from trashkit.coco.edits import apply
+from trashkit.edits.apply import apply
+from trashkit.edits.log import read_log
 from trashkit.errors import TrashkitError
 from trashkit.files import sha256
-from trashkit.run import Run, read_run
-from trashkit.run_folder import is_run
-from trashkit.store import is_store, open_store
-from trashkit.submit.notes import digest_of, find_note
+from trashkit.metrics.summary import miou_text
+from trashkit.predictions.header import entries
+from trashkit.predictions.store import is_store, open_store
+from trashkit.readers import decode_json, read_bytes
+from trashkit.runs.folder import is_run
+from trashkit.runs.run import Run, read_run
+from trashkit.submit.notes import SubmissionNote, Voter, digest_of, find_note
 
 LARGEST = 200_000_000
-"""Bytes of an annotation file up to which edit logs are applied again to prove where it came from."""
+"""Largest annotation file, in bytes, to which edit logs are applied again to prove its origin."""
 
 
-def trace(what: str | Path, folders: Iterable[Path] = ()) -> dict[str, Any]:
-    """What a submission was made from, as its note says (see `trashkit.submit.notes.find_note`), and all behind that.
+class TracedStore(TypedDict):
+    """A store that went into the submission."""
 
-    Beside the note's own entries: `runs`, every run whose weights or labels went in, with its settings, data, seed,
-    versions and hash of weights; `files`, every annotation file with the edit logs that lead to it; `stores`; `voters`,
-    submissions that this one was voted from. Each says in `state` whether it is still as it was: ``same``, ``changed``,
-    ``gone`` or, where no hash was kept, ``unknown``. A run's `parents` are those it continues or was taught by.
+    path: str
+    fingerprint: str
+    state: str
+
+
+class EditStep(TypedDict):
+    """An edit log, the file that it was applied to, and how many edits it holds."""
+
+    log: str
+    source: str
+    source_sha256: str
+    edits: int
+    by_reason: dict[str, int]
+
+
+class TracedFile(TypedDict):
+    """An annotation file, and the edit logs that lead to it, the first applied first."""
+
+    path: str
+    sha256: str | None
+    state: str
+    edits: NotRequired[list[EditStep]]
+
+
+class TracedRun(TypedDict, total=False):
+    """A run whose weights or labels went into the submission; a missing run has `path`, `state` and its hash only."""
+
+    path: str
+    state: str
+    checkpoint_sha256: str | None
+    command: str | None
+    recipe: str | None
+    fold: int | None
+    seed: int | None
+    miou: float | None
+    iou: Mapping[str, float | None] | None
+    data: str | None
+    data_sha256: str | None
+    images: str | None
+    training_images: int | None
+    validation_images: int | None
+    starts_from: str | None
+    parents: list[str]
+    pseudo: dict[str, Any] | None
+    settings: dict[str, Any] | None
+    versions: dict[str, Any] | None
+    git: Any
+
+
+class Trace(SubmissionNote):
+    """The note of a submission with the state of everything behind it."""
+
+    stores: list[TracedStore]
+    runs: list[TracedRun]
+    files: list[TracedFile]
+
+
+def trace(what: str | Path, folders: Iterable[Path] = ()) -> Trace:
+    """Return what a submission was made from: its note (see `trashkit.submit.notes.find_note`), and all behind that.
+
+    `runs` are the runs whose weights or labels went in, `files` the annotation files with their edit logs, `voters` the
+    submissions of a vote. The `state` of each is ``same``, ``changed``, ``gone`` or, where no hash was kept,
+    ``unknown``. A run's `parents` are the runs that it continues or that taught it.
     """
     note = find_note(what, folders)
     if note.get("voters"):
-        note = {**note, "voters": [_voter(one) for one in note["voters"]]}
-    files: dict[str, dict[str, Any]] = {}
-    stores: dict[str, dict[str, Any]] = {}
+        note["voters"] = [_voter(one) for one in note["voters"]]
+    files: dict[str, TracedFile] = {}
+    stores: dict[str, TracedStore] = {}
     found: dict[str, tuple[Mapping[str, Any], str | None]] = {}
     _walk_note(note, stores, found, files)
     runs = [_run(path, *entry) for path, entry in _all_runs(found).items()]
     for run in runs:
         _add_file(files, run.get("data"), run.get("data_sha256"))
-    for entry in list(files.values()):
-        entry["edits"] = _edits(entry, folders)
+    for file in list(files.values()):
+        file["edits"] = _edits(file, folders)
     return {**note, "stores": list(stores.values()), "runs": runs, "files": list(files.values())}
 
 
 def _walk_note(
-    note: Mapping[str, Any], stores: dict[str, dict[str, Any]], runs: dict[str, Any], files: dict[str, dict[str, Any]]
+    note: SubmissionNote, stores: dict[str, TracedStore], runs: dict[str, Any], files: dict[str, TracedFile]
 ) -> None:
-    """Gather stores (by fingerprint), runs (path and hash of the weights) and files of a note and those it quotes."""
+    """Collect stores (by fingerprint), runs (path and hash of weights) and files of a note and its voters' notes."""
     _add_file(files, note.get("data"), note.get("data_sha256"))
     if note.get("store"):
         fingerprint = str(note.get("store_fingerprint"))
@@ -57,29 +119,33 @@ def _walk_note(
         _walk_manifest(note.get("store_manifest") or {}, stores, runs)
     _add_file(files, note.get("annotations"), note.get("annotations_sha256"))
     for one in note.get("voters") or ():
-        if one.get("note"):
-            _walk_note(one["note"], stores, runs, files)
+        if own := one.get("note"):
+            _walk_note(own, stores, runs, files)
 
 
-def _walk_manifest(manifest: Mapping[str, Any], stores: dict[str, dict[str, Any]], runs: dict[str, Any]) -> None:
-    for one in manifest.get("members") or ():
+def _walk_manifest(manifest: Mapping[str, Any], stores: dict[str, TracedStore], runs: dict[str, Any]) -> None:
+    for one in entries(manifest, "members"):
         fingerprint = str(one.get("fingerprint"))
-        stores.setdefault(fingerprint, _store(Path(one["path"]), fingerprint))
-    for source in manifest.get("sources") or ():
+        stores.setdefault(fingerprint, _store(Path(str(one.get("path"))), fingerprint))
+    for source in entries(manifest, "sources"):
         _walk_manifest(source, stores, runs)
-    for entry in manifest.get("runs") or ():
-        if isinstance(entry, Mapping) and entry.get("run"):
-            runs[str(entry["run"])] = (entry, entry.get("checkpoint_sha256"))
+    for entry in entries(manifest, "runs"):
+        digest = entry.get("checkpoint_sha256")
+        if isinstance(entry.get("run"), str):
+            runs[entry["run"]] = (entry, digest if isinstance(digest, str) else None)
 
 
-def _store(path: Path, fingerprint: str) -> dict[str, Any]:
+def _store(path: Path, fingerprint: str) -> TracedStore:
     state = "gone"
     if is_store(path):
-        state = "same" if open_store(path).fingerprint == fingerprint else "changed"
+        try:
+            state = "same" if open_store(path).fingerprint == fingerprint else "changed"
+        except TrashkitError:  # it is damaged
+            state = "changed"
     return {"path": str(path), "fingerprint": fingerprint, "state": state}
 
 
-def _voter(one: Mapping[str, Any]) -> dict[str, Any]:
+def _voter(one: Voter) -> Voter:
     path = Path(str(one["path"]))
     state = "gone"
     if path.exists():
@@ -88,9 +154,9 @@ def _voter(one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _all_runs(found: Mapping[str, tuple[Any, str | None]]) -> dict[str, tuple[Mapping[str, Any], str | None]]:
-    """These runs and, behind them, those that they continue or whose labels they learned; each once.
+    """These runs and, behind them, those that they continue or whose labels they were trained with; each once.
 
-    The hash of a parent's weights is what its child wrote down of it, or another child where that one did not.
+    The hash of a parent's weights is the one that its child recorded, or another child where that one did not.
     """
     every: dict[str, tuple[Mapping[str, Any], str | None]] = {}
     waiting = list(found.items())
@@ -101,13 +167,22 @@ def _all_runs(found: Mapping[str, tuple[Any, str | None]]) -> dict[str, tuple[Ma
                 every[path] = (every[path][0], entry[1])
             continue
         every[path] = entry
-        if is_run(Path(path)):
-            waiting += [(parent, ({}, weights)) for parent, weights in _parents(read_run(Path(path))).items()]
+        run = _intact(path)
+        if run is not None:
+            waiting += [(parent, ({}, weights)) for parent, weights in _parents(run).items()]
     return every
 
 
+def _intact(path: str) -> Run | None:
+    """The run at `path`; None where there is none or it is damaged."""
+    try:
+        return read_run(Path(path)) if is_run(Path(path)) else None
+    except TrashkitError:
+        return None
+
+
 def _parents(run: Run) -> dict[str, str | None]:
-    """Runs that a run continues or was taught by, with the hash that their weights had then, where it was kept."""
+    """Runs that a run continues or that taught it, with the hash that their weights had then, if recorded."""
     about = run.manifest.get("pseudo") or {}
     hashes = {**_of_round(about), **(about.get("checkpoints") or {})}
     found: dict[str, str | None] = {}
@@ -123,20 +198,21 @@ def _parents(run: Run) -> dict[str, str | None]:
 
 
 def _of_round(about: Mapping[str, Any]) -> dict[str, str]:
-    """Hashes of the teachers' weights by path, from the record of the round that a run belongs to."""
+    """Hashes of the teachers' weights by path, from the record of the run's round."""
     try:
-        record = json.loads((Path(str(about["folder"])) / "pseudo.json").read_bytes())
+        record = decode_json(read_bytes(Path(str(about["folder"])) / "pseudo.json"))
         teachers = record["identity"]["teachers"]
         return {str(path): str(digest) for path, digest in teachers.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # the folder went, or was never a round: then nothing is known
+        return {}  # the folder is missing, or is not a round
 
 
-def _run(path: str, entry: Mapping[str, Any], weights: str | None) -> dict[str, Any]:
-    """What a run says of itself, and whether its weights are those that were used."""
-    if not is_run(Path(path)):
-        return {"path": path, "state": "gone", "checkpoint_sha256": weights, **_known(entry)}
-    run = read_run(Path(path))
+def _run(path: str, entry: Mapping[str, Any], weights: str | None) -> TracedRun:
+    """What a run records, and whether its weights are those that were used."""
+    run = _intact(path)
+    if run is None:
+        state = "changed" if is_run(Path(path)) else "gone"
+        return cast(TracedRun, {"path": path, "state": state, "checkpoint_sha256": weights, **_known(entry)})
     manifest, inputs = run.manifest, run.manifest.get("inputs", {})
     now = sha256(run.checkpoint) if run.checkpoint.is_file() else None
     state = "unknown" if weights is None else "same" if now == weights else "changed"
@@ -149,6 +225,7 @@ def _run(path: str, entry: Mapping[str, Any], weights: str | None) -> dict[str, 
         "fold": manifest.get("fold"),
         "seed": manifest.get("seed"),
         "miou": run.scores.get("miou"),
+        "iou": run.scores.get("iou"),
         "data": inputs.get("data"),
         "data_sha256": inputs.get("data_sha256"),
         "images": inputs.get("images"),
@@ -167,7 +244,7 @@ def _known(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key not in ("run", "checkpoint_sha256")}
 
 
-def _add_file(files: dict[str, dict[str, Any]], path: Any, digest: Any) -> None:
+def _add_file(files: dict[str, TracedFile], path: Any, digest: Any) -> None:
     if path and str(path) not in files:
         place = Path(str(path))
         state = "gone"
@@ -176,20 +253,20 @@ def _add_file(files: dict[str, dict[str, Any]], path: Any, digest: Any) -> None:
         files[str(path)] = {"path": str(path), "sha256": digest, "state": state}
 
 
-def _edits(entry: Mapping[str, Any], folders: Iterable[Path]) -> list[dict[str, Any]]:
-    """The edit logs that make this very file from another one, the first applied first.
+def _edits(entry: TracedFile, folders: Iterable[Path]) -> list[EditStep]:
+    """The edit logs that make this file from another one, the first applied first.
 
-    Logs and files are looked for in its folder and in `folders`. A log is only named where applying it to the file that
-    its edits name gives these very bytes again, so that this is proof and no guess.
+    Logs and files are searched in its folder and in `folders`. A log is listed only if applying it to its source gives
+    exactly these bytes, so the result is certain.
     """
     wanted = entry["sha256"]
     places = dict.fromkeys([Path(entry["path"]).parent, *(Path(folder) for folder in folders)])
     logs = [path for place in places for path in sorted(place.glob("*.jsonl"))]
     by_hash: dict[str, Path] = {}
     for path in (path for place in places for path in sorted(place.glob("*.json"))):
-        if logs and path.stat().st_size <= LARGEST:
+        if logs and path.is_file() and path.stat().st_size <= LARGEST:
             by_hash.setdefault(sha256(path), path)
-    chain: list[dict[str, Any]] = []
+    chain: list[EditStep] = []
     while wanted and len(chain) < 20:
         step = next((one for log in logs if (one := _leads_to(log, wanted, by_hash))), None)
         if step is None:
@@ -199,13 +276,13 @@ def _edits(entry: Mapping[str, Any], folders: Iterable[Path]) -> list[dict[str, 
     return chain
 
 
-def _leads_to(log: Path, wanted: str, by_hash: Mapping[str, Path]) -> dict[str, Any] | None:
-    """The step from a source of the log's edits to the file of hash `wanted`; None where none leads there."""
+def _leads_to(log: Path, wanted: str, by_hash: Mapping[str, Path]) -> EditStep | None:
+    """The step from a source of the log's edits to the file of hash `wanted`; None if it does not lead there."""
     try:
         every = read_log(log).edits
     except TrashkitError:
         return None
-    # A log may be two logs joined, each counting rows in its own source.
+    # A log may join several logs, each with its own source.
     for source in dict.fromkeys(edit.source for edit in every):
         edits = [edit for edit in every if edit.source == source]
         if source not in by_hash or source == wanted:
@@ -226,8 +303,8 @@ def _leads_to(log: Path, wanted: str, by_hash: Mapping[str, Path]) -> dict[str, 
     return None
 
 
-def describe(origin: Mapping[str, Any], *, settings: bool = False) -> list[tuple[str, str]]:
-    """The trace in lines for people: (what, said); runs as a tree, parents below their child. settings: of each too."""
+def describe(origin: Trace, *, settings: bool = False) -> list[tuple[str, str]]:
+    """Return the trace as lines (kind, text); runs as a tree, parents below their child. settings: also of each run."""
     rows: list[tuple[str, str]] = [("submission", f"sha256 {origin['sha256']}, trashkit {origin.get('trashkit')}")]
     rows += [
         ("voter", f"{one['path']} ({one['state']}), sha256 {one['sha256'][:12]}") for one in origin.get("voters") or ()
@@ -248,8 +325,8 @@ def describe(origin: Mapping[str, Any], *, settings: bool = False) -> list[tuple
     return rows
 
 
-def _tree(runs: Iterable[Mapping[str, Any]], *, settings: bool) -> list[tuple[str, str]]:
-    """One line per run, below its first child and moved in; a run that several others need is named once."""
+def _tree(runs: Iterable[TracedRun], *, settings: bool) -> list[tuple[str, str]]:
+    """One line per run, indented below its first child; a run with several children is listed once."""
     by_path = {run["path"]: run for run in runs}
     below = {parent for run in by_path.values() for parent in run.get("parents") or () if parent != run["path"]}
     rows: list[tuple[str, str]] = []
@@ -264,8 +341,8 @@ def _tree(runs: Iterable[Mapping[str, Any]], *, settings: bool) -> list[tuple[st
         if settings:
             for key in ("command", "settings"):
                 if run.get(key):
-                    told = run[key] if key == "command" else "settings " + json.dumps(run[key], ensure_ascii=False)
-                    rows.append(("", f"{margin}  {told}"))
+                    text = run[key] if key == "command" else "settings " + json.dumps(run[key], ensure_ascii=False)
+                    rows.append(("", f"{margin}  {text}"))
         for parent in run.get("parents") or ():
             if parent in by_path:
                 show(parent, depth + 1)
@@ -280,13 +357,17 @@ def _reasons(counts: Mapping[str, int]) -> str:
     return f": {', '.join(f'{count} {reason}' for reason, count in named)}" if named else ""
 
 
-def _run_line(run: Mapping[str, Any]) -> str:
+def _run_line(run: TracedRun) -> str:
     parts = [f"{run['path']} ({run['state']})"]
+    values: Mapping[str, Any] = run
     for key, name in (("recipe", "recipe"), ("fold", "fold"), ("seed", "seed"), ("training_images", "images")):
-        if run.get(key) is not None:
-            parts.append(f"{name} {run[key]}")
-    if run.get("pseudo"):
-        parts.append(f"round {run['pseudo']['round']}, stage {run['pseudo']['stage']}")
-    if run.get("miou") is not None:
-        parts.append(f"validation mIoU {run['miou']:.4f}")
+        if values.get(key) is not None:
+            parts.append(f"{name} {values[key]}")
+    pseudo = run.get("pseudo")
+    if isinstance(pseudo, Mapping):
+        parts.append(f"round {pseudo.get('round')}, stage {pseudo.get('stage')}")
+    miou = run.get("miou")
+    if isinstance(miou, int | float):
+        iou = run.get("iou") or {}
+        parts.append(f"validation mIoU {miou_text(miou, iou.values(), digits=4)}")
     return ", ".join(parts)

@@ -1,1 +1,1 @@
-"""One file per kind of defect; each check is one function with `@check`, found by its presence here."""
+"""The checks: one file per kind of defect, one function with `@check` per check. All files here are imported."""

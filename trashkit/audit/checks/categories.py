@@ -1,4 +1,4 @@
-"""Categories: zero, unused, rare, and names that look alike."""
+"""Checks of categories: id zero, unused, rare, and names that look the same."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from trashkit.audit.registry import Hit, check
-from trashkit.audit.rows import shown
-from trashkit.audit.table import Table, repeated
+from trashkit.audit.views.fields import shown
+from trashkit.audit.views.table import Table, repeated
 from trashkit.finding import Severity
 
 
@@ -19,15 +19,15 @@ def _zero(coco: dict[str, Any]) -> None:
 
 @check("S020", "category-id-zero", Severity.WARNING, on="file", broken=_zero)
 def category_id_zero(table: Table) -> Iterator[Hit]:
-    """A category has the id 0, which label maps keep for the background.
+    """A category has the id 0, which label maps use for the background.
 
-    Code that paints category ids into masks turns this class into background, and some readers refuse the file.
+    Code that writes category ids into masks turns this class into background, and some readers reject the file.
 
     Example::
 
         {"categories": [{"id": 0, "name": "Aluminium foil"}]}
 
-    Cure: `trashkit` maps classes by name and is not harmed; for other tools renumber the categories.
+    Fix: renumber the categories for other tools; `trashkit` maps classes by name and is not affected.
     """
     for row, value in enumerate(table.category_ids):
         if isinstance(value, int) and not isinstance(value, bool) and value == 0:
@@ -46,13 +46,13 @@ def _unused(coco: dict[str, Any]) -> None:
 
 @check("S021", "unused-category", Severity.INFO, on="file", broken=_unused)
 def unused_category(table: Table) -> Iterator[Hit]:
-    """A category has no annotation. Silent where the file has no annotations at all.
+    """A category has no annotations. Not reported if the file has no annotations at all.
 
     Example::
 
         {"categories": [{"id": 9, "name": "Battery"}], "annotations": [{"category_id": 1}]}
 
-    Cure: collect examples, or leave the class out: its IoU can be nothing but luck.
+    Fix: collect examples, or leave the class out: its IoU is random.
     """
     if table.annotation_count:
         for row, count in enumerate(table.annotations_per_category.tolist()):
@@ -67,15 +67,15 @@ def _rare(coco: dict[str, Any]) -> None:
 
 @check("S022", "rare-category", Severity.INFO, on="file", broken=_rare)
 def rare_category(table: Table) -> Iterator[Hit]:
-    """A category has fewer than 10 annotations (`rare_category`): too few to learn, and too few to measure.
+    """A category has fewer than 10 annotations (`rare_category`): too few to learn, and too few to evaluate.
 
-    Its IoU swings from one evaluation to the next and takes the mean with it. Score: how many are missing.
+    Its IoU varies from one evaluation to the next, and the mean IoU with it. Score: how many are missing.
 
     Example::
 
         {"categories": [{"id": 9, "name": "Battery"}], "annotations": [{"category_id": 9}]}
 
-    Cure: collect more, oversample, or read the mean without it as well.
+    Fix: collect more, oversample, or look at the mean without it as well.
     """
     for row, count in enumerate(table.annotations_per_category.tolist()):
         if 0 < count < table.settings.rare_category:
@@ -89,13 +89,13 @@ def _clash(coco: dict[str, Any]) -> None:
 
 @check("S023", "category-name-clash", Severity.WARNING, on="file", broken=_clash)
 def category_name_clash(table: Table) -> Iterator[Hit]:
-    """Two categories have the same name but for case, spaces, hyphens or underscores.
+    """Names of two categories differ only in case, spaces, hyphens or underscores.
 
     Example::
 
         {"categories": [{"id": 1, "name": "Plastic bag"}, {"id": 2, "name": "plastic_bag"}]}
 
-    Cure: relabel the annotations of one, and remove it.
+    Fix: relabel the annotations of one of them, and remove it.
     """
     plain = [
         None if name is None else "".join(name.casefold().replace("_", " ").replace("-", " ").split())
@@ -105,7 +105,7 @@ def category_name_clash(table: Table) -> Iterator[Hit]:
         names = ", ".join(_name(table, row) for row in rows)
         yield Hit(
             rows[0],
-            f"names differ in case or space only: {names}",
+            f"names differ only in case or spacing: {names}",
             float(len(rows)),
             related=rows[1:],
             block="categories",

@@ -1,4 +1,4 @@
-"""Images as the file lists them: names that repeat, leave the folder, or have no annotations."""
+"""Checks of images and their file names: repeated names, names outside the folder, images without annotations."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from trashkit.audit.registry import Hit, check
-from trashkit.audit.rows import shown
-from trashkit.audit.table import Table, repeated
+from trashkit.audit.views.fields import shown
+from trashkit.audit.views.table import Table, repeated
 from trashkit.finding import Severity
 
 
@@ -23,15 +23,15 @@ def _empty(coco: dict[str, Any]) -> None:
 
 @check("S030", "image-without-annotations", Severity.INFO, on="file", broken=_empty)
 def image_without_annotations(table: Table) -> Iterator[Hit]:
-    """An image has no annotation: an honest empty scene, or one that was forgotten.
+    """An image has no annotations: it is empty, or someone forgot to annotate it.
 
-    Where no image of the file has any, as in a test set, one finding says so.
+    If no image of the file has any, as in a test set, there is one finding for the file.
 
     Example::
 
         {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}
 
-    Cure: look at it; empty scenes are good training data when they are empty indeed.
+    Fix: check it; images that are empty on purpose are useful training data.
     """
     rows = np.flatnonzero(table.annotations_per_image == 0).tolist()
     if len(rows) == len(table.image_ids) > 1:
@@ -47,22 +47,22 @@ def _same_name(coco: dict[str, Any]) -> None:
 
 @check("S031", "duplicate-file-name", Severity.ERROR, on="file", broken=_same_name)
 def duplicate_file_name(table: Table) -> Iterator[Hit]:
-    """Several images name the same photo, so that it is trained on twice, with annotations that may contradict.
+    """Several images have the same file name: the photo counts twice in training, possibly with contradictory labels.
 
-    It can also stand on both sides of a split. Reported once for each row after the first.
+    It can also end up on both sides of a split. Reported once for each row after the first.
 
     Example::
 
         {"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "a.jpg"}]}
 
-    Cure: move the annotations to one of the images and delete the other.
+    Fix: move the annotations to one of the images and delete the other.
     """
     for name, rows in repeated([_plain(name) for name in table.file_names]):
         for row in rows[1:]:
             others = [other for other in rows if other != row]
             yield Hit(
                 row,
-                f"file_name {shown(name, 80)} is that of {len(rows)} images",
+                f"{len(rows)} images have file_name {shown(name, 80)}",
                 float(len(rows)),
                 related=others,
                 block="images",
@@ -75,13 +75,13 @@ def _case(coco: dict[str, Any]) -> None:
 
 @check("S032", "file-name-case", Severity.WARNING, on="file", broken=_case)
 def file_name_case(table: Table) -> Iterator[Hit]:
-    """File names differ in case only, which is one file on macOS and Windows and two on Linux.
+    """File names differ only in case: one file on macOS and Windows, two on Linux.
 
     Example::
 
         {"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "A.JPG"}]}
 
-    Cure: rename the photos.
+    Fix: rename the photos.
     """
     plain = [_plain(name) for name in table.file_names]
     for _, rows in repeated([None if name is None else name.casefold() for name in plain]):
@@ -89,7 +89,7 @@ def file_name_case(table: Table) -> Iterator[Hit]:
             names = ", ".join(shown(plain[row], 60) for row in rows[:3])
             yield Hit(
                 rows[0],
-                f"file names of {len(rows)} images differ in case only: {names}",
+                f"file names of {len(rows)} images differ only in case: {names}",
                 float(len(rows)),
                 related=rows[1:],
                 block="images",
@@ -111,14 +111,14 @@ def base_name_repeated(table: Table) -> Iterator[Hit]:
 
         {"images": [{"id": 1, "file_name": "batch_1/000001.jpg"}, {"id": 2, "file_name": "batch_2/000001.JPG"}]}
 
-    Cure: nothing as long as the whole path is used; `trashkit` always does.
+    Fix: none is needed as long as the whole path is used, as `trashkit` does.
     """
     base = [None if name is None else str(_plain(name)).rpartition("/")[2].casefold() for name in table.file_names]
     for name, rows in repeated(base):
         if len({str(_plain(table.file_names[row])).rpartition("/")[0] for row in rows}) > 1:
             yield Hit(
                 rows[0],
-                f"base name {shown(name, 80)} stands in several folders, {len(rows)} images in all",
+                f"base name {shown(name, 80)} is in several folders, {len(rows)} images in total",
                 float(len(rows)),
                 related=rows[1:],
                 block="images",
@@ -131,15 +131,15 @@ def _outside(coco: dict[str, Any]) -> None:
 
 @check("S034", "file-name-leaves-folder", Severity.ERROR, on="file", broken=_outside)
 def file_name_leaves_folder(table: Table) -> Iterator[Hit]:
-    """A file name is absolute, climbs out of the photo folder, or holds a control character.
+    """A file name is absolute, points outside the photo folder, or contains a control character.
 
-    It works on the machine where the file was made and nowhere else, and could reach files it should not.
+    It works only on the machine where the file was made, and could access files that it should not.
 
     Example::
 
         {"images": [{"id": 1, "file_name": "/home/me/photos/a.jpg"}, {"id": 2, "file_name": "../a.jpg"}]}
 
-    Cure: write names relative to the photo folder.
+    Fix: make names relative to the photo folder.
     """
     for row, name in enumerate(table.file_names):
         if name is None:
@@ -148,7 +148,7 @@ def file_name_leaves_folder(table: Table) -> Iterator[Hit]:
         drive = plain[1:3] == ":/"
         control = any(ord(letter) < 32 for letter in plain)
         if plain.startswith("/") or drive or control or ".." in plain.split("/"):
-            yield Hit(row, f"file_name {shown(name, 80)} does not stay in the photo folder", block="images")
+            yield Hit(row, f"file_name {shown(name, 80)} points outside the photo folder", block="images")
 
 
 def _backslash(coco: dict[str, Any]) -> None:
@@ -163,7 +163,7 @@ def file_name_backslash(table: Table) -> Iterator[Hit]:
 
         {"images": [{"id": 1, "file_name": "batch_1\\\\000001.jpg"}]}
 
-    Cure: write forward slashes.
+    Fix: use forward slashes.
     """
     for row, name in enumerate(table.file_names):
         if name is not None and "\\" in name:
@@ -176,15 +176,15 @@ def _leak(coco: dict[str, Any]) -> None:
 
 @check("S036", "file-name-in-both-files", Severity.ERROR, on="file", broken=_leak)
 def file_name_in_both_files(table: Table) -> Iterator[Hit]:
-    """An image has the same file name as one of the file given by `--against`: it stands on both sides of a split.
+    """An image has the same file name as one in the file given by `--against`: it is on both sides of a split.
 
     Example::
 
         train.json: {"images": [{"id": 1, "file_name": "a.jpg"}]}
         test.json: {"images": [{"id": 9, "file_name": "a.jpg"}]}
 
-    Cure: remove it from one of the two, as `trashkit fix --against OTHER.json --unsafe` does.
-    Photos that are the same under another name need `--images`.
+    Fix: remove it from one of the two, as `trashkit fix --against OTHER.json --unsafe` does. To find photos that have
+    another name there, add `--images`.
     """
     if table.against is None:
         return

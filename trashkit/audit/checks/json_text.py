@@ -1,4 +1,4 @@
-"""The text of the file: what JSON does not have, and blocks and rows that are not what they should be."""
+"""Checks of the file's text: invalid JSON, missing blocks, and rows and fields of the wrong type."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 
 import msgspec
 
+from trashkit.audit.readings.holes import hole_of
 from trashkit.audit.registry import Hit, check
-from trashkit.audit.rows import RowProblem, shown, text_problems
-from trashkit.audit.table import Table
+from trashkit.audit.views.fields import RowProblem, shown, text_problems
+from trashkit.audit.views.table import Table
 from trashkit.coco.segmentation import check_segmentation
 from trashkit.finding import Severity
 
 
 def _of_kind(table: Table, kind: str) -> Iterator[Hit]:
-    """One hit for each row with problems of a kind."""
+    """One hit for each row that has problems of this kind."""
     found: dict[tuple[str, int], list[str]] = {}
     for problem in table.problems:
         if problem.kind == kind:
@@ -31,16 +32,16 @@ def _nan(coco: dict[str, Any]) -> None:
 
 @check("S001", "not-strict-json", Severity.ERROR, on="file", broken=_nan)
 def not_strict_json(table: Table) -> Iterator[Hit]:
-    """A row holds NaN, Infinity or a number out of range, which JSON does not have.
+    """A row contains NaN, Infinity or a number out of range, which are not valid JSON.
 
-    Python's json reads and writes them, most other readers (orjson, browsers, pandas, jq) refuse the whole file. They
-    usually come from a division by zero in a converter, so the value is wrong as well.
+    Python's json module reads and writes them, but most other readers (orjson, browsers, jq) reject the whole file.
+    They usually come from a division by zero in a converter, so the value is wrong as well.
 
     Example::
 
         {"id": 7, "area": NaN, "bbox": [Infinity, Infinity, -Infinity, -Infinity]}
 
-    Cure: `trashkit fix` computes area and box afresh where the segmentation is sound; else delete the annotation.
+    Fix: `trashkit fix` recomputes area and box if the segmentation is valid; otherwise delete the annotation.
     """
     yield from _of_kind(table, "json")
     for name, item in table.coco.items.items():
@@ -48,7 +49,7 @@ def not_strict_json(table: Table) -> Iterator[Hit]:
             try:
                 msgspec.json.decode(item)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                yield Hit(None, f"{shown(name)} holds what strict JSON parsers refuse, such as NaN", block="file")
+                yield Hit(None, f"{shown(name)} contains values that are not valid JSON, such as NaN", block="file")
 
 
 def _twice(coco: dict[str, Any]) -> str:
@@ -58,26 +59,26 @@ def _twice(coco: dict[str, Any]) -> str:
 
 @check("S002", "duplicate-key", Severity.ERROR, on="file", broken=_twice)
 def duplicate_key(table: Table) -> Iterator[Hit]:
-    """A JSON object gives the same key more than once, and readers keep one of the values without a word.
+    """A JSON object has the same key more than once, and readers silently keep one of the values.
 
-    Which one they keep differs between readers. At the top of the file a whole list can vanish this way.
+    Which one they keep depends on the reader. At the top level, a whole list can be lost this way.
 
     Example::
 
         {"id": 7, "category_id": 3, "category_id": 5}
 
-    Cure: decide by hand which value is meant, and remove the other.
+    Fix: decide which value is right, and remove the other by hand.
     """
     yield from _of_kind(table, "duplicate-key")
     for problem in nested_keys(table):
         yield Hit(None, problem, block="file")
-    if table.coco.repeated:
-        names = ", ".join(map(shown, table.coco.repeated))
-        yield Hit(None, f"the file gives the top-level key {names} more than once; the last was taken", block="file")
+    if table.coco.duplicate_keys:
+        names = ", ".join(map(shown, table.coco.duplicate_keys))
+        yield Hit(None, f"the top-level key {names} occurs more than once; the last value was used", block="file")
 
 
 def nested_keys(table: Table) -> Iterator[str]:
-    """Keys given twice in values and rows that no other check reads: info, licences, blocks that are not COCO's own."""
+    """Repeated keys in values and rows that no other check reads: info, licences, blocks that are not part of COCO."""
     for name, item in table.coco.items.items():
         if name in ("images", "annotations", "categories") and not isinstance(item, msgspec.Raw):
             continue
@@ -94,13 +95,13 @@ def _no_images(coco: dict[str, Any]) -> None:
 
 @check("S003", "missing-block", Severity.ERROR, on="file", broken=_no_images)
 def missing_block(table: Table) -> Iterator[Hit]:
-    """The file has no list of images, annotations or categories, or something else in its place.
+    """The file has no list of images, annotations or categories, or has something else in its place.
 
     Example::
 
         {"images": [], "annotations": null}
 
-    Cure: export the file again; a test set without labels has an empty list `annotations`.
+    Fix: export the file again. A test set without labels needs an empty list `annotations`.
     """
     for block in ("images", "annotations", "categories"):
         if block not in table.coco.items:
@@ -121,7 +122,7 @@ def row_is_no_object(table: Table) -> Iterator[Hit]:
 
         {"annotations": [null, {"id": 1}]}
 
-    Cure: delete the row, as `trashkit fix --unsafe` does.
+    Fix: delete the row, as `trashkit fix --unsafe` does.
     """
     for hit in _of_kind(table, "object"):
         yield hit._replace(fix="unsafe")
@@ -133,7 +134,7 @@ def _no_name(coco: dict[str, Any]) -> None:
 
 @check("S005", "missing-field", Severity.ERROR, on="file", broken=_no_name)
 def missing_field(table: Table) -> Iterator[Hit]:
-    """A row lacks a field without which it cannot be used.
+    """A row lacks a required field.
 
     Images need id, file_name, width and height; annotations id, image_id, category_id and segmentation; categories id
     and name.
@@ -142,7 +143,7 @@ def missing_field(table: Table) -> Iterator[Hit]:
 
         {"id": 7, "width": 512, "height": 512}
 
-    Cure: add the field; `trashkit audit --images DIR` tells the size of a photo.
+    Fix: add the field.
     """
     yield from _of_kind(table, "missing")
 
@@ -153,15 +154,15 @@ def _no_area(coco: dict[str, Any]) -> None:
 
 @check("S006", "missing-measure", Severity.WARNING, on="file", broken=_no_area)
 def missing_measure(table: Table) -> Iterator[Hit]:
-    """An annotation lacks area, bbox or iscrowd, which pycocotools asks for when it evaluates.
+    """An annotation lacks area, bbox or iscrowd, which pycocotools needs for evaluation.
 
-    Where all annotations lack the same field, one finding says so.
+    If all annotations lack the same field, there is one finding for the file.
 
     Example::
 
         {"id": 7, "image_id": 1, "category_id": 3, "segmentation": [[10, 10, 60, 10, 60, 60]]}
 
-    Cure: `trashkit fix` computes them.
+    Fix: `trashkit fix` computes them.
     """
     rows: dict[str, list[int]] = {}
     for problem in table.problems:
@@ -172,7 +173,7 @@ def missing_measure(table: Table) -> Iterator[Hit]:
             yield Hit(None, f"none of the {len(lacking)} annotations has {name}", fix="safe", related=lacking)
         else:
             for row in lacking:
-                fixable = name == "iscrowd" or _may_measure(table, row)
+                fixable = name == "iscrowd" or _may_measure(table, row, [name])
                 yield Hit(row, f"{name} is missing", fix="safe" if fixable else None)
 
 
@@ -182,32 +183,52 @@ def _text_width(coco: dict[str, Any]) -> None:
 
 @check("S007", "wrong-type", Severity.ERROR, on="file", broken=_text_width)
 def wrong_type(table: Table) -> Iterator[Hit]:
-    """A field holds a value of the wrong type or out of its range.
+    """A field has a value of the wrong type or out of range.
 
-    Ids are whole numbers (texts are taken too), file_name and name are texts, width and height positive whole numbers,
-    area is a number from 0 up, bbox four of them, iscrowd 0 or 1, and segmentation a list of rings or an RLE object.
+    Ids are integers (strings are accepted too), file_name and name are strings, width and height are positive integers,
+    area is a number of at least 0, bbox four numbers, iscrowd 0 or 1, and segmentation a list of rings or an RLE
+    object.
 
     Example::
 
         {"id": 7, "file_name": "photo.jpg", "width": "640", "height": -480}
 
-    Cure: correct the value; `trashkit fix` computes area and box afresh where these are the only ones.
+    Fix: `trashkit fix` corrects values whose meaning is clear: numbers written as text (`"640"`), ids written as floats
+    (`1.0`), `"false"` for iscrowd. It recomputes area and box if only these are wrong. A segmentation written as text
+    is restored with `--unsafe` where bbox or area prove it. Correct other values by hand.
     """
-    others = {(p.block, p.row) for p in table.problems if p.kind == "type" and p.field not in ("area", "bbox")}
+    wrong: dict[tuple[str, int], list[str]] = {}
+    for problem in table.problems:
+        if problem.kind == "type":
+            wrong.setdefault((problem.block, problem.row), []).append(problem.field)
     for hit in _of_kind(table, "type"):
-        fixable = (hit.block, hit.row) not in others and _may_measure(table, hit.row)
-        yield hit._replace(fix="safe") if fixable else hit
+        assert hit.row is not None
+        names = wrong[hit.block, hit.row]
+        record = table.coco.record(hit.block, hit.row)
+        cure = table.reader.read(hit.block, record, names)
+        if cure is not None:
+            message = hit.message + (f"; {cure.why}" if cure.why else "")
+            yield hit._replace(fix=cure.kind, message=message, proposal={"set": cure.fields})
+        elif set(names) <= {"area", "bbox"} and _may_measure(table, hit.row, names):
+            yield hit._replace(fix="safe")
+        else:
+            yield hit
 
 
-def _may_measure(table: Table, row: int | None) -> bool:
-    """Whether an annotation's segmentation rasterises on an image of known size, so that a fix can measure it."""
+def _may_measure(table: Table, row: int | None, names: list[str]) -> bool:
+    """Whether an annotation can be rasterised on an image of known size, so that a fix can measure the named fields.
+
+    The area of rings inside each other depends on which of them are holes.
+    """
     if row is None or table.image_row[row] < 0:
         return False
     width, height = table.width[table.image_row[row]], table.height[table.image_row[row]]
     if not (width == width // 1 and height == height // 1):
         return False
     record = table.coco.record("annotations", row)
-    return check_segmentation(record.get("segmentation"), int(height), int(width)) is None
+    if check_segmentation(record.get("segmentation"), int(height), int(width)) is not None:
+        return False
+    return "area" not in names or hole_of(record, (int(height), int(width)))[0] not in ("hole", "unclear")
 
 
 def _infinite_box(coco: dict[str, Any]) -> None:
@@ -218,15 +239,19 @@ def _infinite_box(coco: dict[str, Any]) -> None:
 def field_not_finite(table: Table) -> Iterator[Hit]:
     """A number outside the segmentation (a size, `area`, `bbox`) is NaN, infinite or too large for a float.
 
-    Annotations with empty segmentations often carry a box from plus to minus infinity.
+    Annotations with empty segmentations often have a box from plus to minus infinity.
 
     Example::
 
         {"id": 7, "segmentation": [], "bbox": [Infinity, Infinity, -Infinity, -Infinity]}
 
-    Cure: `trashkit fix` computes area and box afresh where the segmentation is sound.
+    Fix: `trashkit fix` recomputes area and box if the segmentation is valid.
     """
-    measures = {p.row for p in table.problems if p.kind == "number" and p.field in ("area", "bbox")}
+    measures: dict[int, list[str]] = {}
+    for problem in table.problems:
+        if problem.kind == "number" and problem.block == "annotations" and problem.field in ("area", "bbox"):
+            measures.setdefault(problem.row, []).append(problem.field)
     for hit in _of_kind(table, "number"):
-        fixable = hit.block == "annotations" and hit.row in measures and _may_measure(table, hit.row)
+        mine = measures.get(hit.row or 0, []) if hit.block == "annotations" else []
+        fixable = bool(mine) and _may_measure(table, hit.row, mine)
         yield hit._replace(fix="safe" if fixable else None)

@@ -1,4 +1,4 @@
-"""Labels: annotations of one image that repeat, overlap, contain or contradict each other."""
+"""Checks of labels: annotations of one image that repeat, overlap, contain or contradict each other."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from trashkit.audit.example import annotation, octagon
-from trashkit.audit.overlaps import Overlaps, overlaps, same_shape
+from trashkit.audit.readings.evidence import box_agrees
 from trashkit.audit.registry import Hit, check
-from trashkit.audit.shapes import Shapes
+from trashkit.audit.views.overlaps import Overlaps, overlaps, same_shape
+from trashkit.audit.views.shapes import Shapes
 from trashkit.finding import FixKind, Severity
 
 
@@ -36,7 +37,7 @@ def _hit(shapes: Shapes, about: int, other: int, text: str, score: float, *, fix
 
 
 def _added(category: int, x: float, y: float, radius: float, copies: int = 1) -> Any:
-    """Adds annotations to the first image, whose first object stands at (111, 91) with a radius of 41 pixels."""
+    """Add annotations to the first image, whose first object is at (111, 91) with a radius of 41 pixels."""
 
     def broken(coco: dict[str, Any]) -> None:
         for _ in range(copies):
@@ -49,14 +50,14 @@ def _added(category: int, x: float, y: float, radius: float, copies: int = 1) ->
 def duplicate_annotation(shapes: Shapes) -> Iterator[Hit]:
     """Two annotations of one image have the same class and exactly the same segmentation.
 
-    The object is counted twice in every statistic and in every instance metric. Reported for each after the first.
+    The object counts twice in all statistics and instance metrics. Reported for each annotation after the first.
 
     Example::
 
         {"annotations": [{"id": 1, "image_id": 1, "category_id": 2, "segmentation": [[10, 10, 60, 10, 60, 60]]},
                          {"id": 2, "image_id": 1, "category_id": 2, "segmentation": [[10, 10, 60, 10, 60, 60]]}]}
 
-    Cure: `trashkit fix` removes the later ones.
+    Fix: `trashkit fix` removes the later ones, except those whose bbox shows another object: outline it again.
     """
     pairs = overlaps(shapes)
     likely = np.flatnonzero(_same_class(shapes, pairs) & (pairs.iou > 0.999))
@@ -65,40 +66,67 @@ def duplicate_annotation(shapes: Shapes) -> Iterator[Hit]:
         first, second = int(pairs.first[pair]), int(pairs.second[pair])
         if second not in seen and same_shape(shapes, first, second):
             seen.add(second)
-            yield _hit(shapes, second, first, "same class ({mine}) and same segmentation as {other}", 1.0, fix="safe")
+            text = "same class ({mine}) and same segmentation as {other}"
+            fix: FixKind | None = "safe"
+            if _box_is_elsewhere(shapes, second):
+                text, fix = f"{text}, but its bbox is elsewhere", None
+            yield _hit(shapes, second, first, text, 1.0, fix=fix)
+
+
+def copied(shapes: Shapes) -> set[int]:
+    """Annotations with the outline of an earlier one and the bbox of another object."""
+    pairs = overlaps(shapes)
+    likely = np.flatnonzero(_same_class(shapes, pairs) & (pairs.iou > 0.999)).tolist()
+    found = {
+        int(pairs.second[pair])
+        for pair in likely
+        if same_shape(shapes, int(pairs.first[pair]), int(pairs.second[pair]))
+    }
+    return {annotation for annotation in found if _box_is_elsewhere(shapes, annotation)}
+
+
+def _box_is_elsewhere(shapes: Shapes, annotation: int) -> bool:
+    """Whether an annotation's bbox is that of another object: its outline was copied, or drawn in the wrong place."""
+    stated, true = shapes.table.bbox[shapes.rows[annotation]], shapes.box[annotation]
+    if not (stated[2:] > 0).all() or np.isnan(true).any() or box_agrees(stated.tolist(), true.tolist()):
+        return False
+    low, high = np.maximum(stated[:2], true[:2]), np.minimum(stated[:2] + stated[2:], true[2:])
+    shared = float(np.maximum(high - low, 0).prod())
+    return shared < 0.5 * float(stated[2:].prod() + (true[2:] - true[:2]).prod() - shared)
 
 
 @check("L002", "near-duplicate-annotation", Severity.WARNING, broken=_added(1, 111.5, 91, 41))
 def near_duplicate_annotation(shapes: Shapes) -> Iterator[Hit]:
-    """Two annotations of one class and image cover nearly the same pixels. Score: their IoU.
+    """Two annotations of one image and class cover nearly the same pixels. Score: their IoU.
 
-    Above an IoU of 0.9 (`near_duplicate_iou`), and not exactly the same (L001).
+    Reported above an IoU of 0.9 (`near_duplicate_iou`), unless they are exactly the same (L001).
 
     Example::
 
-        two outlines of the same bottle, one of them drawn a pixel further out
+        two outlines of the same bottle, one of them a pixel larger
 
-    Cure: `trashkit fix --unsafe` keeps the earlier one.
+    Fix: `trashkit fix --unsafe` keeps the earlier one.
     """
     pairs = overlaps(shapes)
     for pair in np.flatnonzero(_same_class(shapes, pairs) & (pairs.iou > shapes.table.settings.near_duplicate_iou)):
         first, second = int(pairs.first[pair]), int(pairs.second[pair])
         if not same_shape(shapes, first, second):
             text = "nearly the same as {other}, of the same class ({mine}): IoU {score:.3f}"
-            yield _hit(shapes, second, first, text, float(pairs.iou[pair]), fix="unsafe")
+            elsewhere = _box_is_elsewhere(shapes, second)
+            yield _hit(shapes, second, first, text, float(pairs.iou[pair]), fix=None if elsewhere else "unsafe")
 
 
 @check("L003", "same-class-overlap", Severity.WARNING, broken=_added(1, 126, 91, 41))
 def same_class_overlap(shapes: Shapes) -> Iterator[Hit]:
-    """Two annotations of one class and image overlap with an IoU above 0.5 (`overlap_iou`). Score: their IoU.
+    """Two annotations of one image and class overlap with an IoU above 0.5 (`overlap_iou`). Score: their IoU.
 
-    Near duplicates (L002) are left to their own check.
+    Near duplicates are reported as L002.
 
     Example::
 
-        one bag outlined twice: once with its handles and once without
+        one bag outlined twice, with and without its handles
 
-    Cure: look at the pair; merge the two, or redraw their border.
+    Fix: check the pair; merge them, or redraw their border.
     """
     settings = shapes.table.settings
     pairs = overlaps(shapes)
@@ -113,13 +141,13 @@ def same_class_overlap(shapes: Shapes) -> Iterator[Hit]:
 def cross_class_overlap(shapes: Shapes) -> Iterator[Hit]:
     """Two annotations of different classes overlap with an IoU above 0.5 (`overlap_iou`). Score: their IoU.
 
-    In a label map a pixel has one class, so the paint order decides. Above 0.8 it is L005 as well.
+    In a label map each pixel has one class, so the paint order decides. Above 0.8, L005 is reported as well.
 
     Example::
 
-        a carton as Paper pack and, drawn around nearly the same pixels, its plastic film
+        a carton labelled Paper pack and its plastic film, with nearly the same outline
 
-    Cure: look at the pair; relabel one, or redraw their border.
+    Fix: check the pair; relabel one, or redraw their border.
     """
     pairs = overlaps(shapes)
     iou = pairs.iou
@@ -136,9 +164,9 @@ def conflicting_labels(shapes: Shapes) -> Iterator[Hit]:
 
     Example::
 
-        the same outline once as Plastic and once as Glass
+        the same outline labelled both Plastic and Glass
 
-    Cure: decide for one class, and delete the other annotation.
+    Fix: decide which class is right, and delete the other annotation.
     """
     pairs = overlaps(shapes)
     iou = pairs.iou
@@ -148,7 +176,7 @@ def conflicting_labels(shapes: Shapes) -> Iterator[Hit]:
 
 
 def _inside(shapes: Shapes, pairs: Overlaps) -> np.ndarray[Any, Any]:
-    """[p] whether one of two different classes lies inside the other, and is no allowed part of it."""
+    """[p] whether the classes differ, and one annotation is inside the other without being an allowed part of it."""
     inside = _other_class(shapes, pairs) & (pairs.share_of_smaller > shapes.table.settings.contained_share)
     for pair in np.flatnonzero(inside).tolist():
         part, whole = _part_whole(pairs, pair)
@@ -171,37 +199,38 @@ def _allowed(shapes: Shapes, part: int, whole: int) -> bool:
 
 @check("L006", "contained-in-other-class", Severity.INFO, broken=_added(2, 111, 91, 20))
 def contained_in_other_class(shapes: Shapes) -> Iterator[Hit]:
-    """More than 95 % (`contained_share`) of an annotation lies inside one of another class. Score: that share.
+    """More than 95 % (`contained_share`) of an annotation is inside one of another class. Score: this share.
 
-    Often right: a cap on its bottle, a label on a can. Pairs [part, whole] that are expected go into `extend_parts` in
-    trashkit.toml, `*` standing for anything: `extend_parts = [["*sticker*", "*box*"]]`. Caps, lids, straws, labels and
-    pop tabs are in `parts`, which a list of your own would replace. Often wrong too: an object seen through a bag.
+    Often this is right: a cap on its bottle, a label on a can. Add expected pairs [part, whole] to `extend_parts` in
+    trashkit.toml, where `*` matches anything: `extend_parts = [["*sticker*", "*box*"]]`. Caps, lids, straws, labels and
+    pop tabs are in the default of `parts`, which setting `parts` replaces. Often it is wrong too: an object seen
+    through a bag.
 
     Example::
 
         a Paper leaflet drawn inside a Plastic bag
 
-    Cure: look at the pair; add it to `extend_parts` where it is legitimate.
+    Fix: check the pair, and add it to `extend_parts` if it is legitimate.
     """
     pairs = overlaps(shapes)
     for pair in np.flatnonzero(_inside(shapes, pairs)).tolist():
         part, whole = _part_whole(pairs, pair)
-        text = "{mine} lies inside {other}, which is {theirs}: {score:.1%} of it"
+        text = "{score:.1%} of {mine} is inside {other}, which is {theirs}"
         yield _hit(shapes, part, whole, text, float(min(pairs.share_of_smaller[pair], 1.0)))
 
 
 @check("L007", "contested-pixels", Severity.INFO, broken=_added(2, 155, 91, 41))
 def contested_pixels(shapes: Shapes) -> Iterator[Hit]:
-    """Two classes claim the same pixels: more than 25 % (`contested_share`) of the smaller one. Score: pixels² shared.
+    """Two classes share pixels: more than 25 % (`contested_share`) of the smaller annotation. Score: shared pixels².
 
-    Neither inside the other (L006) nor nearly the same (L004), and no expected part (`parts`, see L006). Which class a
-    label map gets depends on the paint order, which differs between tools.
+    Not reported if one is inside the other (L006), if they are nearly the same (L004), or for an expected part
+    (`parts`, see L006). The class in a label map depends on the paint order, which differs between tools.
 
     Example::
 
-        two crossing objects, each outlined in full where the other hides it
+        two crossing objects, both outlined in full although one hides part of the other
 
-    Cure: outline only what is seen, or name the paint order that training and evaluation use.
+    Fix: outline only the visible parts, or use the same paint order in training and evaluation.
     """
     settings = shapes.table.settings
     pairs = overlaps(shapes)
@@ -211,5 +240,5 @@ def contested_pixels(shapes: Shapes) -> Iterator[Hit]:
     for pair in np.flatnonzero(contested).tolist():
         if not _allowed(shapes, *_part_whole(pairs, pair)):
             first, second = int(pairs.first[pair]), int(pairs.second[pair])
-            text = "{mine} and {other} ({theirs}) both claim {score:.0f} px²: the paint order decides"
+            text = "{mine} shares {score:.0f} px² with {other} ({theirs}): the paint order decides"
             yield _hit(shapes, second, first, text, float(pairs.shared[pair]))

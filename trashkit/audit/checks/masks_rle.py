@@ -1,12 +1,16 @@
-"""RLE segmentations whose size or counts are wrong."""
+"""Checks of RLE segmentations: wrong sizes and counts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from trashkit.audit.checks.rings import restored_hit
+from trashkit.audit.readings.masks import along_rows
 from trashkit.audit.registry import Hit, check
-from trashkit.audit.shapes import Shapes
+from trashkit.audit.views.shapes import Shapes
 from trashkit.finding import Severity
 
 
@@ -23,11 +27,18 @@ def rle_size(shapes: Shapes) -> Iterator[Hit]:
         {"images": [{"id": 1, "width": 640, "height": 480}], "annotations": [{"image_id": 1,
          "segmentation": {"size": [640, 480], "counts": [48100, 6400, 252700]}}]}
 
-    Cure: with height and width swapped the mask was likely written row by row: export it again.
+    Fix: `trashkit fix --unsafe` corrects it where the bbox proves what was meant: height and width exchanged, alone or
+    because the mask was written row by row. Otherwise export the mask again.
     """
     for annotation, mask in shapes.masks.items():
         if mask.size_problem:
-            yield Hit(int(shapes.rows[annotation]), mask.size_problem)
+            yield _restored(shapes, annotation, mask.size_problem)
+
+
+def _restored(shapes: Shapes, annotation: int, message: str) -> Hit:
+    """A damaged mask is never deleted: its counts are there, and may be read by a person."""
+    hit = restored_hit(shapes, annotation, message)
+    return hit if hit.proposal is not None else hit._replace(fix=None)
 
 
 def _wrong_counts(coco: dict[str, Any]) -> None:
@@ -36,14 +47,31 @@ def _wrong_counts(coco: dict[str, Any]) -> None:
 
 @check("G041", "rle-counts", Severity.ERROR, broken=_wrong_counts)
 def rle_counts(shapes: Shapes) -> Iterator[Hit]:
-    """The `counts` of an RLE are not run lengths, or do not sum to the size: pycocotools reads memory it should not.
+    """The `counts` of an RLE are not run lengths or do not sum to its size, so that pycocotools reads invalid memory.
+
+    Counts that run along rows are reported, too, where bbox and area fit only then.
 
     Example::
 
         {"segmentation": {"size": [480, 640], "counts": [100, 50, 3]}}
 
-    Cure: export the mask again.
+    Fix: `trashkit fix --unsafe` restores counts that were quoted (`b'...'`), escaped (doubled backslashes) or written
+    as text, where they then fill the image and agree with bbox and area. Otherwise export the mask again.
     """
     for annotation, mask in shapes.masks.items():
         if mask.counts_problem:
-            yield Hit(int(shapes.rows[annotation]), mask.counts_problem)
+            yield _restored(shapes, annotation, mask.counts_problem)
+            continue
+        right = along_rows_of(shapes, annotation)
+        if right is not None:
+            message = "counts run along rows, as bbox and area show, but COCO has columns"
+            yield Hit(int(shapes.rows[annotation]), message, fix="unsafe", proposal={"set": {"segmentation": right}})
+
+
+def along_rows_of(shapes: Shapes, annotation: int) -> dict[str, Any] | None:
+    """The mask of an annotation whose counts run along rows; None for all others."""
+    read, row = shapes.masks[annotation], shapes.rows[annotation]
+    stated, true = shapes.table.bbox[row], np.array(read.box)
+    if read.size_problem or read.counts_problem or not (np.abs(stated[:2] - true[:2]).max() > 2):
+        return None
+    return along_rows(shapes.table.coco.record("annotations", int(row)), read)

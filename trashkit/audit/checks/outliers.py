@@ -1,4 +1,4 @@
-"""Outliers: annotations and images far from what is usual in the file."""
+"""Checks for outliers: annotations and images unlike the others in the file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from trashkit.audit.example import annotation, octagon
 from trashkit.audit.registry import Hit, check
-from trashkit.audit.table import Floats, Ints, Table
+from trashkit.audit.views.table import Floats, Ints, Table
 from trashkit.finding import Severity
 
 _NORMAL = 1.4826
-"""Standard deviation of a normal distribution over its median absolute deviation."""
+"""Ratio of the standard deviation of a normal distribution to its median absolute deviation."""
 
 _LEAST_SPREAD = 0.15
-"""Spread (of natural logarithms) below which a class counts as this spread: clones have no outliers."""
+"""Least spread (of natural logarithms) that is assumed, so that classes of nearly equal values have no outliers."""
 
 
 def deviations(values: Floats, groups: Ints, least: int) -> tuple[Floats, Floats]:
@@ -44,16 +44,16 @@ def _huge(coco: dict[str, Any]) -> None:
 
 @check("L010", "size-outlier", Severity.INFO, on="measures", broken=_huge)
 def size_outlier(table: Table) -> Iterator[Hit]:
-    """An annotation's share of its image is far from what its class usually covers.
+    """An annotation covers far more or less of its image than is usual for its class.
 
-    Compared as logarithms, 6 robust standard deviations (`outlier_deviations`) from the class's median; classes with
-    fewer than 30 annotations (`outlier_sample`) are left out. Score: how many deviations.
+    Reported when its logarithm is more than 6 robust standard deviations (`outlier_deviations`) from the class's
+    median; classes with fewer than 30 annotations (`outlier_sample`) are skipped. Score: how many deviations.
 
     Example::
 
         a battery that fills the whole photo
 
-    Cure: look at it: a wrong label, a whole image outlined by mistake, or a rare view.
+    Fix: check it; it may be a wrong label, a whole image outlined by mistake, or an unusual view.
     """
     assert table.measures is not None
     known = table.image_row >= 0
@@ -64,7 +64,7 @@ def size_outlier(table: Table) -> Iterator[Hit]:
         score, middle = deviations(np.log(share), table.category_row, table.settings.outlier_sample)
     for row in np.flatnonzero(np.abs(score) > table.settings.outlier_deviations).tolist():
         message = (
-            f"covers {share[row]:.3%} of its image, where {table.category_name(row)} usually covers "
+            f"covers {share[row]:.3%} of its image, while {table.category_name(row)} usually covers "
             f"{np.exp(middle[row]):.3%}"
         )
         yield Hit(row, message, float(abs(score[row])))
@@ -78,25 +78,25 @@ def _splinter(coco: dict[str, Any]) -> None:
 
 @check("L011", "shape-outlier", Severity.INFO, on="measures", broken=_splinter)
 def shape_outlier(table: Table) -> Iterator[Hit]:
-    """An annotation's box is far longer or squarer than its class's usually is.
+    """An annotation's box is far longer or squarer than is usual for its class.
 
-    The ratio of longer to shorter side, compared as in L010. Score: how many deviations.
+    The ratio of longer to shorter side is compared as in L010. Score: how many deviations.
 
     Example::
 
         a bottle cap twenty times as long as wide
 
-    Cure: look at it: often one stray corner, or two objects in one outline.
+    Fix: check it; often it has a stray corner, or two objects in one outline.
     """
     assert table.measures is not None
     box = table.measures.box
-    sides = box[:, 2:] - box[:, :2]
     with np.errstate(all="ignore"):
+        sides = box[:, 2:] - box[:, :2]
         ratio = sides.max(axis=1) / sides.min(axis=1)
         score, middle = deviations(np.log(ratio), table.category_row, table.settings.outlier_sample)
     for row in np.flatnonzero(np.abs(score) > table.settings.outlier_deviations).tolist():
         message = (
-            f"its box is {ratio[row]:.3g} times as long as wide, where {table.category_name(row)} usually has "
+            f"its box is {ratio[row]:.3g} times as long as wide, while {table.category_name(row)} usually has "
             f"{np.exp(middle[row]):.3g}"
         )
         yield Hit(row, message, float(abs(score[row])))
@@ -114,23 +114,23 @@ def _crowded(coco: dict[str, Any]) -> None:
 def count_outlier(table: Table) -> Iterator[Hit]:
     """An image has far more annotations than is usual in the file.
 
-    Logarithms of counts of images that have annotations, compared as in L010. Score: how many deviations.
+    Logarithms of the counts of images with annotations are compared as in L010. Score: how many deviations.
 
     Example::
 
-        one image with 200 annotations, where the others have 9
+        one image with 200 annotations, while the others have 9
 
-    Cure: look at it: annotations of several photos under one id, or an export that ran twice.
+    Fix: check it; it may have the annotations of several photos, or an export that ran twice.
     """
     counts = table.annotations_per_image.astype(float)
     with np.errstate(divide="ignore"):
         logs = np.log(counts)
     groups = np.where(counts > 0, 0, -1)
     score, middle = deviations(logs, groups, min(table.settings.outlier_sample, 12))
-    # the least spread is meant for sizes; counts jump by whole numbers
+    # The least spread is meant for sizes; counts are whole numbers, so a small count is never an outlier.
     for row in np.flatnonzero(score > table.settings.outlier_deviations).tolist():
         if counts[row] >= 10:
-            message = f"image has {counts[row]:.0f} annotations, where {np.exp(middle[row]):.0f} are usual"
+            message = f"image has {counts[row]:.0f} annotations, while {np.exp(middle[row]):.0f} are usual"
             yield Hit(row, message, float(score[row]), block="images")
 
 
@@ -142,24 +142,24 @@ def _one_sided(coco: dict[str, Any]) -> None:
 
 
 _LEAST_MIX = 10
-"""Images with fewer annotations have no class mix to speak of."""
+"""Images with fewer annotations than this are skipped."""
 
 _SURPRISE = 14.0
-"""Natural logarithm of one in a million: class mixes less likely than that are outliers."""
+"""About minus the natural logarithm of one in a million: class mixes less likely than this are outliers."""
 
 
 @check("L013", "class-mix-outlier", Severity.INFO, on="file", broken=_one_sided)
 def class_mix_outlier(table: Table) -> Iterator[Hit]:
-    """The classes in an image are mixed unlike those of the file: one class has far more of its annotations.
+    """The class mix of an image is unlike that of the file: one class has far more of its annotations.
 
-    Images with 10 annotations or more, in which one class is that much more frequent than in the file that a draw
-    would give it less than once in a million. Score: minus the logarithm of that chance (a Chernoff bound).
+    Reported for images with 10 annotations or more, if the class would be this frequent less than once in a million
+    random draws from the file. Score: minus the logarithm of this probability (a Chernoff bound).
 
     Example::
 
-        28 bottles and nothing else, where bottles are a third of all annotations
+        28 bottles and nothing else, while bottles are a third of all annotations
 
-    Cure: look at it: many objects of one kind, or everything labelled with the class that was picked last.
+    Fix: check it; it may really have many objects of one kind, or everything may be labelled with the last class used.
     """
     known = (table.image_row >= 0) & (table.category_row >= 0)
     if not known.any():
@@ -173,7 +173,7 @@ def class_mix_outlier(table: Table) -> Iterator[Hit]:
     with np.errstate(divide="ignore", invalid="ignore"):
         rest = np.where(share < 1, (1 - share) * np.log((1 - share) / (1 - expected)), 0.0)
         surprise = total * (share * np.log(share / expected) + rest)
-    # many classes make many chances to be surprised
+    # The limit is strict because many images and classes are tested.
     wanted = (total >= _LEAST_MIX) & (share > expected) & (surprise > _SURPRISE)
     for cell in np.flatnonzero(wanted).tolist():
         name = table.category_names[category[cell]]

@@ -1,4 +1,4 @@
-"""Outlines drawn with little care: boxes posing as masks, and very few corners."""
+"""Checks of missing and carelessly drawn outlines: boxes in place of masks, and outlines with very few corners."""
 
 from __future__ import annotations
 
@@ -8,12 +8,41 @@ from typing import Any
 import numpy as np
 
 from trashkit.audit.registry import Hit, check
-from trashkit.audit.shapes import Shapes
+from trashkit.audit.views.shapes import Shapes
+from trashkit.audit.views.table import Table
+from trashkit.coco.forms import has_only_boxes
 from trashkit.finding import Severity
 
 
+def _without_outlines(coco: dict[str, Any]) -> None:
+    for annotation in coco["annotations"]:
+        annotation["segmentation"] = []
+
+
+@check("G006", "no-outlines", Severity.ERROR, on="file", broken=_without_outlines)
+def no_outlines(table: Table) -> Iterator[Hit]:
+    """No annotation of the file has an outline; all have boxes only: the file is for detection, not for segmentation.
+
+    While this finding is there, the single annotations have none that say the same, and no fix deletes them. Score: how
+    many annotations.
+
+    Example::
+
+        {"annotations": [{"id": 5, "bbox": [10, 10, 50, 50]}, {"id": 6, "segmentation": [], "bbox": [3, 4, 20, 20]}]}
+
+    Fix: outline the objects, or give the file that has outlines.
+    """
+    rows = table.coco.rows("annotations")
+    first: Any = table.coco.record("annotations", 0) if rows else None
+    if isinstance(first, dict) and not first.get("segmentation"):
+        records = table.coco.records("annotations")
+        if has_only_boxes(records):
+            message = f"none of the {len(records)} annotations has an outline (segmentation), only boxes (bbox)"
+            yield Hit(None, message, float(len(records)))
+
+
 def _boxes(shapes: Shapes) -> np.ndarray[Any, Any]:
-    """[n] whether the one ring of an annotation is an upright rectangle."""
+    """[n] whether an annotation has one ring, which is an axis-aligned rectangle."""
     area = (shapes.box[:, 2] - shapes.box[:, 0]) * (shapes.box[:, 3] - shapes.box[:, 1])
     one = (shapes.ring_count == 1) & (shapes.vertices <= 5)
     return np.asarray(one & (shapes.area > 0) & (shapes.area >= 0.999 * area))
@@ -27,21 +56,21 @@ def _box(coco: dict[str, Any]) -> None:
 
 @check("G050", "box-as-mask", Severity.WARNING, broken=_box)
 def box_as_mask(shapes: Shapes) -> Iterator[Hit]:
-    """A segmentation is its own bounding box: a detection label that poses as a mask. Score: its area in pixels².
+    """A segmentation is its own bounding box: a detection label, not a mask. Score: its area in pixels².
 
-    Networks learn square objects from it. Rectangular things seen straight on do exist: hence a warning.
+    Models learn rectangular objects from it. It is a warning because some objects are rectangular.
 
     Example::
 
         {"segmentation": [[60, 50, 160, 50, 160, 130, 60, 130]], "bbox": [60, 50, 100, 80]}
 
-    Cure: outline the object.
+    Fix: outline the object.
     """
     for annotation in np.flatnonzero(_boxes(shapes)).tolist():
         left, top, right, bottom = shapes.box[annotation]
         yield Hit(
             int(shapes.rows[annotation]),
-            f"segmentation is a plain box of {right - left:.5g}x{bottom - top:.5g} px",
+            f"segmentation is a box of {right - left:.5g}x{bottom - top:.5g} px",
             float(shapes.area[annotation]),
         )
 
@@ -52,15 +81,16 @@ def _triangle(coco: dict[str, Any]) -> None:
 
 @check("G051", "coarse-outline", Severity.INFO, broken=_triangle)
 def coarse_outline(shapes: Shapes) -> Iterator[Hit]:
-    """A large object is outlined by five corners or fewer (`coarse_vertices`), and is no plain box.
+    """A large object is outlined by five corners or fewer (`coarse_vertices`), and is not a box.
 
-    Large: its longest side is 64 pixels or more (`coarse_side`) once the image's longest side is 512. Score: that side.
+    Large: its longest side is at least 64 pixels (`coarse_side`) once the image's longest side is 512. Score: this
+    side.
 
     Example::
 
         {"segmentation": [[60, 50, 400, 60, 230, 330]]}
 
-    Cure: look at it; outline it with more care where it matters.
+    Fix: check it, and outline it again where that matters.
     """
     settings = shapes.table.settings
     scale = np.minimum(settings.training_side / np.maximum(shapes.width, shapes.height), 1.0)

@@ -1,4 +1,4 @@
-"""Parts of one annotation: rings that overlap, lie in each other, specks and pin-holes."""
+"""Checks of the parts of one annotation: overlapping and nested rings, specks and pin-holes."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ import numpy as np
 import shapely
 
 from trashkit.audit.example import octagon
+from trashkit.audit.readings.holes import INSIDE, Kind, hole_of
 from trashkit.audit.registry import Hit, check
-from trashkit.audit.rle import hole_sizes, part_sizes
-from trashkit.audit.shapes import Shapes
-from trashkit.audit.table import Ints
+from trashkit.audit.views.run_lengths import hole_sizes, part_sizes
+from trashkit.audit.views.shapes import Shapes
+from trashkit.audit.views.table import Ints
 from trashkit.finding import Severity
-
-_INSIDE = 0.99
-"""A ring lies inside another when this share of it does."""
 
 
 def _nested(shapes: Shapes) -> np.ndarray[Any, Any]:
-    """For each sibling pair whether the smaller ring lies inside the larger."""
+    """For each pair of rings whether the smaller one is inside the larger."""
     first, second, shared = shapes.sibling_pairs
     area = shapely.area(shapes.parts)
     smaller = np.minimum(area[first], area[second])
-    return np.asarray((smaller > 0) & (shared >= _INSIDE * smaller))
+    return np.asarray((smaller > 0) & (shared >= INSIDE * smaller))
 
 
 def _second_ring(ring: list[float]) -> Any:
@@ -36,65 +34,91 @@ def _second_ring(ring: list[float]) -> Any:
 
 @check("G030", "sibling-rings-overlap", Severity.WARNING, broken=_second_ring([130, 70, 170, 70, 170, 120, 130, 120]))
 def sibling_rings_overlap(shapes: Shapes) -> Iterator[Hit]:
-    """Two rings of one annotation overlap by more than 1 pixel² (`sibling_overlap`). Score: pixels² shared.
+    """Two rings of one annotation overlap by more than 1 pixel² (`sibling_overlap`). Score: shared pixels².
 
-    Rasterisers unite them; whoever adds up ring areas counts the shared part twice; some editors cut it out.
+    Rasterisers merge them, but sums of ring areas count the shared part twice, and some editors cut it out.
 
     Example::
 
         {"segmentation": [[10, 10, 60, 10, 60, 60, 10, 60], [50, 10, 90, 10, 90, 60, 50, 60]]}
 
-    Cure: `trashkit fix --unsafe` unites them.
+    Fix: `trashkit fix --unsafe` merges them, unless one may be a hole (G031).
     """
     first, second, shared = shapes.sibling_pairs
     far = np.flatnonzero(shared > shapes.table.settings.sibling_overlap)
-    yield from _pairs(shapes, first[far], second[far], shared[far], "overlap by")
+    for annotation, hit in _pairs(shapes, first[far], second[far], shared[far], "overlap by"):
+        yield hit._replace(fix=None) if holes(shapes, annotation)[0] in ("hole", "unclear") else hit
 
 
 @check("G031", "ring-inside-ring", Severity.WARNING, broken=_second_ring(octagon(111, 91, 15)))
 def ring_inside_ring(shapes: Shapes) -> Iterator[Hit]:
-    """A ring lies inside another of the same annotation: meant as a hole, which COCO polygons do not have, or a double.
+    """A ring is inside another of its annotation: an intended hole, which COCO polygons cannot have, or a duplicate.
 
-    pycocotools fills it, so a hole that was meant is lost. Score: pixels² shared.
+    pycocotools fills it, so an intended hole is lost. `area` tells which of them it is. Score: shared pixels².
 
     Example::
 
         {"segmentation": [[10, 10, 90, 10, 90, 90, 10, 90], [40, 40, 60, 40, 60, 60, 40, 60]]}
 
-    Cure: decide whether it is a hole (write the annotation as RLE) or too much (`trashkit fix --unsafe` drops it).
+    Fix: `trashkit fix --unsafe` cuts the hole out, as RLE, if `area` is that of the shape with the hole, and drops the
+    inner ring if it is that of the shape without one. Otherwise decide, and write a hole as RLE.
     """
     first, second, shared = shapes.sibling_pairs
     inside = np.flatnonzero(_nested(shapes))
-    yield from _pairs(shapes, first[inside], second[inside], shared[inside], "lie in each other, sharing")
+    for annotation, hit in _pairs(shapes, first[inside], second[inside], shared[inside], "are nested and share"):
+        kind, cut, pixels = holes(shapes, annotation)
+        if kind == "hole":
+            message = f"{hit.message}; area is that of the shape with a hole of {pixels:.4g} px²"
+            yield hit._replace(message=message, proposal={"set": {"segmentation": cut}})
+        elif kind == "unclear":
+            yield hit._replace(message=f"{hit.message}; area does not tell whether this is a hole", fix=None)
+        else:
+            yield hit
 
 
-def _pairs(shapes: Shapes, first: Any, second: Any, shared: Any, what: str) -> Iterator[Hit]:
-    """One hit for each annotation: its pair of rings that shares most."""
+def holes(shapes: Shapes, annotation: int) -> tuple[Kind, dict[str, Any] | None, float]:
+    """Whether rings inside other rings of an annotation are holes, see `trashkit.audit.readings.holes`."""
+    known = shapes.cache.setdefault("holes", {})
+    assert isinstance(known, dict)
+    if annotation not in known:
+        record: Any = None
+        if shapes.measurable[annotation] and shapes.ring_count[annotation] > 1:
+            record = shapes.table.coco.record("annotations", int(shapes.rows[annotation]))
+        size = (int(shapes.height[annotation]), int(shapes.width[annotation])) if record is not None else None
+        known[annotation] = hole_of(record, size)
+    return known[annotation]  # type: ignore[no-any-return]
+
+
+def _pairs(shapes: Shapes, first: Any, second: Any, shared: Any, what: str) -> Iterator[tuple[int, Hit]]:
+    """One hit for each annotation: the pair of its rings that shares the most."""
     owners = shapes.ring_owner[first]
     for annotation in np.unique(owners).tolist():
         mine = np.flatnonzero(owners == annotation)
         worst = mine[np.argmax(shared[mine])]
         a, b = shapes.ring_number[first[worst]], shapes.ring_number[second[worst]]
         more = f" ({len(mine)} such pairs)" if len(mine) > 1 else ""
-        yield Hit(
-            int(shapes.rows[annotation]),
-            f"rings {a} and {b} {what} {shared[worst]:.4g} px²{more}",
-            float(shared[worst]),
-            "unsafe" if shapes.measurable[annotation] else None,
+        yield (
+            annotation,
+            Hit(
+                int(shapes.rows[annotation]),
+                f"rings {a} and {b} {what} {shared[worst]:.4g} px²{more}",
+                float(shared[worst]),
+                "unsafe" if shapes.measurable[annotation] else None,
+            ),
         )
 
 
 @check("G032", "speck", Severity.INFO, broken=_second_ring([10, 10, 13, 10, 13, 13, 10, 13]))
 def speck(shapes: Shapes) -> Iterator[Hit]:
-    """A part of an annotation is tiny beside the whole: under 16 pixels² (`speck_area`) and 5 % (`speck_share`).
+    """A part of an annotation is tiny: below 16 pixels² (`speck_area`) and 5 % of the whole (`speck_share`).
 
-    Left by clicks beside the object and by tools that turn masks into polygons. Score: how many such parts.
+    Caused by stray clicks and by tools that convert masks to polygons. Score: how many such parts.
 
     Example::
 
         {"segmentation": [[10, 10, 90, 10, 90, 90, 10, 90], [200, 200, 203, 200, 203, 203, 200, 203]]}
 
-    Cure: `trashkit fix --unsafe` takes it away.
+    Fix: `trashkit fix --unsafe` drops it.
     """
     settings = shapes.table.settings
     owner = shapes.ring_owner
@@ -109,7 +133,7 @@ def speck(shapes: Shapes) -> Iterator[Hit]:
     for annotation in np.flatnonzero(specks).tolist():
         count = int(specks[annotation])
         what = "a part is" if count == 1 else f"{count} parts are"
-        message = f"{what} under {settings.speck_area:.3g} px² and {settings.speck_share:.0%} of the whole"
+        message = f"{what} below {settings.speck_area:.3g} px² and {settings.speck_share:.0%} of the whole"
         yield Hit(
             int(shapes.rows[annotation]), message, float(count), "unsafe" if shapes.measurable[annotation] else None
         )
@@ -129,20 +153,20 @@ def _pin_hole(coco: dict[str, Any]) -> None:
 
 @check("G033", "pin-hole", Severity.INFO, broken=_pin_hole)
 def pin_hole(shapes: Shapes) -> Iterator[Hit]:
-    """A mask, or a ring that crosses itself, has holes under 16 pixels² (`speck_area`). Score: how many.
+    """A mask, or a ring that crosses itself, has holes below 16 pixels² (`speck_area`). Score: how many.
 
-    Ground truth with pin-holes filled trained better networks for the winners of one competition.
+    The winners of one competition trained better models on ground truth with pin-holes filled.
 
     Example::
 
         {"segmentation": {"size": [4, 4], "counts": [0, 5, 1, 10]}}
 
-    Cure: `trashkit fix --unsafe` fills them; `--fill-holes` does so for any size, counted before and after.
+    Fix: `trashkit fix --unsafe` fills them; `--fill-holes` fills holes of any size, with counts before and after.
     """
     settings = shapes.table.settings
     holes = np.zeros(len(shapes), np.int64)
-    mended = np.flatnonzero(shapes.bounded & ~shapes.valid)
-    for ring in mended.tolist():
+    crossing = np.flatnonzero(shapes.bounded & ~shapes.valid)
+    for ring in crossing.tolist():
         for polygon in shapely.get_parts(shapes.parts[ring]):
             inner = [shapely.area(shapely.Polygon(hole)) for hole in polygon.interiors]
             holes[shapes.ring_owner[ring]] += sum(1 for area in inner if 0 < area < settings.speck_area)
@@ -153,7 +177,7 @@ def pin_hole(shapes: Shapes) -> Iterator[Hit]:
     for annotation in np.flatnonzero(holes).tolist():
         count = int(holes[annotation])
         what = "a hole is" if count == 1 else f"{count} holes are"
-        message = f"{what} under {settings.speck_area:.3g} px²"
+        message = f"{what} below {settings.speck_area:.3g} px²"
         yield Hit(
             int(shapes.rows[annotation]), message, float(count), "unsafe" if shapes.measurable[annotation] else None
         )

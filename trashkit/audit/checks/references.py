@@ -1,4 +1,4 @@
-"""Ids: what is used twice, and what refers to nothing."""
+"""Checks of ids: duplicates, and references to rows that do not exist."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from trashkit.audit.readings.ids import References
 from trashkit.audit.registry import Hit, check
-from trashkit.audit.rows import shown
-from trashkit.audit.table import Table, other_blocks, repeated, rows_by_id
-from trashkit.coco.dataset import ids_in
+from trashkit.audit.views.fields import shown
+from trashkit.audit.views.table import Ints, Table, other_blocks, repeated, rows_by_id
+from trashkit.coco.dataset import is_valid_id
 from trashkit.finding import FixKind, Severity
 
 
 def _duplicates(ids: list[Any], block: str, what: str, fix: FixKind | None) -> Iterator[Hit]:
-    for value, rows in repeated([value if ids_in(value) else None for value in ids]):
+    for value, rows in repeated([value if is_valid_id(value) else None for value in ids]):
         for row in rows[1:]:
             others = [other for other in rows if other != row]
             message = f"{what} id {shown(value)} is used by {len(rows)} rows, first by {block}[{rows[0]}]"
@@ -28,7 +29,7 @@ def _image_twice(coco: dict[str, Any]) -> None:
 
 @check("S010", "duplicate-image-id", Severity.ERROR, on="file", broken=_image_twice)
 def duplicate_image_id(table: Table) -> Iterator[Hit]:
-    """Two images have the same id, so that annotations cannot tell them apart.
+    """Two images have the same id, so it is unclear which of them annotations refer to.
 
     Reported once for each row after the first.
 
@@ -36,7 +37,7 @@ def duplicate_image_id(table: Table) -> Iterator[Hit]:
 
         {"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]}
 
-    Cure: give the later image its own id, and its annotations with it. Nobody but you knows which are whose.
+    Fix: give the later image a new id, and correct the annotations that belong to it.
     """
     yield from _duplicates(table.image_ids, "images", "image", None)
 
@@ -55,7 +56,7 @@ def duplicate_annotation_id(table: Table) -> Iterator[Hit]:
 
         {"annotations": [{"id": 5, "image_id": 1}, {"id": 5, "image_id": 2}]}
 
-    Cure: `trashkit fix` gives the later one a free id.
+    Fix: `trashkit fix` gives the later one a new id.
     """
     yield from _duplicates(table.annotation_ids, "annotations", "annotation", "safe")
 
@@ -66,13 +67,13 @@ def _category_twice(coco: dict[str, Any]) -> None:
 
 @check("S012", "duplicate-category-id", Severity.ERROR, on="file", broken=_category_twice)
 def duplicate_category_id(table: Table) -> Iterator[Hit]:
-    """Two categories have the same id: which class their annotations mean is unknown.
+    """Two categories have the same id, so it is unclear which class annotations refer to.
 
     Example::
 
         {"categories": [{"id": 1, "name": "Paper"}, {"id": 1, "name": "Glass"}]}
 
-    Cure: remove one of them, or give it its own id and correct its annotations.
+    Fix: remove one of them, or give it a new id and correct its annotations.
     """
     yield from _duplicates(table.category_ids, "categories", "category", None)
 
@@ -83,17 +84,30 @@ def _no_image(coco: dict[str, Any]) -> None:
 
 @check("S013", "dangling-image-id", Severity.ERROR, on="file", broken=_no_image)
 def dangling_image_id(table: Table) -> Iterator[Hit]:
-    """An annotation names an image that the file does not have.
+    """An annotation refers to an image that does not exist in the file.
 
     Example::
 
         {"images": [{"id": 1}], "annotations": [{"id": 5, "image_id": 2}]}
 
-    Cure: add the image, or let `trashkit fix --unsafe` delete the annotation.
+    Fix: where only the type differs (`"1"` for 1, but not `"007"` for 7), `trashkit fix` corrects it, and with
+    `--unsafe` where it is the file name of one image. Otherwise add the image, or let `trashkit fix --unsafe` delete
+    the annotation; it does not where an id looks similar.
     """
-    for row in np.flatnonzero(table.image_row == -1).tolist():
-        value = table.coco.record("annotations", row).get("image_id")
-        yield Hit(row, f"image_id {shown(value)} names no image of the file", fix="unsafe")
+    yield from _dangling(table, "image_id", table.image_row, table.reader.image_references)
+
+
+def _dangling(table: Table, field: str, target: Ints, references: References) -> Iterator[Hit]:
+    """Annotations whose reference does not exist, with what it was meant to be or whether they can only be deleted."""
+    for row in np.flatnonzero(target == -1).tolist():
+        value = table.coco.record("annotations", row).get(field)
+        meant = references.read(value)
+        message = f"{field} {shown(value)} does not exist in the file" + (f"; {meant.why}" if meant.why else "")
+        if meant.id is not None:
+            fix: FixKind = "safe" if meant.by_type else "unsafe"
+            yield Hit(row, message, fix=fix, proposal={"set": {field: meant.id}})
+        else:
+            yield Hit(row, message, fix="unsafe" if meant.lost else None)
 
 
 def _no_category(coco: dict[str, Any]) -> None:
@@ -102,21 +116,21 @@ def _no_category(coco: dict[str, Any]) -> None:
 
 @check("S014", "dangling-category-id", Severity.ERROR, on="file", broken=_no_category)
 def dangling_category_id(table: Table) -> Iterator[Hit]:
-    """An annotation names a category that the file does not have.
+    """An annotation refers to a category that does not exist in the file.
 
     Example::
 
         {"categories": [{"id": 1, "name": "Paper"}], "annotations": [{"id": 5, "category_id": 2}]}
 
-    Cure: add the category, relabel the annotation, or let `trashkit fix --unsafe` delete it.
+    Fix: where only the type differs (`"2"` for 2), `trashkit fix` corrects it, and with `--unsafe` where it is the name
+    of one category. Otherwise add the category, relabel the annotation, or let `trashkit fix --unsafe` delete it; it
+    does not where an id or a name looks similar.
     """
-    for row in np.flatnonzero(table.category_row == -1).tolist():
-        value = table.coco.record("annotations", row).get("category_id")
-        yield Hit(row, f"category_id {shown(value)} names no category of the file", fix="unsafe")
+    yield from _dangling(table, "category_id", table.category_row, table.reader.category_references)
 
 
 def _licences(table: Table) -> tuple[dict[str, list[int]], list[int], list[int]]:
-    """Image rows by dangling licence id, with a null licence, and with something that is no id of a number."""
+    """Image rows by unknown licence id, with a null licence, and with a licence that is not an id."""
     known = rows_by_id([r.get("id") if isinstance(r, dict) else None for r in table.records("licenses")])
     dangling: dict[str, list[int]] = {}
     null: list[int] = []
@@ -127,7 +141,7 @@ def _licences(table: Table) -> tuple[dict[str, list[int]], list[int], list[int]]
         value = record["license"]
         if value is None:
             null.append(row)
-        elif ids_in(value) and value in known:
+        elif is_valid_id(value) and value in known:
             continue
         elif isinstance(value, int) and not isinstance(value, bool):
             dangling.setdefault(shown(value), []).append(row)
@@ -142,16 +156,16 @@ def _no_licence(coco: dict[str, Any]) -> None:
 
 @check("S015", "dangling-licence-id", Severity.WARNING, on="file", broken=_no_licence)
 def dangling_licence_id(table: Table) -> Iterator[Hit]:
-    """Images name a licence that the file does not have. One finding for each such id.
+    """Images refer to a licence that does not exist in the file. One finding for each such id.
 
     Example::
 
         {"licenses": [{"id": 1, "name": "CC BY 4.0"}], "images": [{"id": 1, "license": 4}]}
 
-    Cure: add the licence, or correct the id.
+    Fix: add the licence, or correct the id.
     """
     for value, rows in _licences(table)[0].items():
-        message = f"license {value} of {len(rows)} images names no licence of the file"
+        message = f"license {value} of {len(rows)} images does not exist in the file"
         yield Hit(rows[0], message, float(len(rows)), related=rows[1:], block="images")
 
 
@@ -161,13 +175,13 @@ def _null_licence(coco: dict[str, Any]) -> None:
 
 @check("S016", "licence-null", Severity.INFO, on="file", broken=_null_licence)
 def licence_null(table: Table) -> Iterator[Hit]:
-    """Images whose licence is null: nobody can tell whether they may be published. One finding for the file.
+    """Images have a null licence, so it is unclear whether they may be published. One finding for the file.
 
     Example::
 
         {"images": [{"id": 1, "license": null}]}
 
-    Cure: find out under which licence the photos came, and name it.
+    Fix: find out the licence of the photos, and set its id.
     """
     rows = _licences(table)[1]
     if rows:
@@ -180,18 +194,18 @@ def _text_licence(coco: dict[str, Any]) -> None:
 
 @check("S017", "licence-no-id", Severity.INFO, on="file", broken=_text_licence)
 def licence_no_id(table: Table) -> Iterator[Hit]:
-    """Images whose licence is a text or something else, where COCO has the id of a licence. One finding for the file.
+    """Images have a licence that is not the id of a licence, but text or something else. One finding for the file.
 
     Example::
 
         {"images": [{"id": 1, "license": "CC BY 4.0"}]}
 
-    Cure: list the licences under `licenses`, and name them by id.
+    Fix: list the licences under `licenses`, and refer to them by id.
     """
     rows = _licences(table)[2]
     if rows:
         value = shown(table.records("images")[rows[0]]["license"])
-        message = f"{len(rows)} images have a license that is no id of a licence, such as {value}"
+        message = f"{len(rows)} images have a license that is not an id, such as {value}"
         yield Hit(None, message, float(len(rows)), related=rows, block="images")
 
 
@@ -204,16 +218,16 @@ def _undefined_scene(coco: dict[str, Any]) -> None:
 def dangling_reference(table: Table) -> Iterator[Hit]:
     """A row refers to an image, an annotation, a category or a row of another block that does not exist.
 
-    In blocks that COCO does not know, `image_id` means an image, `annotation_ids` annotations, and `video_id` a row of
-    `videos` where the file has such a block; so too in images. In a block such as `scene_annotations` other fields
-    whose names end in `_id` or `_ids` mean rows of `scene_categories`, where the file has that. (Images and categories
-    of annotations are S013's and S014's.)
+    In images and in blocks that are not part of COCO, `image_id` refers to an image, `annotation_ids` to annotations,
+    and `video_id` to a row of `videos` if the file has such a block. In a block such as `scene_annotations`, other
+    fields whose names end in `_id` or `_ids` refer to rows of `scene_categories`, if the file has them. (S013 and S014
+    check the images and categories of annotations.)
 
     Example::
 
         {"scene_annotations": [{"image_id": 0, "background_ids": [7]}], "scene_categories": [{"id": 0}]}
 
-    Cure: correct the row or add what it names.
+    Fix: correct the reference, or add the missing row.
     """
     targets = _Targets(table)
     blocks = other_blocks(table.coco)
@@ -225,7 +239,7 @@ def dangling_reference(table: Table) -> Iterator[Hit]:
 
 
 class _Targets:
-    """Finds the block that a field refers to by the field's name, and what of it is not there."""
+    """Finds the block that a field refers to by the field's name, and the references that do not exist."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -233,12 +247,12 @@ class _Targets:
         self.blocks = set(table.coco.blocks())
 
     def of(self, block: str, key: str) -> str | None:
-        """The block that a field means; None where it is no reference, or nobody knows to what."""
+        """The block that a field refers to; None if it is not a reference, or the block is unknown."""
         stem = key.removesuffix("_ids").removesuffix("_id")
         if stem == key or not stem:
             return None
         for plural in (f"{stem}s", f"{stem}es", f"{stem.removesuffix('y')}ies"):
-            # a block of its own may have its own categories: scene_categories
+            # a block such as scene_annotations may have categories of its own: scene_categories
             if plural in self.blocks and (plural != "categories" or self._own(block) is None):
                 return plural
         return self._own(block) or {"image": "images", "annotation": "annotations"}.get(stem)
@@ -253,16 +267,16 @@ class _Targets:
             if target is None or (block == "images" and value is None):
                 continue
             for one in value if isinstance(value, list) else [value]:
-                if not (ids_in(one) and one in self._ids(target)):
-                    known = {"images": "image", "annotations": "annotation", "categories": "category"}
-                    yield f"{key} {shown(one)} names no {known.get(target, f'row of {target}')}"
+                if not (is_valid_id(one) and one in self._ids(target)):
+                    known = {"images": "an image", "annotations": "an annotation", "categories": "a category"}
+                    yield f"{key} {shown(one)} is not the id of {known.get(target, f'a row of {target}')}"
 
     def _ids(self, target: str) -> set[Any]:
         if target not in self.ids:
             table = self.table
             own = {"images": table.image_ids, "annotations": table.annotation_ids, "categories": table.category_ids}
             values = own.get(target) or [r.get("id") for r in table.records(target) if isinstance(r, dict)]
-            self.ids[target] = {value for value in values if ids_in(value)}
+            self.ids[target] = {value for value in values if is_valid_id(value)}
         return self.ids[target]
 
 
@@ -272,7 +286,7 @@ def _licence_twice(coco: dict[str, Any]) -> None:
 
 @check("S019", "duplicate-id-elsewhere", Severity.WARNING, on="file", broken=_licence_twice)
 def duplicate_id_elsewhere(table: Table) -> Iterator[Hit]:
-    """Two licences, or two rows of a block that COCO does not know, have the same id: what refers to it is in doubt.
+    """Two licences, or two rows of a block that is not part of COCO, have the same id: references to it are ambiguous.
 
     Reported once for each row after the first.
 
@@ -280,7 +294,7 @@ def duplicate_id_elsewhere(table: Table) -> Iterator[Hit]:
 
         {"licenses": [{"id": 1, "name": "CC BY 4.0"}, {"id": 1, "name": "CC0"}]}
 
-    Cure: give the later one its own id, and correct what refers to it.
+    Fix: give the later one a new id, and correct the references to it.
     """
     for block in ("licenses", *other_blocks(table.coco)):
         ids = [record.get("id") if isinstance(record, dict) else None for record in table.records(block)]

@@ -1,4 +1,4 @@
-"""Rings: whether they are rings at all, cross themselves, or repeat points."""
+"""Checks of rings: malformed and invalid rings, repeated points, x and y in separate lists."""
 
 from __future__ import annotations
 
@@ -9,33 +9,44 @@ from typing import Any
 import numpy as np
 import shapely
 
+from trashkit.audit.readings.shapes import restore
 from trashkit.audit.registry import Hit, check
-from trashkit.audit.shapes import RingDefect, Shapes
+from trashkit.audit.views.shapes import RingDefect, Shapes
 from trashkit.finding import FixKind, Severity
 
 
-def _defects(shapes: Shapes, kinds: tuple[str, ...], fix: FixKind | None) -> Iterator[Hit]:
-    """One hit for each annotation with rings that are none."""
+def _defects(shapes: Shapes, kinds: tuple[str, ...]) -> Iterator[tuple[int, str, int]]:
+    """Annotations with malformed rings: a message, and how many such rings."""
     found: dict[int, list[RingDefect]] = {}
     for defect in shapes.defects:
         if defect.kind in kinds:
             found.setdefault(defect.annotation, []).append(defect)
     for annotation, defects in found.items():
         more = f" (and {len(defects) - 1} more rings)" if len(defects) > 1 else ""
-        # what is left of it needs an image; where nothing is left the annotation goes
-        left = shapes.ring_count[annotation] > 0 or annotation in shapes.not_finite
-        mends = fix if shapes.sized[annotation] or not left else None
-        yield Hit(int(shapes.rows[annotation]), defects[0].message + more, float(len(defects)), mends)
+        yield annotation, defects[0].message + more, len(defects)
+
+
+def restored_hit(shapes: Shapes, annotation: int, message: str, score: float | None = None) -> Hit:
+    """A hit for a segmentation that cannot be rasterised: with what it was meant to be, where bbox or area prove it.
+
+    Without proof it has no fix, unless no outline can be in it: then deleting the annotation is one.
+    """
+    row = int(shapes.rows[annotation])
+    size = (int(shapes.height[annotation]), int(shapes.width[annotation])) if shapes.sized[annotation] else None
+    restored = restore(shapes.table.coco.record("annotations", row), size)
+    fix: FixKind | None = "unsafe" if restored.segmentation is not None or restored.empty else None
+    proposal = None if restored.segmentation is None else {"set": {"segmentation": restored.segmentation}}
+    return Hit(row, message + (f"; {restored.why}" if restored.why else ""), score, fix, proposal=proposal)
 
 
 def _of_image(shapes: Shapes, ring: int) -> str:
-    """Which ring, for messages: empty where there is only one."""
+    """Which ring, for messages: without number if there is only one."""
     several = shapes.ring_count[shapes.ring_owner[ring]] > 1
     return f"ring {shapes.ring_number[ring]} " if several else "ring "
 
 
 def worst_rings(shapes: Shapes, rings: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> Iterator[tuple[int, int]]:
-    """For each annotation the ring with the highest score, and how many rings it has in the list."""
+    """For each annotation the ring with the highest score, and how many of its rings are in the list."""
     order = np.lexsort((-scores, shapes.ring_owner[rings]))
     ordered = rings[order]
     owners, first, count = np.unique(shapes.ring_owner[ordered], return_index=True, return_counts=True)
@@ -49,15 +60,16 @@ def _empty(coco: dict[str, Any]) -> None:
 
 @check("G001", "empty-segmentation", Severity.ERROR, broken=_empty)
 def empty_segmentation(shapes: Shapes) -> Iterator[Hit]:
-    """A segmentation is an empty list: the object exists, but has no pixels.
+    """A segmentation is an empty list: the annotation has no pixels.
 
     Example::
 
         {"id": 5, "segmentation": [], "bbox": [10, 10, 50, 50]}
 
-    Cure: outline the object again, or let `trashkit fix --unsafe` delete the annotation.
+    Fix: outline the object again, or let `trashkit fix --unsafe` delete the annotation.
     """
-    yield from _defects(shapes, ("empty",), "unsafe")
+    for annotation, message, number in _defects(shapes, ("empty",)):
+        yield Hit(int(shapes.rows[annotation]), message, float(number), "unsafe")
 
 
 def _line(coco: dict[str, Any]) -> None:
@@ -66,10 +78,10 @@ def _line(coco: dict[str, Any]) -> None:
 
 @check("G002", "malformed-ring", Severity.ERROR, broken=_line)
 def malformed_ring(shapes: Shapes) -> Iterator[Hit]:
-    """A ring has fewer than three points, an odd count of numbers, or holds something that is not a number.
+    """A ring has fewer than three points, an odd number of values, or a value that is not a number.
 
-    pycocotools reads four numbers as a box, and crashes or paints garbage on the others. A flat list of numbers where a
-    list of rings is meant, and points written as pairs, are named here too.
+    pycocotools reads four numbers as a box, and crashes or draws garbage for the others. A flat list of numbers in
+    place of a list of rings, and points written as pairs, are reported here too.
 
     Example::
 
@@ -77,9 +89,13 @@ def malformed_ring(shapes: Shapes) -> Iterator[Hit]:
         {"segmentation": [[10, 10, 60, 10, 60]]}
         {"segmentation": [10, 10, 60, 10, 60, 60]}
 
-    Cure: outline the object again, or let `trashkit fix --unsafe` drop the ring.
+    Fix: `trashkit fix --unsafe` restores the outline where bbox or area prove a reading: of a flat list, of points as
+    pairs or as objects with x and y, of lists that are nested too deeply, of numbers written as text, or of what is
+    left without the malformed rings. It deletes the annotation only if no outline can be in it. Otherwise outline the
+    object again.
     """
-    yield from _defects(shapes, ("points", "odd", "type"), "unsafe")
+    for annotation, message, number in _defects(shapes, ("points", "odd", "type")):
+        yield restored_hit(shapes, annotation, message, float(number))
 
 
 def _bow_tie(coco: dict[str, Any]) -> None:
@@ -90,17 +106,17 @@ def _bow_tie(coco: dict[str, Any]) -> None:
 
 @check("G003", "invalid-ring", Severity.ERROR, broken=_bow_tie)
 def invalid_ring(shapes: Shapes) -> Iterator[Hit]:
-    """A ring crosses or touches itself, or has no inside; the message names the reason and the place.
+    """A ring crosses or touches itself, or has no interior; the message gives the reason and the place.
 
-    Its area by the usual formula is wrong, sometimes by a factor of ten, since parts that turn the other way are taken
-    off. Geometry libraries refuse it. Score: pixels² by which that area is off.
+    Its area by the shoelace formula is wrong, sometimes by a factor of ten, since parts with the opposite orientation
+    are subtracted. Geometry libraries reject it. Score: how many pixels² this area is off.
 
     Example::
 
         {"segmentation": [[10, 10, 60, 60, 60, 10, 10, 60]]}
 
-    Cure: `trashkit fix` mends it with make_valid and keeps its pixels; holes stay holes. (`buffer(0)`, the usual trick,
-    loses whole parts.)
+    Fix: `trashkit fix` repairs it with make_valid and keeps its pixels and holes. (`buffer(0)`, the common trick, loses
+    whole parts.)
     """
     broken = np.flatnonzero(shapes.bounded & ~shapes.valid)
     if not len(broken):
@@ -109,7 +125,7 @@ def invalid_ring(shapes: Shapes) -> Iterator[Hit]:
     off_by_ring = dict(zip(broken.tolist(), off.tolist(), strict=True))
     for ring, number in worst_rings(shapes, broken, off):
         reason = shapely.is_valid_reason(shapes.polygons[ring])
-        more = f"; {number} invalid rings in all" if number > 1 else ""
+        more = f"; {number} invalid rings in total" if number > 1 else ""
         pixels = off_by_ring[ring]
         area = f"; its area is off by {pixels:.0f} px²" if pixels >= 1 else ""
         yield Hit(
@@ -121,7 +137,7 @@ def invalid_ring(shapes: Shapes) -> Iterator[Hit]:
 
 
 def _place(reason: str) -> str:
-    """Shapely's reason with its place in words: ``Self-intersection at (10.5, 20)``."""
+    """Shapely's reason with a readable place: ``Self-intersection at (10.5, 20)``."""
     return re.sub(r"\[([-\d.e+]+) ([-\d.e+]+)\]", lambda m: f" at ({float(m[1]):.6g}, {float(m[2]):.6g})", reason)
 
 
@@ -137,14 +153,11 @@ def coordinate_not_finite(shapes: Shapes) -> Iterator[Hit]:
 
         {"segmentation": [[10, 10, Infinity, 10, 60, 60]]}
 
-    Cure: outline the object again, or let `trashkit fix --unsafe` drop the point.
+    Fix: outline the object again. `trashkit fix --unsafe` drops the point where bbox and area prove that the outline is
+    complete without it.
     """
     for annotation in shapes.not_finite.tolist():
-        yield Hit(
-            int(shapes.rows[annotation]),
-            "a coordinate is NaN or infinite",
-            fix="unsafe" if shapes.sized[annotation] else None,
-        )
+        yield restored_hit(shapes, annotation, "a coordinate is NaN or infinite")
 
 
 def _again(coco: dict[str, Any]) -> None:
@@ -154,18 +167,43 @@ def _again(coco: dict[str, Any]) -> None:
 
 @check("G005", "repeated-vertex", Severity.INFO, broken=_again)
 def repeated_vertex(shapes: Shapes) -> Iterator[Hit]:
-    """A ring gives the same point twice in a row; a last point that repeats the first is fine.
+    """A ring has the same point twice in a row; a last point that repeats the first is fine.
 
-    Harmless to rasterising; some editors and triangulators stumble. Score: how many such points.
+    It does not matter for rasterising, but some editors and triangulators fail on it. Score: how many such points.
 
     Example::
 
         {"segmentation": [[10, 10, 10, 10, 60, 10, 60, 60]]}
 
-    Cure: `trashkit fix` drops it.
+    Fix: `trashkit fix` drops it.
     """
     repeats = np.bincount(shapes.ring_owner, weights=shapes.repeated_points, minlength=len(shapes))
     for annotation in np.flatnonzero(repeats).tolist():
         count = int(repeats[annotation])
         what = "a point repeats the one before" if count == 1 else f"{count} points repeat the one before"
         yield Hit(int(shapes.rows[annotation]), what, float(count), "safe" if shapes.measurable[annotation] else None)
+
+
+def _columns(coco: dict[str, Any]) -> None:
+    annotation = coco["annotations"][0]
+    ring = annotation["segmentation"][0]
+    annotation["segmentation"] = [ring[0::2], ring[1::2]]
+
+
+@check("G016", "x-and-y-apart", Severity.ERROR, broken=_columns)
+def x_and_y_apart(shapes: Shapes) -> Iterator[Hit]:
+    """The rings of a polygon are its x and its y: two lists, or the halves of one, that only look like rings.
+
+    Tools that write the columns of a table cause this. Reported where bbox, and area if there is one, are those of the
+    polygon that is meant, and not of the rings as they stand; they have no other fixes then.
+
+    Example::
+
+        {"segmentation": [[10, 90, 90, 10, 5, 10], [20, 20, 60, 60, 40, 20]], "bbox": [5, 20, 85, 40]}
+
+    Fix: `trashkit fix --unsafe` puts each x next to its y.
+    """
+    for annotation, ring in shapes.apart.items():
+        message = "its x and its y are in separate lists, as its bbox shows, but COCO has x and y of each point in turn"
+        proposal = {"set": {"segmentation": [ring]}}
+        yield Hit(int(shapes.rows[annotation]), message, float(len(ring) // 2), "unsafe", proposal=proposal)

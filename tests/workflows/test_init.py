@@ -1,0 +1,215 @@
+"""`trashkit init`: what the files of a folder are taken for, and the project file that is written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from trashkit.cli.app import app
+from trashkit.coco import read, read_dataset
+from trashkit.errors import TrashkitError
+from trashkit.interop.registry import export
+from trashkit.settings.project import read_project
+from trashkit.workflows.project.init import MadeProject, Roles, init_project
+
+SQUARE = [10, 10, 30, 10, 30, 30, 10, 30]
+
+
+def photos(folder: Path, names: Iterable[str]) -> None:
+    for n, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(n)
+        (folder / name).write_bytes(
+            cv2.imencode(".jpg", rng.integers(0, 255, (48, 64, 3), dtype=np.uint8))[1].tobytes()
+        )
+
+
+def coco(path: Path, names: Sequence[str], *, labels: int | None = None, first: int = 1) -> None:
+    """A COCO file of these photos, the first `labels` of which have an annotation (all by default)."""
+    labelled = range(len(names))[:labels]
+    whole = {
+        "images": [{"id": first + n, "file_name": name, "width": 64, "height": 48} for n, name in enumerate(names)],
+        "annotations": [
+            {"id": first + n, "image_id": first + n, "category_id": 1 + n % 2, "segmentation": [SQUARE], "area": 400,
+             "bbox": [10, 10, 20, 20], "iscrowd": 0}
+            for n in labelled
+        ],
+        "categories": [{"id": 1, "name": "can"}, {"id": 2, "name": "bag"}],
+    }  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
+
+
+def names(first: int, last: int) -> list[str]:
+    return [f"{n}.jpg" for n in range(first, last)]
+
+
+def roles(made: MadeProject) -> dict[str, str]:
+    return made.values
+
+
+def file_names(path: Path) -> list[str]:
+    return [record["file_name"] for record in read(path).records("images")]
+
+
+def test_a_competition_folder_is_recognised_whole(tmp_path: Path) -> None:
+    photos(tmp_path / "사진", names(1, 7))
+    coco(tmp_path / "train.json", names(1, 5))
+    coco(tmp_path / "test.json", names(5, 7), labels=0, first=5)
+    (tmp_path / "sample_submission.csv").write_text("image_id,PredictionString\n5.jpg,0\n")
+    made = init_project(tmp_path)
+    wanted = {"data": "train.json", "images": "사진", "test": "test.json", "sample": "sample_submission.csv"}
+    assert made.values == wanted and made.made == []
+    found = read_project(made.path)
+    assert (found.data, found.images, found.test) == (
+        tmp_path / "train.json", tmp_path / "사진", tmp_path / "test.json",
+    )  # fmt: skip
+    assert found.sample == tmp_path / "sample_submission.csv" and found.runs == tmp_path / "runs"
+
+
+def test_an_existing_project_file_is_kept(tmp_path: Path) -> None:
+    photos(tmp_path, names(1, 3))
+    coco(tmp_path / "train.json", names(1, 3))
+    (tmp_path / "trashkit.toml").write_text("mine")
+    with pytest.raises(TrashkitError, match="already exists"):
+        init_project(tmp_path)
+    assert (tmp_path / "trashkit.toml").read_text() == "mine"
+    init_project(tmp_path, overwrite=True)
+    assert read_project(tmp_path / "trashkit.toml").data == tmp_path / "train.json"
+
+
+def test_photos_that_no_file_lists_become_the_test_set(tmp_path: Path) -> None:
+    photos(tmp_path / "images", names(1, 6))
+    (tmp_path / "images/broken.jpg").write_bytes(b"not a photo")
+    coco(tmp_path / "labels.json", names(1, 4))
+    made = init_project(tmp_path)
+    assert made.values == {"data": "labels.json", "images": "images", "test": "test.json"}
+    assert file_names(tmp_path / "test.json") == ["4.jpg", "5.jpg"]
+    assert read_dataset(tmp_path / "test.json", labels=False).images[0].width == 64
+    assert len(made.notes) == 1 and "broken.jpg" in made.notes[0]
+
+
+@pytest.mark.parametrize("kind", ["cvat", "labelme", "label-studio", "yolo"])
+def test_other_tools_labels_are_imported(tmp_path: Path, kind: str) -> None:
+    original = tmp_path / "original"
+    photos(original, names(1, 6))
+    coco(original / "ann.json", names(1, 6))
+    out = tmp_path / "theirs"
+    export(kind, read_dataset(original / "ann.json"), out, images=original)
+    made = init_project(out)
+    assert made.values["data"] == "train.json" and "test" not in made.values
+    dataset = read_dataset(out / "train.json")
+    assert len(dataset.images) == 5 and len(dataset.annotations) == 5
+    assert all((out / made.values["images"] / image.file_name).is_file() for image in dataset.images)
+    again = init_project(out, overwrite=True)  # finds what it wrote
+    assert again.values == made.values and again.made == []
+
+
+def test_images_without_shapes_in_a_whole_import_are_photos_to_predict(tmp_path: Path) -> None:
+    original = tmp_path / "original"
+    photos(original, names(1, 6))
+    coco(original / "ann.json", names(1, 6), labels=3)
+    export("cvat", read_dataset(original / "ann.json"), tmp_path / "a", images=original)
+    made = init_project(tmp_path / "a")
+    assert len(file_names(tmp_path / "a/train.json")) == 3
+    assert len(file_names(tmp_path / "a/test.json")) == 2
+    assert any("2 images without labels" in line for line in made.notes)
+    # with photos beside, those are the ones to predict
+    export("cvat", read_dataset(original / "ann.json"), tmp_path / "b", images=original)
+    photos(tmp_path / "b", ["images/train/new.jpg"])
+    init_project(tmp_path / "b")
+    assert len(file_names(tmp_path / "b/train.json")) == 5
+    assert file_names(tmp_path / "b/test.json") == ["new.jpg"]
+
+
+def test_the_parts_of_roboflow_are_joined(tmp_path: Path) -> None:
+    for part, first, last in (("train", 1, 5), ("valid", 5, 7), ("test", 7, 9)):
+        photos(tmp_path / part, names(first, last))
+        coco(tmp_path / part / "_annotations.coco.json", names(first, last))
+    made = init_project(tmp_path)
+    assert made.values == {"data": "train.json", "images": ".", "test": "test.json"}
+    assert file_names(tmp_path / "train.json") == [f"train/{n}.jpg" for n in range(1, 5)] + [
+        "valid/5.jpg",
+        "valid/6.jpg",
+    ]
+    assert file_names(tmp_path / "test.json") == ["test/7.jpg", "test/8.jpg"]
+    assert all((tmp_path / name).is_file() for name in file_names(tmp_path / "train.json"))
+    assert len(read_dataset(tmp_path / "train.json").annotations) == 6
+
+
+def test_two_files_of_one_role_are_listed_with_the_option(tmp_path: Path) -> None:
+    photos(tmp_path, names(1, 5))
+    coco(tmp_path / "a.json", names(1, 3))
+    coco(tmp_path / "b.json", names(1, 5))
+    with pytest.raises(TrashkitError, match=r"2 files could be labels to train on: .*a\.json, .*b\.json") as caught:
+        init_project(tmp_path)
+    assert caught.value.hint == f"name one: --data {tmp_path / 'a.json'}"
+    assert not (tmp_path / "trashkit.toml").exists() and not (tmp_path / "test.json").exists()
+    made = init_project(tmp_path, Roles(data=tmp_path / "a.json"))
+    assert made.values == {"data": "a.json", "images": ".", "test": "test.json"}
+
+
+def test_links_out_of_the_folder_are_followed_once(tmp_path: Path) -> None:
+    photos(tmp_path / "disk", names(1, 4))
+    folder = tmp_path / "set"
+    folder.mkdir()
+    coco(folder / "train.json", names(1, 4))
+    (folder / "images").symlink_to(tmp_path / "disk")
+    (folder / "loop").symlink_to(folder)
+    (folder / "up").symlink_to(tmp_path)
+    (tmp_path / "disk/again").symlink_to(folder)
+    assert init_project(folder).values == {"data": "train.json", "images": "images"}
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        pytest.param(lambda folder: None, "has no photos", id="empty"),
+        pytest.param(lambda folder: photos(folder, ["a.jpg"]), "no labels that are known", id="no-labels"),
+        pytest.param(lambda folder: coco(folder / "a.json", ["1.jpg"]), "has no photos", id="no-photos"),
+        pytest.param(
+            lambda folder: (photos(folder, ["x.jpg"]), coco(folder / "a.json", ["1.jpg"])),
+            "the photos of a.json are not in",
+            id="other-photos",
+        ),
+    ],
+)  # fmt: skip
+def test_folders_that_are_no_data_set(tmp_path: Path, make: Any, words: str) -> None:
+    make(tmp_path)
+    result = CliRunner().invoke(app, ["init", str(tmp_path)])
+    assert result.exit_code == 2 and result.stdout == ""
+    assert result.stderr.startswith("error: ") and words in result.stderr and result.stderr.count("\n") == 2
+    assert not (tmp_path / "trashkit.toml").exists()
+
+
+def test_damaged_files_are_shown_and_left_out(tmp_path: Path) -> None:
+    photos(tmp_path, names(1, 4))
+    coco(tmp_path / "train.json", names(1, 4))
+    (tmp_path / "damaged.json").write_text('{"images": [')
+    (tmp_path / "other.json").write_text('{"a": 1}')
+    os.mkfifo(tmp_path / "pipe.json")
+    made = init_project(tmp_path)
+    left_out = {one.path for one in made.files if not one.role}
+    assert left_out == {"damaged.json", "other.json", "pipe.json"}
+    assert made.values["data"] == "train.json"
+
+
+def test_json_and_the_next_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos(tmp_path / "a b", names(1, 4))
+    coco(tmp_path / "a b/train.json", names(1, 4))
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["init", "a b", "--json", "--classes", "own"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["values"] == {"data": "train.json", "images": ".", "classes": "own"}
+    assert "--project 'a b/trashkit.toml'\n" in result.stderr
+    monkeypatch.chdir(tmp_path / "a b")
+    result = CliRunner().invoke(app, ["audit", "--fail-on", "never", "--select", "S"])
+    assert "using trashkit.toml: data train.json, images ." in result.stderr

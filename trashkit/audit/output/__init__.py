@@ -1,0 +1,1 @@
+"""Output of an audit: the HTML page, GitHub annotations and JSON."""

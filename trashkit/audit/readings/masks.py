@@ -1,0 +1,139 @@
+"""RLE in other notations than COCO's: sizes as [width, height], escaped and quoted counts, missing last zeros."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trashkit.audit.readings.evidence import Evidence, as_number, box_agrees, evidence_of, proof
+from trashkit.audit.views.run_lengths import NO_BOX, RunLengths, run_length_mask
+from trashkit.raster.masks import MOST_PIXELS, mask, rle_from_mask
+
+
+class Candidate(NamedTuple):
+    """One reading. transposed: its rows and columns have to be exchanged. needs: what has to agree with it."""
+
+    segmentation: dict[str, Any]
+    read: RunLengths
+    how: str
+    transposed: bool = False
+    needs: str = "box"
+
+
+def is_rle(value: Any) -> bool:
+    """Whether a segmentation is meant as an RLE."""
+    return isinstance(value, dict) and "counts" in value
+
+
+def mask_reading(
+    value: dict[str, Any], evidence: Evidence, height: int, width: int
+) -> tuple[dict[str, Any], str] | None:
+    """An RLE for an image [height, width] in pixels and why; None if nothing proves one, or if two readings agree."""
+    found: dict[str, tuple[dict[str, Any], str]] = {}
+    for candidate in _candidates(value, height, width):
+        box, area = candidate.read.box, candidate.read.area
+        if candidate.transposed:
+            box = (box[1], box[0], box[3], box[2])
+        agrees = proof(evidence, box, area) if area > 0 else None
+        if agrees is None:
+            continue
+        boxed = evidence.box is not None and box_agrees(evidence.box, box)
+        exact = evidence.area is not None and abs(evidence.area - area) <= 0.01 * area
+        if (candidate.needs == "box" and not boxed) or (candidate.needs == "both" and not (boxed and exact)):
+            continue
+        why = f"{candidate.how}, and {agrees}" if agrees else candidate.how
+        segmentation = candidate.segmentation
+        if candidate.transposed:
+            segmentation = rle_from_mask(mask(segmentation, width, height).T)
+        found.setdefault(_key(segmentation, height, width), (segmentation, why))
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def along_rows(record: dict[str, Any], read: RunLengths) -> dict[str, Any] | None:
+    """The mask of an annotation whose counts run along rows, as its bbox and area prove; None if they do not.
+
+    read: the mask as it is, which must be one without problems.
+    """
+    evidence = evidence_of(record)
+    height, width = read.size
+    value = record.get("segmentation")
+    if evidence.box is None or box_agrees(evidence.box, read.box) or height * width > MOST_PIXELS or not is_rle(value):
+        return None
+    if evidence.area is None or abs(evidence.area - read.area) > 0.01 * read.area or read.lengths is None:
+        return None
+    runs = np.repeat(np.arange(len(read.lengths)) % 2, read.lengths)
+    covered = runs.reshape(height, width)
+    rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
+    box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)) if len(rows) else NO_BOX
+    return rle_from_mask(covered) if len(rows) and box_agrees(evidence.box, box) else None
+
+
+def _key(segmentation: dict[str, Any], height: int, width: int) -> str:
+    return str(rle_from_mask(mask(segmentation, height, width))["counts"])
+
+
+def _candidates(value: dict[str, Any], height: int, width: int) -> Iterator[Candidate]:
+    if height * width > MOST_PIXELS:
+        return
+    size = _size(value.get("size"))
+    same, exchanged = size == [height, width], size == [width, height] and height != width
+    if size is not None and not same and not exchanged:
+        return
+    for counts, what in _counts(value.get("counts")):
+        label = what or "its size is that of the image"
+        if exchanged:
+            label = f"{what + ', and ' if what else ''}its size is [width, height]"
+        segmentation = {**value, "size": [height, width], "counts": counts}
+        read = run_length_mask(segmentation, height, width)
+        if read.lengths is not None:
+            how = f"{label}, its counts fill the image" if what and same else label
+            yield Candidate(segmentation, read, how, needs="fill" if same else "box")
+            if exchanged:
+                other = {**segmentation, "size": [width, height]}
+                how = f"{label} and its counts run along rows"
+                yield Candidate(other, run_length_mask(other, width, height), how, transposed=True)
+        elif isinstance(counts, list) and same and 0 < sum(counts) < height * width and min(counts) >= 0:
+            rest = height * width - sum(counts)
+            full = [*counts, rest] if len(counts) % 2 == 0 else [*counts[:-1], counts[-1] + rest]
+            padded = {**segmentation, "counts": full}
+            yield Candidate(
+                padded, run_length_mask(padded, height, width), "only its last zeros are missing", needs="both"
+            )
+
+
+def _size(size: Any) -> list[int] | None:
+    """A size of two whole numbers, also as text or as an object with height and width."""
+    if isinstance(size, dict) and {"height", "width"} <= set(size):
+        size = [size["height"], size["width"]]
+    if not isinstance(size, list | tuple) or len(size) != 2:
+        return None
+    sides = [as_number(side) for side in size]
+    return [int(side) for side in sides if side is not None and side == int(side)] if None not in sides else None
+
+
+def _counts(counts: Any) -> Iterator[tuple[Any, str]]:
+    """Notations of counts: the value itself, and what it was before it was quoted or escaped."""
+    while isinstance(counts, list) and len(counts) == 1 and isinstance(counts[0], list):
+        counts = counts[0]
+    if isinstance(counts, list):
+        numbers = [as_number(number) for number in counts]
+        if not any(number is None or number != int(number) for number in numbers):
+            whole = [int(number) for number in numbers if number is not None]
+            yield whole, "" if all(type(number) is int for number in counts) else "its counts are whole numbers"
+        return
+    if not isinstance(counts, str):
+        return
+    yield counts, ""
+    plain, quoted = counts, ""
+    if re.fullmatch(r"b'.*'|b\".*\"", counts, re.DOTALL):
+        plain, quoted = counts[2:-1], "its counts are the text of a bytes object"
+        yield plain, quoted
+    if "\\\\" in plain:
+        yield plain.replace("\\\\", "\\"), f"{quoted + ', ' if quoted else ''}its counts have doubled backslashes"
+        yield plain.replace("\\\\\\\\", "\\"), "its counts have backslashes escaped twice"
+    pieces = [piece for piece in re.split(r"[\s,;]+", counts.strip("[] ")) if piece]
+    if len(pieces) > 2 and all(piece.isdecimal() and len(piece) < 11 for piece in pieces):
+        yield [int(piece) for piece in pieces], "its counts are a list written as text"

@@ -1,0 +1,299 @@
+"""Coordinates of a whole file in another unit: fractions of the image, percent, or all off by one factor."""
+
+# ruff: noqa: PLR0911 - each step returns as soon as it is clear that something does not apply.
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from trashkit.audit.readings.evidence import box_agrees, evidence_of
+from trashkit.coco.dataset import RawRows
+from trashkit.raster.measures import ring_area
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+Target = Literal["shape", "box"]
+Which = Literal["each", "boxed", "all"]
+
+UNITS = {1: "0..1 (normalised: fractions of width and height)", 100: "percent of width and height"}
+UNITS |= {1000: "0..1000 (thousandths of width and height)"}
+_SAMPLE = 256
+_MOST = 0.9
+"""Share of the annotations with evidence that have to agree."""
+_OFF = 0.05
+"""A factor is one if it differs from 1 by more than this share."""
+_NEAR = 0.02
+_FAR = 1e7
+
+
+class Scale(NamedTuple):
+    """What the coordinates of a file have to be multiplied by.
+
+    unit: largest coordinate of x and y, so that x is multiplied by width / unit and y by height / unit; 0 if both are
+    multiplied by `factor`. target: "shape" for segmentations (and boxes that fit them), "box" for boxes alone.
+    proven: whether it is certain what is wrong. rows: annotations that it is about. what: for messages.
+    which: "boxed" for those only whose bbox fits then, "each" for all but those whose bbox fits now, "all" for all.
+    """
+
+    unit: int
+    factor: float
+    target: Target
+    proven: bool
+    rows: Ints
+    what: str
+    which: Which = "each"
+
+    @property
+    def proposal(self) -> dict[str, Any]:
+        """The same for `rescaled`, as plain values."""
+        return {"unit": self.unit, "factor": self.factor, "target": self.target, "which": self.which}
+
+
+class _Columns(NamedTuple):
+    """Measured polygons with what their rows state: boxes as left, top, width, height; NaN where nothing is stated."""
+
+    rows: Ints
+    shape: Floats
+    measured: Floats
+    box: Floats
+    area: Floats
+    size: Floats
+
+    def where(self, mask: Bools) -> _Columns:
+        return _Columns(
+            self.rows[mask], self.shape[mask], self.measured[mask], self.box[mask], self.area[mask], self.size[mask]
+        )
+
+
+class _Polygons(msgspec.Struct, gc=False):
+    segmentation: list[list[float]]
+
+
+def find_scale(raws: RawRows, image_row: Ints, size: Floats, box: Floats, area: Floats) -> Scale | None:
+    """The scale of a file's annotations; None if they are in pixels, or if nothing shows the contrary.
+
+    image_row: [N] row of each annotation's image, negative if unknown. size: [images, 2] width and height in pixels.
+    box: [N, 4] and area: [N] as the file states them, NaN where it does not. A sample of the annotations is looked at
+    first, so that usual files take no time.
+    """
+    known = np.flatnonzero(image_row >= 0)
+    known = known[np.isfinite(size[image_row[known]]).all(axis=1)]
+    sample = known[np.unique(np.linspace(0, len(known) - 1, _SAMPLE).astype(np.int64))] if len(known) else known
+    for rows in (sample, known):
+        found = _judge(_columns(raws, rows, image_row=image_row, size=size, box=box, area=area)) if len(rows) else None
+        if found is None or len(rows) == len(known):
+            return found
+    return None
+
+
+def _columns(raws: RawRows, rows: Ints, *, image_row: Ints, size: Floats, box: Floats, area: Floats) -> _Columns:
+    """Measure the polygons of some rows; rows without well-formed polygons are left out."""
+    decode = msgspec.json.Decoder(_Polygons).decode
+    shape, measured = np.full((len(rows), 4), math.nan), np.full(len(rows), math.nan)
+    for n, row in enumerate(rows.tolist()):
+        try:
+            rings = decode(raws[row]).segmentation
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            continue
+        if not rings or any(len(ring) < 6 or len(ring) % 2 for ring in rings):
+            continue
+        left, right = min(min(r[0::2]) for r in rings), max(max(r[0::2]) for r in rings)
+        top, bottom = min(min(r[1::2]) for r in rings), max(max(r[1::2]) for r in rings)
+        shape[n] = left, top, right - left, bottom - top
+        if len(rings) == 1 and max(right, bottom, -left, -top) < _FAR:
+            measured[n] = ring_area(rings[0])
+    columns = _Columns(rows, shape, measured, box[rows], area[rows], size[image_row[rows]])
+    return columns.where(
+        np.isfinite(shape).all(axis=1) & (np.abs(shape) < _FAR).all(axis=1) & (shape[:, 2:] > 0).all(axis=1)
+    )
+
+
+def _judge(columns: _Columns) -> Scale | None:
+    if not len(columns.rows):
+        return None
+    with np.errstate(all="ignore"):
+        return _normalised(columns) or _of_unit(columns) or _by_boxes(columns) or _by_areas(columns)
+
+
+def _close(one: Floats, other: Floats) -> Bools:
+    """[n] whether two boxes are the same, up to rounding."""
+    limit = np.maximum(0.02 * np.maximum(other[:, 2:].max(axis=1), 1e-9), 1.5)[:, None]
+    limit = np.minimum(limit, 0.25 * np.maximum(other[:, 2:].max(axis=1), 1e-9)[:, None])
+    return np.asarray((np.abs(one - other) <= limit).all(axis=1))
+
+
+def _inside(boxes: Floats, unit: Floats | float) -> Bools:
+    """[n] whether boxes are within 0 .. unit."""
+    far = boxes[:, :2] + boxes[:, 2:]
+    return np.asarray((boxes[:, :2] >= -0.01 * unit).all(axis=1) & (far <= 1.01 * np.asarray(unit)).all(axis=1))
+
+
+def _times(boxes: Floats, factors: Floats) -> Floats:
+    return np.asarray(boxes * np.tile(factors, 2))
+
+
+def _normalised(columns: _Columns) -> Scale | None:
+    """All polygons are in 0..1, or those that then have their bbox."""
+    large = (columns.size > 4).all(axis=1)
+    inside = _inside(columns.shape, 1.0) & large
+    boxed = inside & _close(_times(columns.shape, columns.size), columns.box)
+    if inside.all() and (len(inside) > 1 or boxed.all() or (columns.shape != np.round(columns.shape)).any()):
+        return Scale(1, 0.0, "shape", True, columns.rows, f"all {len(inside)} polygons are in {UNITS[1]}", "all")
+    if boxed.any():
+        what = f"{boxed.sum()} of {len(inside)} polygons are in {UNITS[1]}, as their bbox shows"
+        return Scale(1, 0.0, "shape", True, columns.rows[boxed], what, "boxed")
+    return None
+
+
+def _of_unit(columns: _Columns) -> Scale | None:
+    """Polygons or boxes in percent or the like, where bbox or area prove it."""
+    for unit, name in UNITS.items():
+        factors = columns.size / unit
+        if (np.abs(factors - 1) <= _OFF).all():
+            continue
+        if _shared(columns, _close(_times(columns.box, factors), columns.shape), _inside(columns.box, unit)):
+            rows = columns.rows
+            return Scale(unit, 0.0, "box", True, rows, f"the boxes of {len(rows)} annotations are in {name}")
+        if unit == 1 or not _inside(columns.shape, unit).all():
+            continue
+        boxed = _close(_times(columns.shape, factors), columns.box) & ~_close(columns.shape, columns.box)
+        ratio = columns.area / columns.measured
+        by_area = (np.abs(ratio / factors.prod(axis=1) - 1) <= _NEAR) & (np.abs(ratio - 1) > _OFF)
+        for proof, witness, least in ((boxed, "bbox", 1), (by_area, "area", 2)):
+            if _shared(columns, proof, np.ones(len(proof), bool), least=least, witness=witness):
+                what = f"all {len(proof)} polygons are in {name}, as their {witness} shows"
+                which: Which = "each" if witness == "bbox" else "all"
+                return Scale(unit, 0.0, "shape", True, columns.rows, what, which)
+    return None
+
+
+def _shared(columns: _Columns, agrees: Bools, possible: Bools, *, least: int = 1, witness: str = "bbox") -> bool:
+    """Whether nearly all annotations that have the witness agree."""
+    have = np.isfinite(columns.box).all(axis=1) if witness == "bbox" else np.isfinite(columns.area)
+    number = int((have & agrees & possible).sum())
+    return number >= least and number >= _MOST * int(have.sum())
+
+
+def _by_boxes(columns: _Columns) -> Scale | None:
+    """Polygons and boxes differ by one factor; the area or the image's size tells which of them are wrong."""
+    have = np.asarray(np.isfinite(columns.box).all(axis=1) & (columns.box[:, 2:] > 0).all(axis=1))
+    if not have.any():
+        return None
+    some = columns.where(have)
+    factor = float(np.median(np.sqrt(some.box[:, 2:].prod(axis=1) / some.shape[:, 2:].prod(axis=1))))
+    if not math.isfinite(factor) or abs(factor - 1) <= _OFF or factor <= 0:
+        return None
+    agree = _close(some.shape * factor, some.box) & ~_close(some.shape, some.box)
+    if agree.sum() < _MOST * len(agree):
+        return None
+    ratio = some.area / some.measured
+    by_area = _most(np.abs(ratio / factor**2 - 1) <= _NEAR, np.isfinite(ratio))
+    against = _most(np.abs(ratio - 1) <= _NEAR, np.isfinite(ratio))
+    shapes_fit, boxes_fit = _inside(some.shape, some.size), _inside(some.box, some.size)
+    count = len(some.rows)
+    if by_area or (not against and boxes_fit.all() and shapes_fit.mean() < 0.6):
+        what = f"all polygons are {_said(1 / factor)}, as bbox and {'area show' if by_area else 'image size show'}"
+        return Scale(0, factor, "shape", True, columns.rows, what)
+    if against or (shapes_fit.all() and boxes_fit.mean() < 0.6):
+        what = f"the boxes of {count} annotations are {_said(factor)}, as polygons and image size show"
+        return Scale(0, 1 / factor, "box", True, some.rows, what)
+    if count < 2:
+        return None
+    what = (
+        f"the boxes of {count} annotations are {factor:.4g} times as large as their polygons; which of them are wrong"
+    )
+    return Scale(0, factor, "shape", False, some.rows, f"{what} is not proven")
+
+
+def _by_areas(columns: _Columns) -> Scale | None:
+    """The areas are those of polygons that are larger or smaller by one factor."""
+    ratio = columns.area / columns.measured
+    have = np.isfinite(ratio) & (ratio > 0)
+    if have.sum() < 3:
+        return None
+    square = float(np.median(ratio[have]))
+    if abs(square - 1) <= 2 * _OFF or any(abs(square / bug - 1) <= _NEAR for bug in (2, 0.5)):
+        return None  # twice the area is a usual mistake of its own
+    if not _most(np.abs(ratio / square - 1) <= _NEAR / 2, have):
+        return None
+    factor = math.sqrt(square)
+    fits = _inside(columns.shape, columns.size)
+    then = _inside(columns.shape * factor, columns.size)
+    if then.all() and fits.mean() < 0.6:
+        what = f"all polygons are {_said(1 / factor)}, as area and image size show"
+        return Scale(0, factor, "shape", True, columns.rows, what, "all")
+    what = (
+        f"the areas of all annotations are {square:.4g} times those of their polygons: these may be {_said(1 / factor)}"
+    )
+    return Scale(0, factor, "shape", False, columns.rows, what)
+
+
+def _most(agrees: Bools, have: Bools) -> bool:
+    return bool(have.any() and (agrees & have).sum() >= _MOST * have.sum())
+
+
+def _said(factor: float) -> str:
+    return f"{factor:.4g} times too large" if factor > 1 else f"{1 / factor:.4g} times too small"
+
+
+def rescaled(record: Any, size: tuple[int, int] | None, proposal: dict[str, Any]) -> dict[str, Any]:
+    """New values for the fields of one annotation, as `Scale` and the annotation's own values say; empty if it fits.
+
+    size: (height, width) of its image. Box and area that fit the new shape stay; others are left to be measured anew.
+    """
+    rings = record.get("segmentation") if isinstance(record, dict) else None
+    if (
+        size is None
+        or not isinstance(rings, list)
+        or not all(isinstance(ring, list) and len(ring) >= 6 for ring in rings)
+    ):
+        return {}
+    if not rings or not all(type(side) in (int, float) and math.isfinite(side) for ring in rings for side in ring):
+        return {}
+    if any(len(ring) % 2 for ring in rings):
+        return {}
+    unit, factor = proposal["unit"], proposal["factor"]
+    x, y = (size[1] / unit, size[0] / unit) if unit else (factor, factor)
+    stated = evidence_of(record)
+    old = _box_of(rings)
+    if proposal["target"] == "box":
+        agrees = stated.box is not None and _same(stated.box, old, (x, y))
+        return {"bbox": [old[0], old[1], old[2] - old[0], old[3] - old[1]]} if agrees else {}
+    if unit and (min(old) < -0.01 * unit or max(old) > 1.01 * unit):
+        return {}
+    new = [[_rounded(side * (x, y)[n % 2]) for n, side in enumerate(ring)] for ring in rings]
+    box = _box_of(new)
+    boxed = stated.box is not None and box_agrees(stated.box, box)
+    if proposal["which"] == "boxed" and not boxed:
+        return {}
+    if proposal["which"] == "each" and not boxed and stated.box is not None and box_agrees(stated.box, old):
+        return {}  # this one is in pixels
+    fields: dict[str, Any] = {"segmentation": new}
+    if not boxed:
+        fields["bbox"] = [_rounded(side) for side in (box[0], box[1], box[2] - box[0], box[3] - box[1])]
+    area = sum(map(ring_area, new))
+    if stated.area is None or not abs(stated.area - area) <= 0.1 * area:
+        fields["area"] = round(area, 2)
+    return fields
+
+
+def _same(stated: tuple[float, float, float, float], box: list[float], by: tuple[float, float]) -> bool:
+    left, top, width, height = (side * by[n % 2] for n, side in enumerate(stated))
+    limit = max(1.5, 0.02 * max(width, height))
+    edges = (left, top, left + width, top + height)
+    return all(abs(one - other) <= limit for one, other in zip(edges, box, strict=True))
+
+
+def _box_of(rings: list[list[float]]) -> list[float]:
+    xs, ys = [x for ring in rings for x in ring[0::2]], [y for ring in rings for y in ring[1::2]]
+    return [min(xs), min(ys), max(xs), max(ys)]
+
+
+def _rounded(side: float) -> float:
+    return round(side, 3)

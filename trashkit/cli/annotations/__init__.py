@@ -1,0 +1,1 @@
+"""Commands for annotations: audit, fix, review, edits, data."""

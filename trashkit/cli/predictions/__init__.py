@@ -1,0 +1,1 @@
+"""Commands for predictions: predict, ensemble, presence, postprocess, export, sheets."""

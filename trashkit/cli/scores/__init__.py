@@ -1,0 +1,1 @@
+"""Commands for scores and submissions: score, compare, submit, leaderboard."""

@@ -1,0 +1,92 @@
+"""``trashkit score``: score predictions against annotations."""
+
+from __future__ import annotations
+
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trashkit.cli.options import Classes, CsvSize, Json, PaintOrder, Size, Truth
+from trashkit.cli.output import note, progress, show, table
+
+if TYPE_CHECKING:
+    from trashkit.workflows.score import FileScores
+
+
+def score(
+    predicted: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PRED...",
+            help="Probability store, submission CSV, COCO file or run folder; several together cover the annotations.",
+        ),
+    ],
+    truth: Truth,
+    size: Size = 256,
+    native: Annotated[bool, typer.Option("--native", help="Compare each image at its native size instead.")] = False,
+    csv_size: CsvSize = 256,
+    order: PaintOrder = "area",
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Score only the predicted images, if some are missing.")
+    ] = False,
+    classes: Classes = None,
+    json: Json = False,
+) -> None:
+    """Score predictions: mIoU in every definition, and IoU, precision and recall of each class.
+
+    A run folder means its out-of-fold stores; those of all folds are scored together.
+    Images are matched by id and file name. The mIoU shown pools one confusion matrix over all images, background
+    included; a class that is in neither truth nor prediction is skipped.
+
+    Examples:
+
+      trashkit score runs/five-folds --data train.json
+
+      trashkit score submission.csv --data test_labels.json --json
+
+      trashkit score runs/first/oof --data train.json --native --partial
+    """
+    from trashkit.metrics.scores import DEFAULT_DEFINITION
+    from trashkit.metrics.summary import miou_text
+    from trashkit.workflows.score import ScoringOptions, score_files
+
+    options = ScoringOptions(
+        size=None if native else size, csv_size=csv_size, order=order, partial=partial, classes=classes
+    )
+    with progress() as report:
+        found = score_files(predicted, truth, options, progress=report)
+    if found.evaluation.left_out:
+        note(f"{found.evaluation.left_out} images of the truth have no prediction and were left out")
+    if found.extra:
+        note(f"{found.extra} predicted images are not in the truth and were left out")
+    if len(found.paths) > 1:
+        note(f"scored together: {', '.join(map(str, found.paths))}")
+    low, high = found.interval
+    iou = found.evaluation.confusion.iou().tolist()
+    human = [
+        f"mIoU {found.miou:.4f} ({DEFAULT_DEFINITION}; 95 % of resampled image sets: {low:.4f} to {high:.4f})",
+        f"mIoU {miou_text(found.miou, iou, digits=4)}",
+        *_tables(found, "native size" if native else f"{size}x{size}"),
+    ]
+    show(
+        {**found.as_json(), "size": "native" if native else size, "order": order},
+        json=json,
+        human=human,
+    )
+
+
+def _tables(scores: FileScores, at: str) -> list[Any]:
+    found = scores.evaluation
+    pooled = found.confusion
+    iou, precision, recall = (values.tolist() for values in (pooled.iou(), pooled.precision(), pooled.recall()))
+    ranges = ["–" if isnan(low) else f"{low:.3f} to {high:.3f}" for low, high in scores.class_intervals]
+    return [
+        f"{len(found.images)} images at {at}, pixel accuracy {pooled.pixel_accuracy():.4f}",
+        table(
+            ["class", "IoU", "95 % of image sets", "precision", "recall"],
+            list(zip(found.names, iou, ranges, precision, recall, strict=True)),
+        ),
+        table(["mIoU by definition", "value"], list(found.definitions().items())),
+    ]

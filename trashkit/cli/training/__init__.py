@@ -1,0 +1,1 @@
+"""Commands for training: split, train, pseudo, sweep, soup, recipes, runs, report."""

@@ -1,0 +1,1 @@
+"""Utility commands: demo, doctor."""

@@ -1,0 +1,1 @@
+"""Defects planted in the synthetic data set, and how many of them an audit finds."""

@@ -1,0 +1,1 @@
+"""Draw scenes of trash, with the outlines of their objects."""

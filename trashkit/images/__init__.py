@@ -1,0 +1,1 @@
+"""Photos: decoding, EXIF orientation, sizes, perceptual hashes and near-duplicates."""

@@ -1,0 +1,1 @@
+"""Label errors found with predictions: which annotations are probably wrong, and which are missing."""

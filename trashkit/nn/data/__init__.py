@@ -1,0 +1,1 @@
+"""From photos and label maps to batches: caching, sampling, augmentation and mixing."""

@@ -1,0 +1,1 @@
+"""Inference: prediction, test-time augmentation, ONNX export, embeddings, photo classification."""

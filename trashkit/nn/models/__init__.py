@@ -1,0 +1,1 @@
+"""Networks, encoders and the weights they start from."""

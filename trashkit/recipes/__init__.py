@@ -1,1 +1,0 @@
-"""Training recipes: TOML files, each with its reason; see `trashkit recipes list`."""

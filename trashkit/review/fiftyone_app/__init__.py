@@ -1,0 +1,1 @@
+"""The review in the FiftyOne App; only this package imports fiftyone."""

@@ -1,1 +1,0 @@
-"""The folder that FiftyOne looks for plugins in while a review runs."""

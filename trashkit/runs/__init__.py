@@ -1,0 +1,1 @@
+"""Run folders: what a training writes about itself and where it came from."""

@@ -1,0 +1,1 @@
+"""Training recipes: TOML files with settings and the reason for them; see `trashkit recipes list`."""

@@ -1,0 +1,1 @@
+"""Complete jobs that combine several packages; each is a function that a notebook can call."""

@@ -1,0 +1,1 @@
+"""Predictions from files to files: probabilities, overlays and class presence."""

@@ -1,0 +1,222 @@
+"""The files of a folder that may belong to a data set, and what each of them is."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from trashkit.coco import Coco, read
+from trashkit.errors import TrashkitError
+from trashkit.files import real_path
+from trashkit.images.photos import SUFFIXES
+from trashkit.names import composed
+
+MOST_FILES = 1_000_000
+MOST_READ = 50
+"""Most JSON and XML files of which the content is looked at."""
+SAMPLE = 200
+"""How many photos of a file are searched for, evenly distributed over it."""
+_START = 1 << 16
+"""Bytes at the start of a file by which its form is recognised."""
+_SKIPPED = ("runs", "__pycache__", "node_modules")
+NAMES_FILES = ("classes.txt", "names.txt", "labels.txt", "obj.names")
+
+Part = Literal["train", "valid", "test"]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Files below a folder, as paths relative to it. unreadable: folders that could not be listed."""
+
+    folder: Path
+    photos: tuple[PurePosixPath, ...]
+    others: tuple[PurePosixPath, ...]
+    unreadable: tuple[str, ...] = ()
+
+    @cached_property
+    def _places(self) -> dict[str, list[PurePosixPath]]:
+        found: dict[str, list[PurePosixPath]] = defaultdict(list)
+        for photo in self.photos:
+            found[composed(photo.name)].append(photo)
+        return found
+
+    def root(self, names: Iterable[str]) -> PurePosixPath | None:
+        """The folder that most of these file names are relative to; None where it has at most half of them."""
+        some = list(names)
+        some = some[:: len(some) // SAMPLE + 1]
+        hits: Counter[PurePosixPath] = Counter()
+        for name in map(composed, some):
+            wanted = PurePosixPath(name).parts
+            for photo in self._places.get(wanted[-1] if wanted else "", ()):
+                parts = tuple(map(composed, photo.parts))
+                if parts[-len(wanted) :] == wanted:
+                    hits[PurePosixPath(*photo.parts[: len(parts) - len(wanted)])] += 1
+        best = max(hits, key=lambda root: (hits[root], -len(root.parts), str(root)), default=None)
+        return best if best is not None and 2 * hits[best] > len(some) else None
+
+
+def list_folder(folder: Path) -> Listing:
+    """List a folder with all below it, but without hidden folders, run folders and what links lead to from below.
+
+    Links to folders are followed directly in `folder` only. Raises TrashkitError for more than a million files.
+    """
+    photos: list[PurePosixPath] = []
+    others: list[PurePosixPath] = []
+    unreadable: list[str] = []
+    count = 0
+    for top in _tops(folder):
+        for parent, folders, names in os.walk(top, onerror=lambda error: unreadable.append(str(error.filename))):
+            if "manifest.json" in names:  # a run, or an export of trashkit
+                folders[:] = []
+                continue
+            if Path(parent) == folder:
+                names_below = {name for name in folders if (folder / name).is_symlink()}
+                folders[:] = [name for name in folders if name not in names_below]
+            folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _SKIPPED)
+            count += len(names)
+            if count > MOST_FILES:
+                raise TrashkitError(
+                    f"{folder} holds more than {MOST_FILES:,} files",
+                    hint="name a folder of one data set: trashkit init DIR",
+                )
+            below = PurePosixPath(Path(parent).relative_to(folder).as_posix())
+            for name in sorted(names):
+                if not name.startswith("."):
+                    (photos if Path(name).suffix.lower() in SUFFIXES else others).append(below / name)
+    return Listing(folder, tuple(photos), tuple(others), tuple(unreadable))
+
+
+def _tops(folder: Path) -> Iterator[Path]:
+    """The folder, and the folders that links directly in it lead to, unless those hold it."""
+    yield folder
+    real = real_path(folder)
+    for entry in sorted(folder.iterdir()):
+        if entry.is_symlink() and entry.is_dir() and entry.name not in _SKIPPED and not entry.name.startswith("."):
+            target = real_path(entry)
+            if target != real and target not in real.parents and real not in target.parents:
+                yield entry
+
+
+@dataclass
+class CocoFile:
+    """A COCO file of the folder. root: the folder, relative to the listing's, that its file names are relative to."""
+
+    path: PurePosixPath
+    coco: Coco
+    root: PurePosixPath | None = None
+
+    @cached_property
+    def names(self) -> list[str]:
+        """File names of its images."""
+        names = (one.get("file_name") for one in self.coco.records("images") if isinstance(one, dict))
+        return [name for name in names if isinstance(name, str) and name]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it has annotations."""
+        return self.coco.count("annotations") > 0
+
+    @property
+    def part(self) -> Part:
+        """The part of a data set that the name of the file says, or of its folder where Roboflow wrote it."""
+        named = self.path.parent.name if self.path.name == "_annotations.coco.json" else self.path.stem
+        words = set(re.split(r"[^a-z]+", named.lower()))
+        if words & {"test", "testing"}:
+            return "test"
+        return "valid" if words & {"val", "valid", "validation"} else "train"
+
+    @property
+    def about(self) -> str:
+        """How many images and annotations it has."""
+        return f"{self.coco.count('images')} images, {self.coco.count('annotations')} annotations"
+
+
+@dataclass
+class Found:
+    """What the files of a folder are. foreign: (format of `trashkit data import`, file or folder to import)."""
+
+    cocos: list[CocoFile] = field(default_factory=list)
+    foreign: list[tuple[str, PurePosixPath]] = field(default_factory=list)
+    samples: list[PurePosixPath] = field(default_factory=list)
+    names: list[PurePosixPath] = field(default_factory=list)
+    unknown: list[tuple[PurePosixPath, str]] = field(default_factory=list)
+
+
+def recognise(listing: Listing) -> Found:
+    """Say what each file is, by its name and how it starts. Damaged files are unknown, with the reason."""
+    found = Found()
+    looked: Counter[PurePosixPath] = Counter()
+    foreign: dict[tuple[str, PurePosixPath], None] = {}
+    read_files = 0
+    for path in listing.others:
+        suffix = path.suffix.lower()
+        if suffix in (".json", ".xml"):
+            looked[path.parent] += 1
+            # one label file for each photo: the first three show the format
+            if looked[path.parent] > 3 and any(source in (path.parent, path.parent.parent) for _, source in foreign):
+                continue
+            read_files += 1
+            if read_files > MOST_READ:
+                found.unknown.append((path, f"only the first {MOST_READ} JSON and XML files are looked at"))
+                continue
+        try:
+            kind = _kind(listing.folder / path, suffix)
+            if kind == "coco?":
+                coco = read(listing.folder / path)
+                if "images" in coco.blocks() and coco.count("images"):
+                    found.cocos.append(CocoFile(path, coco))
+                elif path.name != "names.json":
+                    found.unknown.append((path, "JSON without images"))
+            elif kind == "sample":
+                found.samples.append(path)
+            elif kind == "names":
+                found.names.append(path)
+            elif kind:
+                foreign[(kind, _source(kind, path))] = None
+        except (TrashkitError, OSError) as error:
+            found.unknown.append((path, getattr(error, "message", None) or str(error)))
+    found.foreign = list(foreign)
+    return found
+
+
+def _source(kind: str, path: PurePosixPath) -> PurePosixPath:
+    """What is imported: the file, or the folder of formats with many files."""
+    if kind in ("cvat", "label-studio"):
+        return path
+    return path.parent.parent if kind == "voc" and path.parent.name == "Annotations" else path.parent
+
+
+def _kind(path: Path, suffix: str) -> str:
+    """The form of a file: "coco?", "sample", "names", a format of other tools, or "" for what is not of interest."""
+    if path.name in NAMES_FILES or suffix == ".names":
+        return "names"
+    if path.name == "metadata.jsonl":
+        return "huggingface"
+    if suffix not in _FORMS:
+        return ""
+    if not path.is_file():
+        raise TrashkitError("not a file")
+    with path.open("rb") as file:
+        start = file.read(_START)
+    return next((kind for kind, pattern in _FORMS[suffix].items() if re.search(pattern, start)), "")
+
+
+_YAML = {"yolo": rb"(?m)^names\s*:"}
+_FORMS: dict[str, dict[str, bytes]] = {
+    ".csv": {"sample": rb"(?i)\A[^\n]*image_id[^\n]*predictionstring"},
+    ".yaml": _YAML,
+    ".yml": _YAML,
+    ".xml": {"cvat": rb"<annotations[\s>]", "voc": rb"<annotation[\s>]"},
+    ".json": {
+        "labelme": rb'(?s)"shapes"\s*:.*"imagePath"|"imagePath"\s*:.*"shapes"|"imageData"\s*:',
+        "label-studio": rb'(?s)\A\s*\[\s*\{.*"(annotations|completions)"\s*:',
+        "coco?": rb"",
+    },
+}
+"""By suffix: the forms of a file, and what it begins with; the first that matches."""
