@@ -1,4 +1,4 @@
-"""Take the screenshots of the review App in docs/how-to, on the synthetic data set: python scripts/screenshots.py."""
+"""Take the screenshots in docs of audit page and review App, on the synthetic data set: python scripts/screenshots.py."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
-SYNTH, OUT = ROOT / "data" / "synth", ROOT / "docs" / "how-to"
+SYNTH, DOCS = ROOT / "data" / "synth", ROOT / "docs"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftshader"]
 COLORS = 256
 
 
 def main() -> None:
-    """Start a review in a temporary folder and take the two screenshots."""
+    """Make an audit page and start a review in a temporary folder, and take the screenshots."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "synth"  # the App shows paths: keep those of this machine out
         shutil.copytree(SYNTH, data)
+        html = Path(folder) / "audit.html"
+        words = ["audit", data / "train.json", "--images", data / "images", "--html", html, "--quiet"]
+        subprocess.run([sys.executable, "-m", "trashkit", *map(str, words)], check=False)  # 1: there are findings
+        audit_page(html)
         words = ["review", data / "train.json", "--images", data / "images", "--edits", Path(folder) / "log.jsonl"]
         process = subprocess.Popen(
             [sys.executable, "-m", "trashkit", *map(str, words), "--no-browser", "--port", "5199"],
@@ -42,6 +46,16 @@ def main() -> None:
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(60)
+
+
+def audit_page(html: Path) -> None:
+    """The top of the audit page, with the first findings."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        page = browser.new_page(viewport={"width": 1440, "height": 1200})
+        page.goto(html.as_uri())
+        save(page, DOCS / "audit-page.png")
+        browser.close()
 
 
 def draw(address: str) -> None:
@@ -60,18 +74,18 @@ def draw(address: str) -> None:
             page.get_by_text("Next", exact=True).click()
             page.wait_for_timeout(2500)
         page.wait_for_timeout(3000)
-        save(page, "review-panel.png")
+        save(page, DOCS / "how-to" / "review-panel.png")
         page.get_by_text("Open", exact=True).click()
         page.wait_for_timeout(40000)
-        save(page, "review-viewer.png")
+        save(page, DOCS / "how-to" / "review-viewer.png")
         browser.close()
 
 
-def save(page: Any, name: str) -> None:
+def save(page: Any, path: Path) -> None:
     """Save a small PNG: few colours are enough for an interface."""
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture = picture.resize((1088, 688), Image.Resampling.LANCZOS)
-    picture.quantize(COLORS, dither=Image.Dither.NONE).save(OUT / name, optimize=True)
+    picture = picture.resize((picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.LANCZOS)
+    picture.quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -64,25 +64,29 @@ def _summary(coco: Coco, result: AuditResult) -> Iterable[html.Html]:
         yield html.paragraph("No findings.", css="lead")
         return
     chips = [
-        html.Html(
-            f'<span class="chip" style="background:{COLORS[one]}">{severities[one]:,} {html.safe(one.value)}</span>'
-        )
+        html.Html(f'<span class="chip" style="background:{COLORS[one]}">{severities[one]:,} {_plural(one)}</span>')
         for one in Severity
     ]
     yield html.paragraph(html.join(chips))
     by_code = Counter(finding.code for finding in result.findings)
     known = checks()
-    bars = [
-        (f"{code} {known[code].name}", float(number), COLORS[known[code].severity])
-        for code, number in by_code.most_common()
-    ]
-    yield html.bars("Findings by code", bars, form="{:,.0f}")
+    for one in Severity:
+        bars = [
+            (f"{code} {known[code].name}", float(number), COLORS[one])
+            for code, number in by_code.most_common()
+            if known[code].severity is one
+        ]
+        yield html.bars(_plural(one).capitalize(), bars, form="{:,.0f}", longest=max(by_code.values()))
     rows = [
         (code, known[code].name, known[code].severity.value, number, known[code].title)
         for code, number in sorted(by_code.items())
     ]
     table = html.table(("code", "name", "severity", "findings", "meaning"), rows)
     yield html.collapsible("What each code means", [table])
+
+
+def _plural(severity: Severity) -> str:
+    return severity.value if severity is Severity.INFO else f"{severity.value}s"
 
 
 def _all_findings(findings: Sequence[Finding]) -> Iterable[html.Html]:
