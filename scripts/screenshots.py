@@ -1,4 +1,4 @@
-"""Take the screenshots in docs of audit page and review App, on the synthetic data set: python scripts/screenshots.py."""
+"""Take the screenshots in docs, on the synthetic data set: python scripts/screenshots.py."""
 
 from __future__ import annotations
 
