@@ -1,4 +1,4 @@
-"""Locks on files."""
+"""Locks on files, and names of files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trashkit.files import lock, open_lock
+from trashkit.files import lock, open_lock, without_suffix
 
 
 def test_a_lock_excludes_others_until_it_is_closed(tmp_path: Path) -> None:
@@ -28,3 +28,11 @@ def test_systems_without_locks_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with open_lock(tmp_path / "file.lock") as first, open_lock(tmp_path / "file.lock") as second:
         lock(first)
         lock(second, wait=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a/b.x.jpg", "a/b.x"), ("a.b/c", "a.b/c"), (".jpg", ".jpg"), (".", "."), ("", "."), ("/", "/"), ("a/..", "a/..")],
+)
+def test_any_name_has_a_part_without_suffix(name: str, expected: str) -> None:
+    assert without_suffix(name).as_posix() == expected

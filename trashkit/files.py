@@ -7,7 +7,7 @@ import glob
 import hashlib
 import os
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 FILE_MANAGER_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
@@ -17,6 +17,12 @@ FILE_MANAGER_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 def real_path(path: Path | str) -> Path:
     """The absolute path with links resolved; circular links are resolved as far as they go."""
     return Path(os.path.realpath(path))
+
+
+def without_suffix(name: str) -> PurePosixPath:
+    """The path in a data file without the suffix of its last part; paths such as "." and "/", which have none, stay."""
+    path = PurePosixPath(name)
+    return path.parent / path.stem
 
 
 def is_file(name: Path | str) -> bool:

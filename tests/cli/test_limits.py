@@ -45,6 +45,13 @@ def test_each_error_of_the_system_says_what_to_do(number: int) -> None:
         assert explain_known(known) == (f"a.jpg is damaged: {message_of(number)}", hint)
 
 
+def test_a_long_name_is_shortened_in_the_message() -> None:
+    message, hint = explain(OSError(errno.ENAMETOOLONG, "File name too long", f"a/{'x' * 5000}.jpg"))
+    assert message.startswith("File name too long (a/xx")
+    assert message.endswith("xx.jpg)")
+    assert len(message) < 500 and hint
+
+
 def message_of(number: int) -> str:
     text = os.strerror(number)
     return text[0].lower() + text[1:]

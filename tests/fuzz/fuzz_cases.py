@@ -211,6 +211,9 @@ CASES: tuple[NamedCase, ...] = (
     NamedCase("like-a-file-with-a-list-for-an-id", f"data import coco {TRUTH} --like l.json --out o.json", TRUTH, _like),
     NamedCase("array-that-overflows", f"data import predictions a --data {TEST} --size 32 --out o", TEST,
               arrays(lambda: npy((11, 32, 32), "<f8", b"\0\0\0\0\0\0\xe0\x7f" * 11 * 32 * 32))),
+    *(NamedCase(f"file-name-that-is-{what}", f"data import predictions a --data {TEST} --size 32 --out o", TEST,
+                each(put(TEST, "images", 0, "file_name", value=name), arrays(lambda: npy((11, 32, 32), "<f4", b""))))
+      for what, name in (("a-dot", "."), ("a-slash", "/"), ("two-dots", ".."))),
     NamedCase("finding-with-a-number-for-a-message", f"review {TRUTH} --images {PHOTOS} --findings f.json --html o.html", f"{TRUTH} {PHOTOS}",
               text("f.json", '{"summary": {}, "findings": [{"code": "G003", "name": "a", "severity": "error", "block": "images", "row": 0, "message": 1.5}]}')),
     NamedCase("split-with-a-number-for-a-list", "split show split.json", "split.json",

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from samples import small, write_photos
+from samples import KINDS, small, write_photos
 
 from trashkit.coco import Coco, read_dataset
 from trashkit.errors import TrashkitError
@@ -385,6 +385,23 @@ def test_pipes_devices_and_circular_links_are_never_opened(
                 assert "\n" not in error.message
             path.unlink()
             path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "coco"])
+@pytest.mark.parametrize("name", ["\\\\{0}\\x.jpg", "..\\..\\{1}\\x.jpg", "a\\..\\..\\x.jpg"])
+def test_backslashes_never_lead_out_of_an_export(tmp_path: Path, kind: str, name: str) -> None:
+    """They are part of names on Linux, and separate the folders of an export."""
+    from trashkit.coco import write
+
+    inside = tmp_path / "a/b"
+    inside.mkdir(parents=True)
+    name = name.format(str(tmp_path).replace("/", "\\"), "elsewhere")
+    coco = small().coco
+    write(coco.replace("images", {0: {**coco.record("images", 0), "file_name": name}}), inside / "a.json")
+    dataset = read_dataset(inside / "a.json")
+    with pytest.raises(TrashkitError, match="leaves the image folder"):
+        export(kind, dataset, inside / "out")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a.json"]
 
 
 def test_an_export_is_neither_inside_nor_around_the_photos(tmp_path: Path) -> None:

@@ -203,6 +203,22 @@ def test_it_never_reads_files_or_leaves_its_folder(site: Site, tmp_path: Path) -
         download(tmp_path / "v", source=str(tmp_path / "own.json"), policy=QUICK)
 
 
+def test_urls_and_names_that_cannot_be_are_said_so(tmp_path: Path, site: Site) -> None:
+    source = tmp_path / "own.json"
+    for url in ("http://[bad", "http://\ud800/"):
+        source.write_bytes(site.annotations(1, flickr_url=url))
+        made = download(tmp_path / "t", source=str(source), policy=QUICK, overwrite=True)
+        assert len([*made.dead, *made.failed]) == 1
+        assert json.loads((tmp_path / "t/photos.jsonl").read_text())["url"] == url
+    own = json.loads(site.annotations(1))
+    for name in ("x" * 250 + ".jpg", "a/" * 2000 + "b.jpg"):
+        own["images"][0]["file_name"] = name
+        source.write_text(json.dumps(own))
+        with pytest.raises(TrashkitError, match=r"the file_name of images\[0\] is too long"):
+            download(tmp_path / "v", source=str(source), policy=QUICK)
+        assert not (tmp_path / "v").exists()
+
+
 def test_resume_requests_only_what_is_missing(site: Site, tmp_path: Path) -> None:
     site.ways = {"/photo/3.jpg": "500"}
     first = get(site, tmp_path / "t")

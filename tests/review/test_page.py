@@ -43,6 +43,11 @@ def test_the_page_loads_nothing(session: ReviewSession) -> None:
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 
+def test_names_of_classes_that_nobody_would_see_are_escaped(session: ReviewSession) -> None:
+    session.category_names[max(session.category_names)] = "a\u202eb\u200b"
+    assert embedded(review_page(session))["categories"][-1][1] == "a\\u202eb\\u200b"
+
+
 @pytest.mark.browser
 def test_choices_on_the_page_are_exported_as_a_log(session: ReviewSession, tmp_path: Path, browser: Any) -> None:
     (tmp_path / "review.html").write_text(review_page(session), encoding="utf-8")

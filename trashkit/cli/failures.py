@@ -13,6 +13,7 @@ from pathlib import Path
 
 from trashkit.cli.streams import StdoutError
 from trashkit.errors import TrashkitError
+from trashkit.names import shortened
 from trashkit.readers import ContentError, PointerError
 
 EXTRAS = {
@@ -47,6 +48,8 @@ HINTS = {
     errno.ETXTBSY: "another program uses the file: run it again when that has ended",
 }
 """What to do about an error of the system, by its number."""
+LONGEST_NAME = 400
+"""Most characters of a path in a message."""
 _CHECK = "check the path and its permissions"
 
 RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -174,7 +177,7 @@ def _other_process(error: BaseException) -> tuple[str, str] | None:
 
 
 def _name(name: object) -> str:
-    return os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else str(name)
+    return shortened(os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else str(name), LONGEST_NAME)
 
 
 def _lower(text: str | None) -> str:

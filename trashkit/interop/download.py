@@ -69,11 +69,18 @@ class PermanentError(Exception):
     """Raised by a `verify` function for content that a retry would not change."""
 
 
+def _is_web(url: str) -> bool:
+    try:
+        return urllib.parse.urlsplit(url).scheme in ("http", "https")
+    except ValueError:  # such as a bracket without its other half
+        return False
+
+
 class _OnlyWeb(urllib.request.HTTPRedirectHandler):
     """Follows only redirects to http and https."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:  # noqa: PLR0917
-        if urllib.parse.urlsplit(newurl).scheme not in ("http", "https"):
+        if not _is_web(newurl):
             raise urllib.error.HTTPError(
                 req.full_url, 410, "it redirects to something that is not http or https", headers, fp
             )
@@ -173,10 +180,10 @@ def _fetch(client: _Client, item: DownloadItem) -> DownloadResult:
 
 def _try_url(client: _Client, item: DownloadItem, url: str, part: Path) -> tuple[str, str]:
     """("new", "") once the file is complete and verified, else ("dead" or "failed", reason)."""
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+    if not _is_web(url):
         return "dead", "it is not an http or https URL"
     # A fixed seed per URL: waits are spread out, and a run is reproducible.
-    spread = random.Random(url)
+    spread = random.Random(url.encode(errors="backslashreplace"))
     until = time.monotonic() + client.policy.deadline
     version, reason = "", "stopped"
     for attempt in range(client.policy.tries):

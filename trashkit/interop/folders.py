@@ -228,8 +228,10 @@ def label_stems(images: Sequence[Image], *, flat: bool = False) -> dict[int, str
     found: dict[int, str] = {}
     taken: set[str] = set()
     for image in images:
-        photo_path(Path(), image.file_name)
-        stem = PurePosixPath(os.path.normpath(image.file_name.replace("\\", "/"))).with_suffix("").as_posix()
+        plain = image.file_name.replace("\\", "/")
+        for name in (image.file_name, plain):  # a backslash is part of a photo's name, and separates folders here
+            photo_path(Path(), name)
+        stem = PurePosixPath(os.path.normpath(plain)).with_suffix("").as_posix()
         stem = stem.replace("/", "__") if flat else stem
         chosen, count = stem, 1
         while chosen.casefold() in taken:

@@ -20,7 +20,7 @@ from trashkit.edits.diff import ROUNDING
 from trashkit.edits.edit import canonical
 from trashkit.edits.match import match_annotations
 from trashkit.errors import TrashkitError
-from trashkit.files import real_path
+from trashkit.files import real_path, without_suffix
 from trashkit.interop.folders import label_stems, read_json_lines
 from trashkit.names import composed
 
@@ -192,7 +192,7 @@ def _pairs(records: list[Any], images: tuple[Image, ...], *, inner: bool) -> tup
 
 def _keys(name: str) -> list[str]:
     """Names without suffix that a photo may have had before: the path, with 0, 1, 2 ... leading folders removed."""
-    parts = PurePosixPath(name.replace("\\", "/")).with_suffix("").parts
+    parts = without_suffix(name.replace("\\", "/")).parts
     tails = ["__".join(parts[start:]).casefold() for start in range(len(parts))]
     return [key.removesuffix(end) for key in tails for end in ("", "_leftimg8bit") if key.endswith(end)]
 

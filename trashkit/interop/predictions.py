@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from trashkit.coco import Dataset, Image
 from trashkit.errors import TrashkitError
+from trashkit.files import without_suffix
 from trashkit.interop.folders import files_in, read_json
 from trashkit.interop.label_png import read_label_png
 from trashkit.names import composed
@@ -151,7 +152,7 @@ def _find(source: Path, dataset: Dataset, stems: Mapping[str, str]) -> tuple[lis
     missing: list[str] = []
     used: set[str] = set()
     for image in dataset.images:
-        plain = PurePosixPath(composed(image.file_name)).with_suffix("")
+        plain = without_suffix(composed(image.file_name))
         candidates = [stems.get(composed(image.file_name)), plain.as_posix(), plain.as_posix().replace("/", "__")]
         candidates.append(plain.name if bases[plain.name] == 1 else None)
         chosen = [name for name in candidates if name is not None and name in files]

@@ -7,6 +7,7 @@ https://github.com/pedropro/TACO. Each photo has its own licence.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def _download_photos(
     present = len(items) - len(missing)
     progress("photos", present, len(items))
     results: list[DownloadResult] = []
-    with (out / "photos.jsonl").open("a", encoding="utf-8") as log:
+    with (out / "photos.jsonl").open("a", encoding="utf-8", errors="backslashreplace") as log:
         for done, one in enumerate(download_files(missing, verify, workers=workers, policy=policy), start=1):
             results.append(one)
             record = {"file_name": _file_name(out, one.item), "state": one.state, "url": one.url, "bytes": one.bytes}
@@ -202,6 +203,10 @@ def _annotations(out: Path, source: str, policy: RetryPolicy) -> Coco:
     return read(path)
 
 
+_LONGEST_NAME = 200
+"""Most bytes of a folder or file name; most file systems allow 255, and downloads begin under a longer name."""
+
+
 def _rows(coco: Coco, limit: int | None) -> dict[int, dict[str, Any]]:
     """The images to download by row. Raises TrashkitError for rows without a usable file name or size."""
     found: dict[int, dict[str, Any]] = {}
@@ -214,7 +219,11 @@ def _rows(coco: Coco, limit: int | None) -> dict[int, dict[str, Any]]:
             raise TrashkitError(
                 f"{coco.path}: images[{row}] has no id, file_name or size", hint="give TACO's own annotations"
             )
-        photo_path(Path(), record["file_name"])
+        parts = photo_path(Path(), record["file_name"]).parts
+        if len(parts) > 50 or max(len(os.fsencode(part)) for part in parts) > _LONGEST_NAME:
+            raise TrashkitError(
+                f"{coco.path}: the file_name of images[{row}] is too long", hint="give TACO's own annotations"
+            )
         if record["file_name"].casefold() in folded:
             raise TrashkitError(f"{coco.path}: two images are named {record['file_name']}", hint="rename one of them")
         folded.add(record["file_name"].casefold())

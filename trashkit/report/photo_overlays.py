@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trashkit.coco import ClassMap
 from trashkit.errors import TrashkitError
-from trashkit.files import real_path
+from trashkit.files import real_path, without_suffix
 from trashkit.images import photos
 from trashkit.outputs import Output, folder_kind
 from trashkit.progress import Progress, silent
@@ -244,7 +244,7 @@ def _overlay_names(names: Sequence[str]) -> list[str]:
     made: list[str] = []
     taken: set[str] = set()
     for given in names:
-        stem, n = PurePosixPath(given).with_suffix("").as_posix(), 1
+        stem, n = without_suffix(given).as_posix(), 1
         name = f"{stem}.overlay.jpg"
         while name.casefold() in taken:
             n += 1

@@ -10,6 +10,7 @@ from typing import Any
 from trashkit.coco.dataset import encode
 from trashkit.edits.edit import Edit, change, decide, delete
 from trashkit.edits.log import to_record
+from trashkit.names import printable
 from trashkit.progress import Progress, silent
 from trashkit.report import html
 from trashkit.review import drawing
@@ -41,7 +42,7 @@ def review_page(session: ReviewSession, *, progress: Progress = silent) -> str:
     title = f"Review of {session.coco.path.name if session.coco.path else 'annotations'}"
     about = {
         "key": session.coco.sha256[:16],
-        "categories": [[_text(key), name] for key, name in session.category_names.items()],
+        "categories": [[_text(key), printable(name)] for key, name in session.category_names.items()],
         "findings": data,
     }
     return html.page(

@@ -21,6 +21,7 @@ from typing import Any, Literal, get_args
 
 from trashkit.coco import Dataset, Image
 from trashkit.errors import TrashkitError, read_error_reason
+from trashkit.files import without_suffix
 from trashkit.predictions.submission_csv import CsvLayout
 from trashkit.readers import decode_json, decode_toml, read_text
 
@@ -187,7 +188,7 @@ def image_key(image: Image, profile: SubmissionProfile) -> str:
         return str(image.id)
     if profile.images == "stem":
         return PurePosixPath(image.file_name).stem
-    return PurePosixPath(image.file_name).with_suffix("").as_posix() if profile.kind == "png" else image.file_name
+    return without_suffix(image.file_name).as_posix() if profile.kind == "png" else image.file_name
 
 
 def images_by_key(dataset: Dataset, profile: SubmissionProfile) -> dict[str, Image]:
