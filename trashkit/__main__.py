@@ -21,6 +21,8 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """Entry point of the console script: one line and exit code 130 on Ctrl-C, 2 on any error, at any moment."""
+    # No process that this one starts imports Python files of the folder it is called in, which may be a stranger's.
+    os.environ["PYTHONSAFEPATH"] = "1"
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)

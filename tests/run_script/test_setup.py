@@ -28,7 +28,7 @@ def test_the_callers_folder_and_quiet_settings_reach_trashkit(machine: Machine, 
     elsewhere = tmp_path / "else where"
     elsewhere.mkdir()
     done = machine.run("demo", cwd=elsewhere)
-    assert done.stdout == f"trashkit in {elsewhere}: track=1 update=1\n"
+    assert done.stdout == f"trashkit in {elsewhere}: 1 1 1\n"
 
 
 def test_it_works_through_a_symlink(machine: Machine, tmp_path: Path) -> None:

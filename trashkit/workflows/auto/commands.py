@@ -76,7 +76,7 @@ def run_command(
 def _starter(launch: str) -> list[str]:
     """The words before ``-m trashkit``: this Python, or a launcher, also one that is only in this environment."""
     if not launch:
-        return [sys.executable]
+        return [sys.executable, "-P"]  # not with the Python files of the folder it is called in
     first, *rest = shlex.split(launch)
     beside = Path(sys.executable).parent / first
     found = shutil.which(first) or (str(beside) if beside.is_file() else None)
