@@ -58,7 +58,8 @@ class Commands:
                 "interval": [gain - 0.01, gain + 0.01],
                 "evidence": gain > 0.01,
             }
-        return {"miou": 0.5, "interval": [0.4, 0.6], "edits": 1, "summary": {}}
+        scores = {"miou_in_truth": 0.5, "miou_without_background": 0.4}
+        return {**scores, "miou": 0.5, "interval": [0.4, 0.6], "edits": 1, "summary": {}}
 
 
 def _outs(words: Sequence[str]) -> list[int]:
@@ -255,6 +256,57 @@ def test_a_damaged_record_is_told(request_: AutoRequest, commands: Commands) -> 
     (request_.out / "record.json").write_text(json.dumps({"audit": 3}), encoding="utf-8")
     with pytest.raises(TrashkitError, match=r"record\.json is damaged"):
         open_plan(request_, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("step", "key", "value"),
+    [
+        ("audit", "summary", []),
+        ("audit", "summary", {"by_code": {"G003": "many"}}),
+        ("judge views", "interval", [0.1]),
+        ("judge views", "candidates", None),
+        ("decided: presence", "gain", float("nan")),
+        ("decided: presence", "taken", "yes"),
+        ("page", "interval", None),
+    ],
+)
+def test_results_of_other_types_are_told(
+    request_: AutoRequest, commands: Commands, step: str, key: str, value: object
+) -> None:
+    done(request_)
+    path = request_.out / "record.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record[step]["result"][key] = value
+    path.write_text(json.dumps(record), encoding="utf-8")
+    if value != value:  # NaN is a number
+        assert done(request_, resume=True).decided["presence"] is not None
+        return
+    with pytest.raises(TrashkitError, match=rf"record\.json is damaged: at .*{key}"):
+        open_plan(request_, resume=True)
+
+
+def test_values_that_are_not_tried_are_chosen_anew(request_: AutoRequest, commands: Commands) -> None:
+    """A record may be of another version, or name a place elsewhere as the value of an option."""
+    first = done(request_)
+    path = request_.out / "record.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["decided: presence"]["result"]["value"] = "../../elsewhere"
+    record["judge presence"]["result"]["best"] = "../elsewhere"
+    path.write_text(json.dumps(record), encoding="utf-8")
+    commands.ran.clear()
+    assert done(request_, resume=True).decided == first.decided
+    assert not any("elsewhere" in name for name in commands.ran)
+    assert "elsewhere" not in path.read_text(encoding="utf-8")
+
+
+def test_a_plan_starts_no_program_by_itself(request_: AutoRequest, commands: Commands) -> None:
+    done(replace(request_, launch="accelerate launch"))
+    with pytest.raises(TrashkitError, match="starts trainings with another program: accelerate launch") as caught:
+        request_to_resume(request_.out, {"launch": None})
+    assert caught.value.hint.endswith("--launch 'accelerate launch'")
+    assert request_to_resume(request_.out, {"launch": "accelerate launch"}).launch == "accelerate launch"
+    with pytest.raises(TrashkitError, match="was made with --launch"):
+        request_to_resume(request_.out, {"launch": "sh -c true"})
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,31 @@ def test_a_plan_that_cannot_be_used_is_refused(request_: AutoRequest, change: di
         read_plan(plan.out)
 
 
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        *[("choices", key, 0) for key in ("size", "folds", "epochs", "rate")],
+        *[("choices", key, 10**12) for key in ("size", "folds", "epochs", "jobs", "rate", "start")],
+        *[("choices", "recipes", value) for value in ([], [""], [".."], ["a/"], ["a\0b"])],
+        *[("choices", key, float("nan")) for key in ("rate", "start")],
+        ("request", "data", "--html=elsewhere"),
+        ("request", "images", "a\0b"),
+        ("request", "minutes", float("inf")),
+        ("inputs", "roles", {}),
+        ("inputs", "labelled", -1),
+    ],
+)
+def test_values_that_no_plan_has_are_refused(request_: AutoRequest, table: str, key: str, value: object) -> None:
+    plan = plan_of(request_)
+    write_plan(plan, [])
+    path = plan.out / PLAN
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content[table][key] = value
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(TrashkitError, match=rf"plan\.json is damaged: at {table}.*{key}|missing required field"):
+        all_steps(read_plan(plan.out), {})
+
+
 # --- verdicts --------------------------------------------------------------------------------------------------------
 
 

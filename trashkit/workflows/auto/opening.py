@@ -9,6 +9,7 @@ from typing import Any
 
 from trashkit.errors import TrashkitError
 from trashkit.files import real_path
+from trashkit.names import quoted
 from trashkit.progress import Log, Progress, discard, silent
 from trashkit.workflows.auto.inputs import AutoInputs, AutoRequest, read_auto_inputs
 from trashkit.workflows.auto.make import make_plan
@@ -21,9 +22,15 @@ def request_to_resume(out: Path, given: Mapping[str, Any]) -> AutoRequest:
     """The request of the plan in a folder, with other photos to predict where they are given.
 
     given: values by the name of a field of `AutoRequest`, None where nothing is given. Raises TrashkitError where one
-    differs that networks depend on, and as `read_plan` does.
+    differs that networks depend on, for a launcher that is not given again (a plan may come from anywhere, and must not
+    decide which program is started), and as `read_plan` does.
     """
     before = read_plan(out).request
+    if before.launch and given.get("launch") is None:
+        raise TrashkitError(
+            f"the plan in {out} starts trainings with another program: {before.launch}",
+            hint=f"if you trust it: --launch {quoted(before.launch)}",
+        )
     changes: dict[str, Any] = {}
     for name, value in given.items():
         if value is None or value == ():

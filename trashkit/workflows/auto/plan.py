@@ -10,7 +10,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
+
+from msgspec import Meta
 
 from trashkit.errors import TrashkitError
 from trashkit.outputs import write_text
@@ -144,6 +146,15 @@ def write_plan(plan: Plan, steps: Sequence[Step]) -> None:
     write_text(plan.out / PLAN, json.dumps(content, ensure_ascii=False, indent=1) + "\n", overwrite=True)
 
 
+_Text = Annotated[str, Meta(pattern=r"\A[^\0]*\Z")]
+_Path = Annotated[str, Meta(pattern=r"\A(?!-)[^\0]+\Z")]
+"""Not beginning as an option does."""
+_Recipe = Annotated[str, Meta(pattern=r"\A([^\0]*/)?(?!\.{1,2}\Z)[^/\0]+\Z")]
+"""Its last part names the folder of its networks."""
+_Count = Annotated[int, Meta(ge=0, le=10**9)]
+_Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+
+
 class _Reason(TypedDict):
     what: str
     value: str
@@ -151,40 +162,46 @@ class _Reason(TypedDict):
 
 
 class _Choices(TypedDict):
-    recipes: list[str]
-    settings: list[str]
-    size: int
-    folds: int
-    epochs: int
-    jobs: int
-    rate: float
-    start: float
+    recipes: Annotated[list[_Recipe], Meta(min_length=1, max_length=100)]
+    settings: list[_Text]
+    size: Annotated[int, Meta(ge=1, le=100_000)]
+    folds: Annotated[int, Meta(ge=2, le=1000)]
+    epochs: Annotated[int, Meta(ge=1, le=10**6)]
+    jobs: Annotated[int, Meta(ge=0, le=1000)]
+    rate: Annotated[float, Meta(ge=1e-6, le=1e9)]
+    start: _Seconds
     reasons: list[_Reason]
 
 
 class _Request(TypedDict):
-    data: str
-    images: str
-    test: str | None
-    photos: str | None
-    sample: str | None
-    classes: str | None
-    groups: list[str]
-    extra: list[str]
-    minutes: float
-    recipes: list[str]
+    data: _Path
+    images: _Path
+    test: _Path | None
+    photos: _Path | None
+    sample: _Path | None
+    classes: _Text | None
+    groups: list[_Text]
+    extra: list[_Text]
+    minutes: _Seconds
+    recipes: list[_Text]
     unsafe: bool
-    launch: str
-    device: str
-    project: str | None
+    launch: _Text
+    device: _Text
+    project: _Text | None
+
+
+class _Roles(TypedDict):
+    labels: str
+    unlabelled: str
+    sample: str
 
 
 class _Inputs(TypedDict):
-    roles: dict[str, str]
+    roles: _Roles
     photos: dict[str, str]
-    labelled: int
-    unlabelled: int
-    extra: int
+    labelled: _Count
+    unlabelled: _Count
+    extra: _Count
     missing: list[str]
 
 
@@ -192,7 +209,7 @@ class _Plan(TypedDict):
     format: str
     version: int
     made: str
-    planned: float
+    planned: _Seconds
     request: _Request
     choices: _Choices
     skipped: dict[str, str]

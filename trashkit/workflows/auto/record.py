@@ -6,12 +6,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
+
+from msgspec import Meta
 
 from trashkit.errors import TrashkitError
 from trashkit.files import lock, open_lock
 from trashkit.outputs import write_text
 from trashkit.readers import checked, decode_json, read_bytes
+from trashkit.workflows.auto.options import OPTIONS
 from trashkit.workflows.auto.plan import EARLIER, PLAN, RECORD
 
 LOCK = ".auto"
@@ -23,10 +26,103 @@ class Entry(TypedDict):
     """Record of a step that is done: fingerprint of what it depends on, seconds it took, what it made, its result."""
 
     fingerprint: str
-    seconds: float
+    seconds: Annotated[float, Meta(ge=0, le=1e9)]
     finished: str
-    made: list[str]
+    made: list[Annotated[str, Meta(pattern=r"\A[^\0]*\Z", max_length=4000)]]
     result: dict[str, Any]
+
+
+class _Score(TypedDict):
+    path: str
+    miou: float
+
+
+class _Base(TypedDict):
+    miou: float
+
+
+class _Judged(TypedDict):
+    a: _Base
+    candidates: list[_Score]
+    best: str
+    gain: float
+    interval: tuple[float, float]
+    evidence: bool
+
+
+class _Decided(TypedDict):
+    value: str
+    gain: float
+    interval: tuple[float, float]
+    taken: bool
+    candidates: list[float]
+    base: float
+
+
+class _Mix(TypedDict):
+    name: str
+    mix: dict[str, Any] | None
+    miou: float
+    gain: float
+    interval: tuple[float, float]
+
+
+class _Fit(TypedDict):
+    chosen: str
+    candidates: list[_Mix]
+
+
+class _Fitted(TypedDict, total=False):
+    fit: _Fit
+
+
+class _Findings(TypedDict, total=False):
+    by_severity: dict[str, int]
+    by_code: dict[str, int]
+
+
+class _Audit(TypedDict, total=False):
+    summary: _Findings
+
+
+class _Fixes(TypedDict, total=False):
+    kept_back: int
+
+
+class _Fix(TypedDict, total=False):
+    edits: int
+    summary: _Fixes
+
+
+class _Page(TypedDict):
+    miou: float
+    miou_in_truth: float
+    miou_without_background: float
+    interval: tuple[float, float]
+
+
+_RESULTS: Mapping[str, Any] = {
+    "audit": _Audit, "fix": _Fix, "judge": _Judged, "ensemble": _Fitted, "decided:": _Decided, "page": _Page,
+}  # fmt: skip
+"""What is read of results, by the first word of the name of a step."""
+
+
+def _fits(name: str, result: Mapping[str, Any]) -> bool:
+    """Whether the result of a step is about what is tried today; ContentError where it is of another type."""
+    kind, _, option = name.partition(" ")
+    if kind in _RESULTS:
+        checked(result, _RESULTS[kind])
+    if kind == "ensemble" and "fit" in result:
+        return sum(one["mix"] is not None for one in result["fit"]["candidates"]) > 1
+    if kind not in ("judge", "decided:"):
+        return True
+    values = next((one.values for one in OPTIONS if one.name == option), ())
+    best, tried = (
+        (result["value"], values)
+        if kind == "decided:"
+        else (result["best"], [one["path"] for one in result["candidates"]])
+    )
+    return len(result["candidates"]) == len(values) and best in tried
 
 
 class Record:
@@ -38,12 +134,13 @@ class Record:
         try:
             value = decode_json(read_bytes(self.path))
             checked(value, dict[str, Entry])
-            self.steps = value
+            self.steps = {name: entry for name, entry in value.items() if _fits(name, entry["result"])}
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:
             raise TrashkitError(
-                f"{self.path} is damaged", hint="start again with `trashkit auto ... --overwrite`"
+                f"{self.path} is damaged: {' '.join(str(error).split())[:160]}",
+                hint="start again with `trashkit auto ... --overwrite`",
             ) from error
 
     def write(self) -> None:
