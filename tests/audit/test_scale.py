@@ -42,6 +42,9 @@ CURED = {
     "percent, area right": lambda v: times(v, 100 / WIDTH, 100 / HEIGHT, what="segmentation bbox"),
     "percent, no area": lambda v: without(times(v, 100 / WIDTH, 100 / HEIGHT, what="segmentation"), "area"),
     "thousandths": lambda v: times(v, 1000 / WIDTH, 1000 / HEIGHT, what="segmentation"),
+    "thousandths, all fields": lambda v: times(v, 1000 / WIDTH, 1000 / HEIGHT),
+    "a square of 640, boxes right": lambda v: times(v, 640 / WIDTH, 640 / HEIGHT, what="segmentation"),
+    "boxes in a square of 640": lambda v: times(v, 640 / WIDTH, 640 / HEIGHT, what="bbox"),
     "half": lambda v: times(v, 0.5, 0.5, what="segmentation"),
     "three times": lambda v: times(v, 3, 3, what="segmentation"),
     "three times, no area": lambda v: without(times(v, 3, 3, what="segmentation"), "area"),
@@ -99,6 +102,25 @@ def test_without_proof_nothing_changes(name: str) -> None:
     assert "G015" in {f.code for f in findings} and all(f.fix is None for f in findings)
     result = fix(coco, unsafe=True, workers=1, ignore=["S"])
     assert result.coco.records("annotations") == value["annotations"]
+
+
+@pytest.mark.parametrize("by", [(3, 3), (1.5, 2)])
+def test_a_least_factor_is_one_error_and_no_cure(by: tuple[float, float]) -> None:
+    value = times(clean_file(), *by)
+    coco = Coco.of(copy.deepcopy(value))
+    (finding,) = [f for f in audit(coco, workers=1).findings if f.code[0] == "G"]
+    assert (finding.code, finding.severity, finding.fix) == ("G015", "error", None)
+    assert "times too large" in finding.message and "at least" in finding.message
+    result = fix(coco, unsafe=True, workers=1)
+    assert result.coco.records("annotations") == value["annotations"]
+
+
+def test_images_of_exchanged_size_are_no_other_scale() -> None:
+    value = clean_file()
+    for image in value["images"]:
+        image.update(width=430, height=570)
+    codes = {f.code for f in audit(Coco.of(value), workers=1).findings}
+    assert "G012" in codes and "G015" not in codes
 
 
 def small_objects(value: dict[str, Any]) -> dict[str, Any]:

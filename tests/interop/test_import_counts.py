@@ -88,17 +88,23 @@ BAD_SHAPES: dict[str, tuple[str, Callable[[Path], Path], int]] = {
         ),
         1,
     ),
+    "labelme, blank labels": (
+        "labelme",
+        lambda f: labelme(f, *({"label": label, "points": GOOD} for label in ("", " ", "lid"))),
+        2,
+    ),
     "CVAT, no label and odd points": (
         "cvat",
         lambda f: cvat(
             f,
             "<polygon points='0,0;9,0;9,9'/>",
+            "<polygon label=' ' points='0,0;9,0;9,9'/>",
             "<polygon label='lid' points='0,0;9,0;9,9'/>",
             "<polygon label='lid' points='0,0;9'/>",
             "<polyline label='lid' points='0,0;9,0;9,9'/>",
             "<box label='lid' xtl='x' ytl='0' xbr='1' ybr='1'/>",
         ),
-        4,
+        5,
     ),
     "CVAT, z_order that is a word": (
         "cvat",
@@ -176,8 +182,8 @@ def test_labels_of_regions_may_be_results_of_their_own(tmp_path: Path) -> None:
     ]
     made = read(tmp_path, *results)
     assert made.per_class == {"lid": 1, "cup": 1}
-    assert made.skipped == {"shapes that cannot be read": 1}
-    assert any("region c has no label" in line for line in made.warnings)
+    assert made.skipped == {"shapes without a label": 1}
+    assert any("region c" in line for line in made.warnings)
     assert any("results of type choices" in line for line in made.notes)
 
 
@@ -206,6 +212,35 @@ def test_predictions_without_annotations_are_named(tmp_path: Path) -> None:
     cancelled = [{"result": [region(GOOD)], "was_cancelled": True}, {"result": [region(GOOD, "cup")]}]
     (tmp_path / "out.json").unlink()
     assert read(tmp_path, annotations=cancelled).per_class == {"cup": 1}
+
+
+def test_completions_of_old_exports_are_annotations(tmp_path: Path) -> None:
+    made = read(tmp_path, annotations=None, completions=[{"result": [region(GOOD)]}])
+    assert (made.per_class, made.skipped) == ({"lid": 1}, {})
+
+
+def test_regions_of_videos_are_counted(tmp_path: Path) -> None:
+    video = {"type": "videorectangle", "value": {"sequence": [], "labels": ["lid"]}}
+    with pytest.raises(TrashkitError, match="no images"):
+        read(tmp_path, video, data={"video": "a.mp4"})
+    source = studio(tmp_path / "in", video, data={"video": "a.mp4"})
+    tasks = [*json.loads(source.read_text()), {"data": {"image": "a.png"}, "annotations": [{"result": [region(GOOD)]}]}]
+    source.write_text(json.dumps(tasks))
+    made = import_annotations("label-studio", source, tmp_path / "out.json")
+    assert (made.annotations, sum(made.skipped.values())) == (1, 1)
+
+
+def test_labels_and_groups_of_labelme_may_be_numbers_or_text(tmp_path: Path) -> None:
+    parts = [{"label": 7, "points": [[x, 1], [x + 4, 1], [x + 4, 5]], "group_id": "a"} for x in (1, 9)]
+    source = labelme(tmp_path / "in", *parts, {"label": "7", "points": GOOD, "group_id": ""})
+    made = import_annotations("labelme", source, tmp_path / "out.json")
+    assert (made.per_class, made.skipped) == ({"7": 2}, {})
+
+
+def test_lines_of_other_formats_do_not_make_class_numbers_unclear(tmp_path: Path) -> None:
+    source = yolo(tmp_path / "in", "40 30 100 30 100 60 40 60 lid 0\n9 1 2 3 4 5 6 7 cup 1\n")
+    with pytest.raises(TrashkitError, match=r"no shape can be imported: 2 .*'lid', not a number"):
+        import_annotations("yolo", source, tmp_path / "out.json")
 
 
 @pytest.mark.parametrize(

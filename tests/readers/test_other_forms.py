@@ -64,6 +64,7 @@ OTHERS = {
     "annex": (b"/annex/objects/SHA256E-s12--ab.json\n", "git-annex pointer"),
     "dvc": (b"outs:\n- md5: 0f\n  size: 3\n  path: train.json\n", "DVC pointer"),
     "page": (b"<!DOCTYPE html><html></html>", "web page"),
+    "answer of a server": (b"404: Not Found", "error message of a server"),
     "page without doctype": (b"\n  <HTML lang='ko'><head>", "web page"),
     "page after a comment": (b"<!-- saved from url=x -->\n<html>", "web page"),
     "page as XHTML": (b'<?xml version="1.0"?>\n<!DOCTYPE html PUBLIC "x">', "web page"),

@@ -138,8 +138,12 @@ class CocoBuilder:
     def add(self, image: Mapping[str, Any], name: str, segmentation: Segmentation, place: str, **more: Any) -> None:
         """Add an annotation, with its area in pixels and its bounding box.
 
-        place: how notes refer to it. A segmentation that cannot be rasterised is skipped and counted.
+        place: how notes refer to it. A segmentation that cannot be rasterised, or without a name, is skipped and
+        counted.
         """
+        if not name.strip():
+            self.skip("shapes without a label", place)
+            return
         height, width = int(image["height"]), int(image["width"])
         reason = check_segmentation(segmentation, height, width)
         if reason:

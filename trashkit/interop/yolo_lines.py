@@ -44,7 +44,7 @@ def survey(lines: Iterable[str], place: str, *, exported: bool = False) -> Surve
     tracked = unclear = clear = turned = False
     for line in lines:
         first, *rest = line.split()
-        if re.fullmatch(r"[0-9]{1,9}(\.0*)?", first):
+        if re.fullmatch(r"[0-9]{1,9}(\.0*)?", first) and all(map(is_number, rest)):
             numbers.add(int(float(first)))
         ends = _ends_in_id(rest)
         tracked |= ends and int(rest[-1]) > 1
@@ -61,13 +61,18 @@ def survey(lines: Iterable[str], place: str, *, exported: bool = False) -> Surve
     return Survey(frozenset(numbers), tracked, turned)
 
 
-def _is_angle(text: str) -> bool:
-    """Whether the number after a box is neither a confidence nor a track id."""
+def is_number(text: str) -> bool:
+    """Whether a word of a label file is a number."""
     try:
-        value = float(text)
+        float(text)
     except ValueError:
         return False
-    return not 0 <= value <= 1 and not re.fullmatch(r"[0-9]{1,9}", text)
+    return True
+
+
+def _is_angle(text: str) -> bool:
+    """Whether the number after a box is neither a confidence nor a track id."""
+    return is_number(text) and not 0 <= float(text) <= 1 and not re.fullmatch(r"[0-9]{1,9}", text)
 
 
 def _ends_in_id(values: list[str]) -> bool:

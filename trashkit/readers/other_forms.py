@@ -88,6 +88,11 @@ _UNREAD: tuple[tuple[bytes, str], ...] = (
 _HTML = re.compile(
     rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|script|meta|title)\b", re.I | re.S
 )
+_ANSWER = re.compile(
+    rb"\s*[45][0-9]{2}:? (bad request|unauthorized|forbidden|not found|gone|too many requests|internal server error|"
+    rb"bad gateway|service unavailable)\s*$",
+    re.I,
+)
 _STORAGE = re.compile(rb"\s*(<\?xml[^>]*>\s*)?<error>\s*<code>", re.I)
 
 
@@ -123,6 +128,8 @@ def other_text(head: bytes) -> OtherForm | None:
             return XML
     if re.match(rb"outs:\s*\n- (md5|hash|size|path)", text):
         return _DVC
+    if _ANSWER.match(text):
+        return OtherForm("it is the error message of a server", "download the file again: the link may be wrong")
     return None
 
 

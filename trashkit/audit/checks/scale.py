@@ -22,9 +22,10 @@ def file_at_other_scale(table: Table) -> Iterator[Hit]:
     """The coordinates of the whole file are in another unit, or too small or too large by one factor.
 
     All polygons in 0..1 are fractions of width and height, as YOLO writes them. Percent, thousandths and any other
-    factor are reported where bbox, area or the images' sizes show them; the message says which. While this finding is
-    there, annotations have no findings about their size and position, which would all say the same. If it is not proven
-    whether the polygons are wrong, these findings remain, without a fix. Score: how many annotations.
+    factor are reported where bbox, area or the images' sizes show them; the message says which. Where only the sizes
+    show that everything is too large, the factor may be known as a least one: then there is no fix. While this finding
+    is there, annotations have no findings about their size and position, which would all say the same. If it is not
+    proven whether the polygons are wrong, these findings remain, without a fix. Score: how many annotations.
 
     Example::
 
@@ -40,7 +41,7 @@ def file_at_other_scale(table: Table) -> Iterator[Hit]:
     if scale.unit and scale.target == "shape":
         by = "" if scale.unit == 1 else f" / {scale.unit}"
         cure = f": multiply x by the image's width{by} and y by its height{by}"
-    elif scale.target == "box" or not scale.proven:
+    elif scale.target == "box" or not scale.proven or not scale.factor:
         cure = ""
     else:
         cure = f": multiply them by {scale.factor:.6g}"
@@ -48,9 +49,9 @@ def file_at_other_scale(table: Table) -> Iterator[Hit]:
         None,
         scale.what + cure,
         float(len(scale.rows)),
-        "unsafe" if scale.proven else None,
+        "unsafe" if scale.proven and scale.proposal else None,
         scale.rows.tolist(),
-        proposal={"scale": scale.proposal},
+        proposal={"scale": scale.proposal} if scale.proposal else None,
     )
 
 

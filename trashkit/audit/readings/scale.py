@@ -36,7 +36,7 @@ class Scale(NamedTuple):
     """What the coordinates of a file have to be multiplied by.
 
     unit: largest coordinate of x and y, so that x is multiplied by width / unit and y by height / unit; 0 if both are
-    multiplied by `factor`. target: "shape" for segmentations (and boxes that fit them), "box" for boxes alone.
+    multiplied by `factor`, which is 0 where it is not known. target: "shape" for segmentations (and boxes that fit them), "box" for boxes alone.
     proven: whether it is certain what is wrong. rows: annotations that it is about. what: for messages.
     which: "boxed" for those only whose bbox fits then, "each" for all but those whose bbox fits now, "all" for all.
     """
@@ -50,8 +50,10 @@ class Scale(NamedTuple):
     which: Which = "each"
 
     @property
-    def proposal(self) -> dict[str, Any]:
-        """The same for `rescaled`, as plain values."""
+    def proposal(self) -> dict[str, Any] | None:
+        """The same for `rescaled`, as plain values; None where the factor is not known."""
+        if not self.unit and not self.factor:
+            return None
         return {"unit": self.unit, "factor": self.factor, "target": self.target, "which": self.which}
 
 
@@ -118,7 +120,8 @@ def _judge(columns: _Columns) -> Scale | None:
     if not len(columns.rows):
         return None
     with np.errstate(all="ignore"):
-        return _normalised(columns) or _of_unit(columns) or _by_boxes(columns) or _by_areas(columns)
+        found = _normalised(columns) or _of_unit(columns) or _by_boxes(columns) or _by_areas(columns)
+        return found if found is not None and found.proven else _by_sizes(columns) or found
 
 
 def _close(one: Floats, other: Floats) -> Bools:
@@ -153,7 +156,7 @@ def _normalised(columns: _Columns) -> Scale | None:
 
 def _of_unit(columns: _Columns) -> Scale | None:
     """Polygons or boxes in percent or the like, where bbox or area prove it."""
-    for unit, name in UNITS.items():
+    for unit, name in {**UNITS, **_units_of_boxes(columns)}.items():
         factors = columns.size / unit
         if (np.abs(factors - 1) <= _OFF).all():
             continue
@@ -171,6 +174,20 @@ def _of_unit(columns: _Columns) -> Scale | None:
                 which: Which = "each" if witness == "bbox" else "all"
                 return Scale(unit, 0.0, "shape", True, columns.rows, what, which)
     return None
+
+
+def _units_of_boxes(columns: _Columns) -> dict[int, str]:
+    """Sides of the square that polygons or boxes were drawn on, if the others are in pixels, such as 640."""
+    have = np.isfinite(columns.box).all(axis=1) & (columns.box[:, 2:] > 0).all(axis=1)
+    some, found = columns.where(np.asarray(have)), {}
+    for one, other in ((some.shape, some.box), (some.box, some.shape)):
+        sides = some.size * one[:, 2:] / other[:, 2:]
+        unit = round(float(np.median(sides))) if len(sides) else 0
+        factors = some.size / max(unit, 1)
+        even = bool(unit) and np.ptp(factors) > _OFF * factors.mean()  # else one factor says it, too
+        if even and (np.abs(sides / unit - 1) <= _NEAR).all(axis=1).mean() >= _MOST:
+            found[unit] = UNITS.get(unit, f"0..{unit} along both width and height")
+    return found
 
 
 def _shared(columns: _Columns, agrees: Bools, possible: Bools, *, least: int = 1, witness: str = "bbox") -> bool:
@@ -232,6 +249,31 @@ def _by_areas(columns: _Columns) -> Scale | None:
         f"the areas of all annotations are {square:.4g} times those of their polygons: these may be {_said(1 / factor)}"
     )
     return Scale(0, factor, "shape", False, columns.rows, what)
+
+
+def _by_sizes(columns: _Columns) -> Scale | None:
+    """Most polygons lie outside their images, and no bbox or area says otherwise.
+
+    Of a unit and a factor that both fit, the one that leaves less of the images empty is the likelier; how large a
+    factor is, is not known, since objects need not reach the border.
+    """
+    fits, count = _inside(columns.shape, columns.size), len(columns.rows)
+    exchanged = fits | _inside(columns.shape, columns.size[:, ::-1])
+    if count < 3 or fits.mean() >= 0.6 or exchanged.mean() >= _MOST or (columns.shape[:, :2] < -2).any():
+        return None
+    far = columns.shape[:, :2] + columns.shape[:, 2:]
+    factor = float((far / columns.size).max())
+    room = float(np.log(columns.size * factor).sum(axis=1).mean())
+    perhaps = ""
+    for unit, name in UNITS.items():
+        if not _inside(columns.shape, unit).all() or (far.max(axis=0) < 0.7 * unit).any():
+            continue
+        if 2 * math.log(unit) <= room:
+            what = f"all {count} polygons are in {name}, as the images' sizes show"
+            return Scale(unit, 0.0, "shape", True, columns.rows, what, "all")
+        perhaps = f", or in {name}"
+    what = f"all {count} polygons are at least {factor:.4g} times too large{perhaps}, as the images' sizes show"
+    return Scale(0, 0.0, "shape", True, columns.rows, f"{what}, or these sizes are wrong", "all")
 
 
 def _most(agrees: Bools, have: Bools) -> bool:

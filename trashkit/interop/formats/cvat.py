@@ -227,10 +227,8 @@ def _add(
         if kind not in ("polygon", "box", "ellipse", "mask"):
             builder.skip(f"elements of type {kind}", place)
             continue
-        label = attributes.get("label")
+        label = attributes.get("label", "")
         with builder.shape(place):
-            if not label:
-                raise TrashkitError(f"{place}: the {kind} has no label", hint="export it again from CVAT")
             if kind == "mask":
                 groups[("mask", position)] = (label, place, [], _mask(attributes, mask_size(image, place), place))
                 continue

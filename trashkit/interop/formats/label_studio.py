@@ -131,8 +131,11 @@ class _Annotation(msgspec.Struct):
 
 
 class _Task(msgspec.Struct):
+    """A task; `completions` is what annotations were called before Label Studio 1.0."""
+
     data: dict[str, Any]
     annotations: list[_Annotation] | None = None
+    completions: list[_Annotation] | None = None
     predictions: Any = None
     id: Any = None
 
@@ -168,7 +171,7 @@ _VALUES: dict[str, type[_Brush | _Polygon | _Rectangle | _Ellipse]] = {
     "rectangle": _Rectangle,
     "ellipse": _Ellipse,
 }
-_SHAPES = frozenset({*_VALUES, "keypoint", "vector", "bitmask", "video", "cuboid", "skeleton"})
+_SHAPES = frozenset({*_VALUES, "keypoint", "vector", "bitmask", "video", "videorectangle", "cuboid", "skeleton"})
 """Kinds of regions in an image; all other results, such as choices, say something about a task or a region."""
 
 
@@ -223,9 +226,7 @@ def _read_task(task: _Task, place: str, folder: Path, known: PhotoNames, builder
     results = _results(task, place, builder)
     shapes = sum((region.type or "").removesuffix("labels") in _SHAPES for _, region in results)
     with builder.picture(place, shapes):
-        image = _image(task, results, place, (folder, known), builder)
-        if image is not None:
-            _read_regions(results, image, place, builder)
+        _read_regions(results, _image(task, results, place, (folder, known), builder), place, builder)
 
 
 def _image(
@@ -234,8 +235,8 @@ def _image(
     place: str,
     photos: tuple[Path, PhotoNames],
     builder: CocoBuilder,
-) -> dict[str, Any] | None:
-    """The image of a task; None, with a note, where nothing gives its size. photos: their folder and their names."""
+) -> dict[str, Any]:
+    """The image of a task. photos: their folder and their names. Raises TrashkitError where nothing gives its size."""
     folder, known = photos
     texts = [value for value in task.data.values() if isinstance(value, str)]
     written = task.data.get("image") if isinstance(task.data.get("image"), str) else None
@@ -249,11 +250,7 @@ def _image(
         height = whole_number(sized.original_height, place, "original_height")
         check_size(folder, name, (width, height), place)
     else:
-        try:
-            width, height = displayed_size(photo_path(folder, name))
-        except TrashkitError as error:
-            builder.note("tasks left out, since neither a region nor a photo gives their size", error.message)
-            return None
+        width, height = displayed_size(photo_path(folder, name))
     return builder.image(name, width, height)
 
 
@@ -281,8 +278,9 @@ def _results(task: _Task, place: str, builder: CocoBuilder) -> list[tuple[int, _
 
     Other annotations, and predictions of tasks without annotations, are counted as skipped.
     """
-    cancelled = [one for one in task.annotations or [] if one.was_cancelled]
-    complete = [one for one in task.annotations or [] if not one.was_cancelled]
+    every = [*(task.annotations or []), *(task.completions or [])]
+    cancelled = [one for one in every if one.was_cancelled]
+    complete = [one for one in every if not one.was_cancelled]
     chosen = next((one for one in complete if one.ground_truth), complete[0] if complete else None)
     if cancelled:
         builder.note("annotations that were cancelled, left out", place, len(cancelled))
@@ -327,9 +325,9 @@ def _separate_labels(results: list[tuple[int, _Region]]) -> dict[str | int | Non
 
 
 def _label(labels: Any, place: str, builder: CocoBuilder) -> str:
-    """The label of a region; the first one, with a note, where it has several."""
+    """The label of a region, empty if it has none; the first one, with a note, where it has several."""
     if not isinstance(labels, list) or not labels or not isinstance(labels[0], str):
-        raise TrashkitError(f"{place} has no label", hint="label it in Label Studio, or delete it")
+        return ""
     if len(labels) > 1:
         builder.note("regions with several labels, of which the first counts", place)
     return labels[0]

@@ -109,10 +109,10 @@ def _shapes(shape: Shape, group: int, image: Image, label: str) -> list[dict[str
 
 
 class _Shape(msgspec.Struct):
-    label: str
+    label: str | int
     points: list[tuple[float, float]]
     shape_type: str | None = "polygon"
-    group_id: int | None = None
+    group_id: int | str | None = None
     mask: str | None = None
 
 
@@ -218,22 +218,22 @@ def _read_shapes(shapes: list[Any], image: dict[str, Any], path: Path, builder: 
         place = f"{path}, shape {position}"
         with builder.shape(place):
             shape = _shape(value, position, path)
-            kind = shape.shape_type
-            if shape.label.startswith("_") and is_background(shape.label):
-                builder.note(f"shapes of {shape.label}, which is background, left out", place)
+            kind, label = shape.shape_type, str(shape.label)
+            if label.startswith("_") and is_background(label):
+                builder.note(f"shapes of {label}, which is background, left out", place)
                 continue
-            if is_ignored(shape.label):
-                builder.skip(f"shapes of {shape.label} (255 in label maps), which COCO does not have", place)
+            if is_ignored(label):
+                builder.skip(f"shapes of {label} (255 in label maps), which COCO does not have", place)
                 continue
             if kind == "mask":
-                groups[("mask", position)] = (shape.label, place, [], shape)
+                groups[("mask", position)] = (label, place, [], shape)
                 continue
             if kind not in (None, "polygon", "circle", *_RECTANGLES):
                 builder.skip(f"shapes of type {kind}", place)
                 continue
             ring = _ring(kind or "polygon", _points(shape, place), place)
-            key = ("alone", position) if shape.group_id is None else (shape.label, shape.group_id)
-            groups.setdefault(key, (shape.label, place, [], shape))[2].append(ring)
+            key = ("alone", position) if shape.group_id in (None, "") else (label, shape.group_id)
+            groups.setdefault(key, (label, place, [], shape))[2].append(ring)
     for label, place, rings, shape in groups.values():
         with builder.shape(place):
             made = rings or rle_from_mask(_mask(shape, mask_size(image, place), place))

@@ -17,6 +17,7 @@ from trashkit.errors import TrashkitError
 from trashkit.files import is_file
 from trashkit.interop.folders import files_in, first_folder, photos_by_stem, read_text
 from trashkit.interop.layouts.pairing import folded, pair
+from trashkit.interop.yolo_lines import is_number
 from trashkit.names import composed
 from trashkit.readers import ContentError, decode_yaml
 
@@ -159,16 +160,8 @@ def _may_be(path: PurePosixPath) -> bool:
 def _is_label(path: Path) -> bool:
     """Whether a text file without a photo has lines like those of a label file, or none at all."""
     lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
-    counts = Counter(_is_number(words[0]) and len(words) >= 5 for words in lines)
+    counts = Counter(is_number(words[0]) and len(words) >= 5 for words in lines)
     return counts[True] >= counts[False]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def label_lines(path: Path) -> list[tuple[int, str]]:
