@@ -124,6 +124,14 @@ def test_x_and_y_in_two_lists_that_look_like_rings(name: str) -> None:
     assert fixed["bbox"] == box
 
 
+def test_columns_whose_rings_have_the_same_bbox_are_known_by_their_area() -> None:
+    xs, ys = [20, 40, 60, 64, 60, 40, 20, 16], [20, 16, 20, 40, 60, 64, 60, 40]
+    ring = [side for point in zip(xs, ys, strict=True) for side in point]
+    box, area = [16, 16, 48, 48], union_area([ring], HEIGHT, WIDTH)
+    assert cure(file(arrow(segmentation=[xs, ys], bbox=box, area=area)))[0]["segmentation"] == [ring]
+    assert not audit(Coco.of(file(arrow(segmentation=[xs, ys], bbox=box))), select=["G016"], workers=1).findings
+
+
 def test_two_rings_that_have_their_bbox_are_no_columns() -> None:
     rings = [[10, 10, 30, 10, 20, 30], [60, 60, 90, 60, 70, 110]]
     area = union_area(rings, HEIGHT, WIDTH)
@@ -170,6 +178,17 @@ def test_points_that_are_not_finite_are_dropped_only_with_proof() -> None:
 
 def covered() -> np.ndarray:
     return mask([ARROW], HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("kind", [int, bool, float, lambda pixel: 255 * int(pixel)])
+def test_masks_as_rows_of_pixels_are_read(kind: Any) -> None:
+    rows = [[kind(pixel) for pixel in row] for row in covered().tolist()]
+    value = file(arrow(segmentation=rows))
+    assert cure(value, unsafe=False) == value["annotations"], "safe fixes leave them as they are"
+    (after,) = cure(value)
+    assert np.array_equal(mask(after["segmentation"], HEIGHT, WIDTH), covered())
+    other = file(arrow(segmentation=rows, bbox=[1, 2, 30, 30]))
+    assert cure(other)[0]["segmentation"] == rows
 
 
 def in_pixels(**changes: Any) -> dict[str, Any]:

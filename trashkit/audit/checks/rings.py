@@ -81,7 +81,7 @@ def malformed_ring(shapes: Shapes) -> Iterator[Hit]:
     """A ring has fewer than three points, an odd number of values, or a value that is not a number.
 
     pycocotools reads four numbers as a box, and crashes or draws garbage for the others. A flat list of numbers in
-    place of a list of rings, and points written as pairs, are reported here too.
+    place of a list of rings, points written as pairs, and masks with a number for each pixel are reported here too.
 
     Example::
 

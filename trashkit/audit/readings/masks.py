@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from trashkit.audit.readings.evidence import Evidence, as_number, box_agrees, evidence_of, proof
 from trashkit.audit.views.run_lengths import NO_BOX, RunLengths, run_length_mask
@@ -50,6 +51,30 @@ def mask_reading(
             segmentation = rle_from_mask(mask(segmentation, width, height).T)
         found.setdefault(_key(segmentation, height, width), (segmentation, why))
     return next(iter(found.values())) if len(found) == 1 else None
+
+
+def pixel_rows(value: Any, height: float, width: float) -> npt.NDArray[np.bool_] | None:
+    """A mask [H, W] that is a list of rows with a number (0, or one other) for each pixel; None for anything else."""
+    if not isinstance(value, list) or len(value) != height:
+        return None
+    if any(not isinstance(row, list) or len(row) != width for row in value):
+        return None
+    if any(type(pixel) not in (bool, int, float) for row in value for pixel in row):
+        return None
+    pixels = np.array(value, np.float64)
+    covered = pixels != 0
+    return covered if len(np.unique(pixels[covered])) <= 1 else None
+
+
+def pixel_rows_reading(covered: npt.NDArray[np.bool_], evidence: Evidence) -> tuple[dict[str, Any], str] | None:
+    """A mask [H, W] as RLE and why; None if it is empty, or if bbox or area contradict it."""
+    rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
+    if not len(rows):
+        return None
+    box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+    agrees = proof(evidence, box, float(covered.sum()))
+    why = "it has a number for each pixel of the image"
+    return None if agrees is None else (rle_from_mask(covered), f"{why}, and {agrees}" if agrees else why)
 
 
 def along_rows(record: dict[str, Any], read: RunLengths) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from trashkit.audit.readings.evidence import Evidence, box_agrees, evidence_of, proof
 from trashkit.audit.readings.holes import holes_of
-from trashkit.audit.readings.masks import is_rle, mask_reading
+from trashkit.audit.readings.masks import is_rle, mask_reading, pixel_rows, pixel_rows_reading
 from trashkit.audit.readings.polygons import Ring, count_numbers, polygon_readings
 from trashkit.raster.measures import union, valid_polygon
 from trashkit.readers import decode_json
@@ -36,6 +36,10 @@ def restore(record: dict[str, Any], size: tuple[int, int] | None) -> Restored:
             return Restored(None, "")
         found = mask_reading(masks[0], evidence, *size)
         return Restored(None, "") if found is None else Restored(*found)
+    covered = pixel_rows(value, *size) if size is not None else None
+    if covered is not None:
+        found = pixel_rows_reading(covered, evidence)
+        return Restored(None, "bbox or area contradict them") if found is None else Restored(*found)
     unproven = ""
     for rings, how in polygon_readings(value):
         agrees = _agreement(evidence, rings, how)

@@ -14,6 +14,7 @@ import shapely
 
 from trashkit.audit.readings.columns import ring_of_columns
 from trashkit.audit.readings.evidence import BOX_OFF
+from trashkit.audit.readings.masks import pixel_rows
 from trashkit.audit.views.box_pairs import overlapping_boxes
 from trashkit.audit.views.fields import number, value_of
 from trashkit.audit.views.run_lengths import RunLengths, run_length_mask
@@ -73,6 +74,8 @@ class Shapes:
                 checked = True
             except (msgspec.MsgspecError, ValueError, RecursionError):
                 parts, checked = self._slow(annotation, raws[row]), False
+            if len(parts) == self.height[annotation] and self._are_pixels(annotation, parts):
+                continue
             for position, part in enumerate(parts):
                 ring = part if checked else self._numbers(annotation, position, part)
                 if ring is None:
@@ -117,6 +120,14 @@ class Shapes:
             self.defects.append(RingDefect(annotation, -1, "type", message))
             return []
         return segmentation
+
+    def _are_pixels(self, annotation: int, parts: list[Any]) -> bool:
+        """Whether the parts are rows of pixels; they look like rings, but are kept as a defect."""
+        found = pixel_rows(parts, self.height[annotation], self.width[annotation]) is not None
+        if found:
+            message = "segmentation is a list of rows of pixels, but it must be a list of rings or an RLE"
+            self.defects.append(RingDefect(annotation, -1, "type", message))
+        return found
 
     def _numbers(self, annotation: int, position: int, part: Any) -> list[float] | None:
         if not isinstance(part, list):
@@ -265,6 +276,7 @@ class Shapes:
         stated = self.table.bbox[self.rows]
         corners = np.hstack((stated[:, :2], stated[:, :2] + stated[:, 2:]))
         off = np.abs(corners - self.box).max(axis=1) > BOX_OFF
+        off |= np.abs(self.table.area[self.rows] - self.area) > 0.02 * self.area
         for annotation in np.flatnonzero(off & (self.ring_count > 0) & (self.ring_count < 3)).tolist():
             record = self.table.coco.record("annotations", int(self.rows[annotation]))
             sound = len(record["segmentation"]) == self.ring_count[annotation]
