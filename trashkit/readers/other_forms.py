@@ -88,12 +88,17 @@ _UNREAD: tuple[tuple[bytes, str], ...] = (
 _HTML = re.compile(
     rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|script|meta|title)\b", re.I | re.S
 )
-_ANSWER = re.compile(
-    rb"\s*[45][0-9]{2}:? (bad request|unauthorized|forbidden|not found|gone|too many requests|internal server error|"
-    rb"bad gateway|service unavailable)\s*$",
-    re.I,
+_TEXTS = (
+    (_HTML, _PAGE),
+    (re.compile(rb"\s*(<\?xml[^>]*>\s*)?<error>\s*<code>", re.I), _REFUSAL),
+    (re.compile(rb"\s*<\?xml"), XML),
+    (re.compile(rb"outs:\s*\n- (md5|hash|size|path)"), _DVC),
+    (
+        re.compile(rb"\s*4[0-9]{2}:? (bad request|unauthorized|forbidden|not found|gone|too many requests)\s*$", re.I),
+        OtherForm("it is the error message of a server", "download the file again: the link may be wrong"),
+    ),
 )
-_STORAGE = re.compile(rb"\s*(<\?xml[^>]*>\s*)?<error>\s*<code>", re.I)
+"""Kinds of text, by how it begins; the first that fits counts."""
 
 
 def pointer(head: bytes) -> OtherForm | None:
@@ -115,22 +120,8 @@ def other_form(head: bytes) -> OtherForm | None:
 
 def other_text(head: bytes) -> OtherForm | None:
     """What a file that is text, but not the one that was meant, is: a pointer, a web page or XML; None for others."""
-    found = pointer(head)
-    if found is not None:
-        return found
     text = head.removeprefix(codecs.BOM_UTF8)
-    if text.lstrip()[:1] == b"<":
-        if _HTML.match(text):
-            return _PAGE
-        if _STORAGE.match(text):
-            return _REFUSAL
-        if text.lstrip().startswith(b"<?xml"):
-            return XML
-    if re.match(rb"outs:\s*\n- (md5|hash|size|path)", text):
-        return _DVC
-    if _ANSWER.match(text):
-        return OtherForm("it is the error message of a server", "download the file again: the link may be wrong")
-    return None
+    return pointer(head) or next((form for start, form in _TEXTS if start.match(text)), None)
 
 
 _ZIPPED = (
