@@ -38,7 +38,8 @@ class Scale(NamedTuple):
     unit: largest coordinate of x and y, so that x is multiplied by width / unit and y by height / unit; 0 if both are
     multiplied by `factor`, which is 0 where it is not known. target: "shape" for segmentations (and boxes that fit
     them), "box" for boxes alone. proven: whether it is certain what is wrong. rows: annotations that it is about.
-    what: for messages. which: "boxed" for those only whose bbox fits then, "each" for all but those whose bbox fits now, "all" for all.
+    what: for messages. which: "boxed" for those only whose bbox fits then, "each" for all but those whose bbox fits
+    now, "all" for all.
     """
 
     unit: int
