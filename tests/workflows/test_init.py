@@ -113,6 +113,21 @@ def test_other_tools_labels_are_imported(tmp_path: Path, kind: str) -> None:
     assert again.values == made.values and again.made == []
 
 
+@pytest.mark.parametrize("layout", ["images/{}.jpg labels/{}.txt classes.txt", "data/{}.jpg data/{}.txt obj.names"])
+def test_yolo_labels_with_a_list_of_names_are_imported(tmp_path: Path, layout: str) -> None:
+    photo, label, listed = layout.split()
+    photos(tmp_path, [photo.format(n) for n in range(5)])
+    (tmp_path / label).parent.mkdir(exist_ok=True)
+    for n in range(5):
+        (tmp_path / label.format(n)).write_text("1 0.5 0.5 0.25 0.25\n")
+    (tmp_path / listed).write_text("cup\nlid\n")
+    made = init_project(tmp_path)
+    dataset = read_dataset(tmp_path / "train.json")
+    assert [a.class_index for image in dataset.images for a in dataset.annotations_of(image.row)] == [2] * 5
+    assert all((tmp_path / made.values["images"] / image.file_name).is_file() for image in dataset.images)
+    assert init_project(tmp_path, overwrite=True).values == made.values
+
+
 def test_images_without_shapes_in_a_whole_import_are_photos_to_predict(tmp_path: Path) -> None:
     original = tmp_path / "original"
     photos(original, names(1, 6))

@@ -181,8 +181,19 @@ def recognise(listing: Listing) -> Found:
                 foreign[(kind, _source(kind, path))] = None
         except (TrashkitError, OSError) as error:
             found.unknown.append((path, getattr(error, "message", None) or str(error)))
+    if found.names and not foreign and not found.cocos:
+        foreign.update(dict.fromkeys(_yolo_without_yaml(listing)))
     found.foreign = list(foreign)
     return found
+
+
+def _yolo_without_yaml(listing: Listing) -> Iterator[tuple[str, PurePosixPath]]:
+    """The folder around photos and text files of the same names, which are YOLO labels next to a list of classes."""
+    photos = {composed(path.stem) for path in listing.photos}
+    labels = [path for path in listing.others if path.suffix == ".txt" and composed(path.stem) in photos]
+    if labels:
+        folders = {f"/{path.parent}" for path in (*labels, *listing.photos)}
+        yield "yolo", PurePosixPath(os.path.commonpath(folders)[1:])
 
 
 def _source(kind: str, path: PurePosixPath) -> PurePosixPath:
