@@ -17,6 +17,7 @@ from trashkit.cli.app import app
 from trashkit.coco import read, read_dataset
 from trashkit.errors import TrashkitError
 from trashkit.interop.registry import export
+from trashkit.report.photo_overlays import find_photos
 from trashkit.settings.project import read_project
 from trashkit.workflows.project.init import MadeProject, Roles, init_project
 
@@ -158,6 +159,99 @@ def test_the_parts_of_roboflow_are_joined(tmp_path: Path) -> None:
     assert file_names(tmp_path / "test.json") == ["test/7.jpg", "test/8.jpg"]
     assert all((tmp_path / name).is_file() for name in file_names(tmp_path / "train.json"))
     assert len(read_dataset(tmp_path / "train.json").annotations) == 6
+
+
+def test_a_second_init_makes_its_own_files_anew(tmp_path: Path) -> None:
+    photos(tmp_path / "train_images", names(1, 5))
+    photos(tmp_path / "test_images", names(5, 7))
+    coco(tmp_path / "train.json", names(1, 5))
+    coco(tmp_path / "test.json", names(5, 7), labels=0)
+    made = init_project(tmp_path)
+    assert made.values == {"data": "trashkit-train.json", "images": ".", "test": "trashkit-test.json"}
+    assert file_names(tmp_path / "trashkit-test.json") == ["test_images/5.jpg", "test_images/6.jpg"]
+    again = init_project(tmp_path, overwrite=True)
+    assert (again.values, again.made) == (made.values, [])
+    coco(tmp_path / "train.json", names(1, 4))
+    (tmp_path / "trashkit.toml").unlink()
+    with pytest.raises(TrashkitError, match=r"trashkit-train\.json already exists"):
+        init_project(tmp_path)
+    changed = init_project(tmp_path, overwrite=True)
+    assert (changed.values, changed.made) == (made.values, [tmp_path / "trashkit-train.json"])
+    assert len(file_names(tmp_path / "trashkit-train.json")) == 3
+
+
+def test_new_photos_are_listed_by_a_second_init(tmp_path: Path) -> None:
+    photos(tmp_path, names(1, 4))
+    coco(tmp_path / "labels.json", names(1, 3))
+    init_project(tmp_path)
+    assert file_names(tmp_path / "test.json") == ["3.jpg"]
+    photos(tmp_path, names(4, 6))
+    assert init_project(tmp_path, overwrite=True).made == [tmp_path / "test.json"]
+    assert file_names(tmp_path / "test.json") == ["3.jpg", "4.jpg", "5.jpg"]
+
+
+def test_a_file_of_init_that_was_edited_is_kept(tmp_path: Path) -> None:
+    original = tmp_path / "original"
+    photos(original, names(1, 6))
+    coco(original / "ann.json", names(1, 6))
+    export("cvat", read_dataset(original / "ann.json"), tmp_path / "a", images=original)
+    init_project(tmp_path / "a")
+    train = tmp_path / "a/train.json"
+    train.write_text(train.read_text().replace('"category_id": 2', '"category_id": 1'))
+    edited = train.read_bytes()
+    made = init_project(tmp_path / "a", overwrite=True)
+    assert made.values["data"] == "train.json" and made.made == []
+    assert train.read_bytes() == edited
+
+
+def test_damaged_labels_of_a_folder_of_parts_are_taken_as_they_are(tmp_path: Path) -> None:
+    photos(tmp_path / "train_images", names(1, 5))
+    photos(tmp_path / "test_images", names(5, 7))
+    coco(tmp_path / "train.json", names(1, 5))
+    whole = json.loads((tmp_path / "train.json").read_text())
+    whole["annotations"][0]["category_id"] = 77
+    (tmp_path / "train.json").write_text(json.dumps(whole))
+    coco(tmp_path / "test.json", names(5, 7), labels=0)
+    made = init_project(tmp_path)
+    assert read(tmp_path / made.values["data"]).record("annotations", 0)["category_id"] == 77
+
+
+def test_results_are_not_taken_for_photos_or_labels(tmp_path: Path) -> None:
+    photos(tmp_path, names(1, 4))
+    coco(tmp_path / "labels.json", names(1, 4))
+    photos(tmp_path / "overlays", ["1.overlay.jpg"])
+    coco(tmp_path / "overlays/annotations.json", ["1.jpg"])
+    photos(tmp_path / "sheets", ["1-1.jpg"])
+    (tmp_path / "sheets/.trashkit").touch()
+    photos(tmp_path / "run/pictures", ["1.jpg"])
+    (tmp_path / "run/manifest.json").write_text('{"format": "trashkit run"}')
+    photos(tmp_path / "theirs", ["new.jpg"])
+    (tmp_path / "theirs/manifest.json").write_text('{"name": "of another program"}')
+    made = init_project(tmp_path)
+    assert made.values == {"data": "labels.json", "images": ".", "test": "test.json"}
+    assert file_names(tmp_path / "test.json") == ["theirs/new.jpg"]
+    assert find_photos([tmp_path]).names == ("1.jpg", "2.jpg", "3.jpg", "theirs/new.jpg")
+
+
+def test_many_other_json_files_are_counted(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", names(1, 4))
+    (tmp_path / "a").mkdir()
+    for n in range(80):
+        (tmp_path / f"a/{n}.json").write_text('{"a": 1}')
+    coco(tmp_path / "labels/train.json", names(1, 4))
+    made = init_project(tmp_path)
+    assert made.values["data"] == "labels/train.json"
+    assert made.notes == ["31 more JSON and XML files were not looked at"]
+
+
+def test_photos_elsewhere_are_counted_and_must_fit(tmp_path: Path) -> None:
+    photos(tmp_path / "disk", names(1, 4))
+    photos(tmp_path / "other", ["x.jpg"])
+    coco(tmp_path / "set/train.json", names(1, 4))
+    made = init_project(tmp_path / "set", Roles(images=tmp_path / "disk"))
+    assert [one.about for one in made.files if one.role == "images"] == ["3 photos"]
+    with pytest.raises(TrashkitError, match=r"none of the photos of train\.json is in .*other"):
+        init_project(tmp_path / "set", Roles(images=tmp_path / "other"), overwrite=True)
 
 
 def test_two_files_of_one_role_are_listed_with_the_option(tmp_path: Path) -> None:

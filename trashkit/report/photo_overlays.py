@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from trashkit.progress import Progress, silent
 from trashkit.raster.masks import resize_nearest
 from trashkit.report.overlay import class_shares, overlay, with_legend
 from trashkit.report.regions import drop_small, regions
+from trashkit.report.sheets import MARK as SHEETS_MARK
+from trashkit.runs.folder import MANIFEST, is_run
 
 Pixels = NDArray[np.uint8]
 Predict = Callable[[Pixels], tuple[Pixels, NDArray[np.float32]]]
@@ -31,7 +34,8 @@ Predict = Callable[[Pixels], tuple[Pixels, NDArray[np.float32]]]
 Shares = Sequence[tuple[int, float]]
 """Class index and share of the photo's pixels, largest first."""
 
-OVERLAYS = folder_kind("folder of overlays", marker=r".*\.overlay\.jpg", files=r".*\.labels\.png|annotations\.json")
+OVERLAY = r".*\.overlay\.jpg"
+OVERLAYS = folder_kind("folder of overlays", marker=OVERLAY, files=r".*\.labels\.png|annotations\.json")
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ def photos_in(paths: Sequence[Path], *, but: Path | None = None) -> list[Path]:
 def find_photos(paths: Sequence[Path], *, but: Path | None = None) -> FoundPhotos:
     """Find the given photos, and all photos in the given folders and their subfolders, sorted within each folder.
 
-    Hidden files and folders (a leading dot) and the folder `but` are skipped; a photo that is given twice counts once.
+    Hidden files and folders (a leading dot), results in subfolders (see `holds_results`) and the folder `but` are
+    skipped; a photo that is given twice counts once.
     Where two photos would have one name, as x.jpg in two given folders, all names are relative to the folder that
     holds everything. TrashkitError for a folder without photos.
     """
@@ -84,13 +89,7 @@ def find_photos(paths: Sequence[Path], *, but: Path | None = None) -> FoundPhoto
         if not path.is_dir():
             found.setdefault(_absolute(path), (path, path.name))
             continue
-        inside = [
-            item
-            for item in sorted(path.rglob("*"))
-            if not _hidden(item.relative_to(path))
-            and item.is_file()
-            and (but is None or real_path(but) not in real_path(item).parents)
-        ]
+        inside = _files_below(path, but)
         pictures = [item for item in inside if item.suffix.lower() in photos.SUFFIXES]
         if not pictures:
             raise TrashkitError(
@@ -107,12 +106,34 @@ def find_photos(paths: Sequence[Path], *, but: Path | None = None) -> FoundPhoto
     return FoundPhotos(tuple(path for path, _ in found.values()), tuple(names), others)
 
 
+def _files_below(folder: Path, but: Path | None) -> list[Path]:
+    left_out = real_path(but) if but is not None else None
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder):
+        place = Path(parent)
+        real = real_path(place)
+        if (place != folder and holds_results(place, names)) or left_out in (real, *real.parents):
+            folders[:] = []
+            continue
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [place / name for name in names if not name.startswith(".") and (place / name).is_file()]
+    return sorted(found)
+
+
+def holds_results(folder: Path, names: Sequence[str]) -> bool:
+    """Whether a folder holds results of trashkit, the pictures in which are not photos: a run, overlays or sheets.
+
+    names: of the files in it.
+    """
+    return (
+        SHEETS_MARK in names
+        or (MANIFEST in names and is_run(folder))
+        or any(re.fullmatch(OVERLAY, name) for name in names)
+    )
+
+
 def _absolute(path: Path) -> Path:
     return Path(os.path.normpath(path.absolute()))
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 @dataclass(frozen=True)

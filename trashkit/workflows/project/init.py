@@ -18,6 +18,7 @@ from trashkit.names import composed, quoted
 from trashkit.outputs import Output, write_text
 from trashkit.progress import Progress, silent
 from trashkit.settings.project import FILE_NAME, VERSION
+from trashkit.workflows.project.derived import can_be_made_anew, mark
 from trashkit.workflows.project.listing import CocoFile, Found, Listing, list_folder, recognise
 
 
@@ -63,7 +64,8 @@ def init_project(
 
     Labels of other tools are imported as COCO. Where several parts of a data set have labels, those of training and
     validation are joined. Photos without labels are listed in a COCO file of their own, which becomes the test set.
-    Such files are written next to trashkit.toml, all or none. overwrite: replace an existing trashkit.toml.
+    Such files are written next to trashkit.toml, all or none, and made anew by later calls until somebody edits them.
+    overwrite: replace an existing trashkit.toml, and such files.
 
     Raises TrashkitError for a folder without photos or labels, and where two files could play one role.
     """
@@ -84,6 +86,8 @@ class _Init:
     def __init__(self, listing: Listing, found: Found, roles: Roles, made: MadeProject, progress: Progress) -> None:
         self.listing, self.found, self.roles, self.made, self.progress = listing, found, roles, made, progress
         self.new: dict[str, Coco] = {}
+        self.earlier = [one for one in found.cocos if can_be_made_anew(one.coco, listing.folder)]
+        found.cocos = [one for one in found.cocos if one not in self.earlier]
 
     def run(self, overwrite: bool) -> MadeProject:
         self._find_roots()
@@ -95,10 +99,12 @@ class _Init:
         if self.roles.classes is not None:
             self.made.values["classes"] = self._relative(self.roles.classes)
         self._report_others()
-        for name in self.new:
-            Output(self.listing.folder / name).check()
-        for name, one in self.new.items():
-            write(one, self.listing.folder / name)
+        earlier = {str(one.path): one.coco for one in self.earlier}
+        changed = {name: one for name, one in self.new.items() if name not in earlier or not _same(one, earlier[name])}
+        for name in changed:
+            Output(self.listing.folder / name, overwrite=overwrite and name in earlier).check()
+        for name, one in changed.items():
+            write(one, self.listing.folder / name, overwrite=overwrite and name in earlier)
             self.made.made.append(self.listing.folder / name)
         write_text(self.made.path, _text(self.made, coco), overwrite=overwrite)
         return self.made
@@ -145,6 +151,9 @@ class _Init:
         """The labels and the folder of their photos; sets the values data, images and test."""
         if not data:
             return self._imported()
+        given = self.roles.images
+        if given is not None and not any((given / name).is_file() for name in data[0].names):
+            raise TrashkitError(f"none of the photos of {data[0].path} is in {given}", hint="check --images")
         used = [one for one in (*data, test) if one is not None and one.root is not None]
         roots = {one.root or PurePosixPath() for one in used}
         root = roots.pop() if len(roots) == 1 else PurePosixPath(os.path.commonpath([f"/{one}" for one in roots])[1:])
@@ -166,8 +175,12 @@ class _Init:
             self.made.values[role] = str(files[0].path)
             return files[0].coco
         prefixes = [_prefix(one.root or root, root) for one in files]
-        coco = merge([one.coco for one in files], prefixes=prefixes)
-        self._add(role, name, coco, f"made of {' and '.join(str(one.path) for one in files)}")
+        if len(files) == 1:  # as it is, damaged rows included
+            coco = _prefixed(files[0].coco, prefixes[0])
+        else:
+            coco = merge([one.coco for one in files], prefixes=prefixes)
+        sources = [str(one.path) for one in files]
+        self._add(role, name, coco, f"made of {' and '.join(sources)}", sources)
         return coco
 
     def _imported(self) -> tuple[Coco, PurePosixPath]:
@@ -201,10 +214,10 @@ class _Init:
             File(str(source), "data", f"{kind}: {done.images} images, {done.annotations} annotations")
         )
         coco, rest = self._without_labels(coco, root)
-        self._add("data", "train.json", coco, f"imported from {source}")
+        self._add("data", "train.json", coco, f"imported from {source}", [str(source)])
         self.made.values["images"] = str(root)
         if rest is not None:
-            self._add("test", "test.json", rest, "the photos without labels")
+            self._add("test", "test.json", rest, "the photos without labels", [str(source)])
         return coco, root
 
     def _without_labels(self, coco: Coco, root: PurePosixPath) -> tuple[Coco, Coco | None]:
@@ -242,7 +255,7 @@ class _Init:
             self.progress("reading photos", done + 1, len(photos))
         if rows:
             whole = {"images": rows, "annotations": [], "categories": coco.records("categories")}
-            self._add("test", "test.json", Coco.of(whole), "the photos without labels")
+            self._add("test", "test.json", Coco.of(whole), "the photos without labels", [])
 
     def _sample(self) -> None:
         samples = self.found.samples
@@ -268,17 +281,30 @@ class _Init:
         self.made.files += [
             File(str(one.path), "", one.about) for one in self.found.cocos if str(one.path) not in taken
         ]
+        self.made.files += [
+            File(str(one.path), "", f"{one.about}, of an earlier trashkit init")
+            for one in self.earlier
+            if str(one.path) not in taken
+        ]
         self.made.files += [File(str(one), "", "class names") for one in self.found.names]
-        self.made.files.append(File(self.made.values["images"], "images", f"{len(self.listing.photos)} photos"))
+        self.made.files.append(File(self.made.values["images"], "images", f"{len(self._all_photos())} photos"))
+        if self.found.not_read:
+            self.made.notes.append(f"{self.found.not_read} more JSON and XML files were not looked at")
         self.made.notes += [f"{one} cannot be read and was left out" for one in self.listing.unreadable[:5]]
 
-    def _add(self, role: str, name: str, coco: Coco, about: str) -> None:
-        """A new file next to trashkit.toml, under a name that is free."""
-        if (self.listing.folder / name).exists():
+    def _add(self, role: str, name: str, coco: Coco, about: str, sources: Sequence[str]) -> None:
+        """A new file next to trashkit.toml, under a name that is free, or has one of an earlier call."""
+        if (self.listing.folder / name).exists() and name not in {str(one.path) for one in self.earlier}:
             name = f"trashkit-{name}"
-        self.new[name] = coco
+        self.new[name] = mark(coco, sources)
         self.made.values[role] = name
-        self.made.files.append(File(name, role, f"{coco.count('images')} images, written now: {about}"))
+        self.made.files.append(File(name, role, f"{coco.count('images')} images, written by this command: {about}"))
+
+    def _all_photos(self) -> tuple[PurePosixPath, ...]:
+        """Photos of the project; --images may name a folder elsewhere."""
+        images = self.roles.images
+        elsewhere = images is not None and self._relative(images).startswith("..")
+        return list_folder(images).photos if images is not None and elsewhere else self.listing.photos
 
     def _ambiguous(self, what: str, option: str, paths: Sequence[PurePosixPath]) -> TrashkitError:
         shown = [str(self.listing.folder / path) for path in paths]
@@ -296,6 +322,20 @@ class _Init:
         if isinstance(path, str) and path in ("official", "own", "taco"):
             return path
         return Path(os.path.relpath(path, self.listing.folder)).as_posix()
+
+
+def _same(one: Coco, other: Coco) -> bool:
+    return all(one.rows(block) == other.rows(block) for block in {*one.blocks(), *other.blocks()})
+
+
+def _prefixed(coco: Coco, prefix: str) -> Coco:
+    """The file with a folder before each file name."""
+    changes = {
+        row: {**one, "file_name": prefix + one["file_name"]}
+        for row, one in enumerate(coco.records("images"))
+        if isinstance(one, dict) and isinstance(one.get("file_name"), str)
+    }
+    return coco.replace("images", changes)
 
 
 def _prefix(root: PurePosixPath, common: PurePosixPath) -> str:

@@ -16,8 +16,10 @@ from trashkit.errors import TrashkitError
 from trashkit.files import real_path
 from trashkit.images.photos import SUFFIXES
 from trashkit.names import composed
+from trashkit.report.photo_overlays import holds_results
 
 MOST_FILES = 1_000_000
+_LABELS = (".json", ".xml")
 MOST_READ = 50
 """Most JSON and XML files of which the content is looked at."""
 SAMPLE = 200
@@ -62,7 +64,7 @@ class Listing:
 
 
 def list_folder(folder: Path) -> Listing:
-    """List a folder with all below it, but without hidden folders, run folders and what links lead to from below.
+    """List a folder with all below it, but without hidden folders, results and what links lead to from below.
 
     Links to folders are followed directly in `folder` only. Raises TrashkitError for more than a million files.
     """
@@ -72,7 +74,7 @@ def list_folder(folder: Path) -> Listing:
     count = 0
     for top in _tops(folder):
         for parent, folders, names in os.walk(top, onerror=lambda error: unreadable.append(str(error.filename))):
-            if "manifest.json" in names:  # a run, or an export of trashkit
+            if Path(parent) != folder and holds_results(Path(parent), names):
                 folders[:] = []
                 continue
             if Path(parent) == folder:
@@ -139,31 +141,37 @@ class CocoFile:
 
 @dataclass
 class Found:
-    """What the files of a folder are. foreign: (format of `trashkit data import`, file or folder to import)."""
+    """What the files of a folder are. foreign: (format of `trashkit data import`, file or folder to import). not_read:
+    number of JSON and XML files that were not looked at."""
 
     cocos: list[CocoFile] = field(default_factory=list)
     foreign: list[tuple[str, PurePosixPath]] = field(default_factory=list)
     samples: list[PurePosixPath] = field(default_factory=list)
     names: list[PurePosixPath] = field(default_factory=list)
     unknown: list[tuple[PurePosixPath, str]] = field(default_factory=list)
+    not_read: int = 0
 
 
 def recognise(listing: Listing) -> Found:
-    """Say what each file is, by its name and how it starts. Damaged files are unknown, with the reason."""
+    """Say what each file is, by its name and how it starts. Damaged files are unknown, with the reason.
+
+    Of JSON and XML files, `MOST_READ` are looked at, those of folders with few of them first.
+    """
     found = Found()
     looked: Counter[PurePosixPath] = Counter()
     foreign: dict[tuple[str, PurePosixPath], None] = {}
     read_files = 0
-    for path in listing.others:
+    of_folder = Counter(path.parent for path in listing.others if path.suffix.lower() in _LABELS)
+    for path in sorted(listing.others, key=lambda path: of_folder[path.parent]):
         suffix = path.suffix.lower()
-        if suffix in (".json", ".xml"):
+        if suffix in _LABELS:
             looked[path.parent] += 1
             # one label file for each photo: the first three show the format
             if looked[path.parent] > 3 and any(source in (path.parent, path.parent.parent) for _, source in foreign):
                 continue
             read_files += 1
             if read_files > MOST_READ:
-                found.unknown.append((path, f"only the first {MOST_READ} JSON and XML files are looked at"))
+                found.not_read += 1
                 continue
         try:
             kind = _kind(listing.folder / path, suffix)
