@@ -33,6 +33,8 @@ def test_a_real_gain_is_taken_with_the_best_value() -> None:
     assert found.chosen == (1, 1, 1, 1)
     assert found.gain == pytest.approx(found.mious[1] - found.base)
     assert found.low <= found.gain <= found.high
+    expected = matrices(base + 0.1).sum(axis=0)
+    assert found.others[1] == pytest.approx(expected[1, 1] / (expected[1].sum() + expected[0, 1]))
 
 
 def test_the_best_of_many_that_differ_by_chance_is_not_taken() -> None:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from trashkit.metrics.summary import finds_almost_nothing, miou_text, without_background
+from trashkit.metrics.summary import finds_almost_nothing, miou_text, short_miou_text, without_background
 
 POOR = [0.95, 0.02, 0.01, None, 0.0]
 
@@ -16,6 +16,9 @@ def test_text() -> None:
     assert miou_text(0.7, [0.9, 0.5], digits=2) == "0.70 with background, 0.50 without"
     assert miou_text(0.3, []) == "0.300"
     assert miou_text(math.nan, []) == "–"
+    assert short_miou_text(0.245, 0.01) == "0.2450 (0.0100 without background)"
+    assert short_miou_text(0.3, math.nan) == short_miou_text(0.3, None) == "0.3000"
+    assert short_miou_text(math.nan, None) == "–"
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ def test_a_round_writes_labels_runs_record_and_page(whole):
     assert all(((m == 255) | (m == store.label_map(n))).all() for n, m in enumerate(pixels))
     html = (whole / "pseudo.html").read_text()
     assert "시험 00.png" in html
+    assert "without background" in html.partition("What was trained")[2][:500]
     assert "data:image/jpeg" in html
     assert not (whole / ".cache").exists()
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trashkit.metrics.scores import Confusion, Matrix, bootstrap_miou, interval
+from trashkit.metrics.scores import Confusion, Matrix, bootstrap_miou, interval, iou
+from trashkit.metrics.summary import without_background
 
 DEFINITION = "pooled_present_in_truth"
 """The mIoU that decides: of classes in the truth, see `trashkit.metrics.scores.DEFINITIONS`."""
@@ -23,14 +24,17 @@ RESAMPLES = 2000
 class Judgement:
     """Result of `judge`. All mIoU are of the classes in the truth.
 
-    names: of the candidates. mious: of each on all images; base: of the base. best: position of the best candidate on
+    names: of the candidates. mious, others: of each on all images, with and without background; base, base_other: of
+    the base. best: position of the best candidate on
     all images. chosen: for each fold the position of the best on the other folds. gain: mIoU of these choices, each on
     its own fold, less that of the base; low, high: its 95 % interval, of a paired bootstrap over images.
     """
 
     names: tuple[str, ...]
     base: float
+    base_other: float
     mious: tuple[float, ...]
+    others: tuple[float, ...]
     best: int
     chosen: tuple[int, ...]
     gain: float
@@ -69,7 +73,9 @@ def judge(
     return Judgement(
         names=names,
         base=_miou(base),
+        base_other=_without(base),
         mious=tuple(_miou(part) for part in matrices),
+        others=tuple(_without(part) for part in matrices),
         best=_best(matrices, everywhere),
         chosen=chosen,
         gain=_miou(honest) - _miou(base),
@@ -85,3 +91,7 @@ def _best(matrices: Sequence[Matrix], images: NDArray[np.bool_]) -> int:
 def _miou(matrices: Matrix) -> float:
     pooled = matrices.sum(axis=0)
     return Confusion(pooled, tuple(map(str, range(len(pooled))))).miou(DEFINITION)
+
+
+def _without(matrices: Matrix) -> float:
+    return without_background(iou(matrices.sum(axis=0)).tolist())

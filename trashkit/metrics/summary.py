@@ -47,5 +47,15 @@ def miou_text(miou: float, iou: Iterable[float | None], digits: int = 3) -> str:
     return f"{miou:.{digits}f} with background, {other:.{digits}f} without{end}"
 
 
+def short_miou_text(miou: float, other: float | None) -> str:
+    """Both scores for a list of many, such as "0.1710 (0.0140 without background)".
+
+    other: as `without_background` gives it; where it is None or NaN, only `miou` is told.
+    """
+    if other is None or math.isnan(other):
+        return "–" if math.isnan(miou) else f"{miou:.4f}"
+    return f"{miou:.4f} ({other:.4f} without background)"
+
+
 def _without_first(iou: Iterable[float | None]) -> list[float]:
     return [float(value) for value in list(iou)[1:] if value is not None and not math.isnan(value)]

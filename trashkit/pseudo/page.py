@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trashkit.coco import ClassMap, Image
 from trashkit.images.photos import photo_path, read_photo
+from trashkit.metrics.summary import NOTHING_FOUND
 from trashkit.pseudo.labels import LabelChange, LabelCounts, TeacherPredictions
 from trashkit.pseudo.record import RoundRecord
 from trashkit.pseudo.selection import IGNORE, STEPS, Selection, select
@@ -166,6 +167,30 @@ def group_pieces(title: str, counts: LabelCounts, changed: LabelChange | None, c
     return pieces
 
 
+def _run_pieces(record: RoundRecord) -> list[Html]:
+    """What was trained, with scores. A round of an earlier version is shown without what it did not record."""
+    rows: list[list[object]] = []
+    nothing: list[Html] = []
+    for group in record.get("groups", ()):
+        for run in group["runs"]:
+            rows.append(
+                [
+                    run["path"],
+                    group["fold"],
+                    run["stage"],
+                    run["miou"],
+                    run.get("miou_without_background"),
+                    run["epochs"],
+                ]
+            )
+            if run.get("finds_almost_nothing"):
+                nothing.append(paragraph(f"{run['path']}: {NOTHING_FOUND}.", css="warning"))
+    if not rows:
+        return []
+    columns = ["run", "fold", "stage", "validation mIoU", "without background", "epochs"]
+    return [heading("What was trained"), table(columns, rows), *nothing]
+
+
 def round_page(
     record: RoundRecord,
     groups: Sequence[tuple[str, LabelCounts, LabelChange | None]],
@@ -195,6 +220,7 @@ def round_page(
             ],
         ),
     ]
+    pieces += _run_pieces(record)
     for title, counts, changed in groups:
         pieces += group_pieces(title, counts, changed, classes)
     pieces.append(heading("Pictures"))

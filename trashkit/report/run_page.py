@@ -189,6 +189,8 @@ def _spec(run: Run) -> RunSpec | None:
 
 def _curves(run: Run, rows: Sequence[Mapping[str, Any]]) -> Iterable[object]:
     scores = {"moving average": _series(rows, "miou"), "smoothed": _series(rows, "smoothed")}
+    others = [(float(row["epoch"]), without_background(row["iou"].values())) for row in rows if row.get("iou")]
+    scores["without background"] = [(epoch, other) for epoch, other in others if not math.isnan(other)]
     for n, name in enumerate(("lower end, 95 %", "upper end, 95 %")):
         ends = [(float(row["epoch"]), row["miou_interval"][n]) for row in rows if row.get("miou_interval")]
         scores[name] = [(epoch, end) for epoch, end in ends if end is not None]

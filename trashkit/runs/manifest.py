@@ -134,11 +134,12 @@ class CheckpointChoice(TypedDict, total=False):
 
 
 class Ingredient(TypedDict):
-    """A run that a model soup was offered."""
+    """A run that a model soup was offered. miou_without_background: as miou; soups of earlier versions have none."""
 
     run: str
     checkpoint_sha256: str
     miou: float | None
+    miou_without_background: NotRequired[float | None]
     taken: bool
 
 

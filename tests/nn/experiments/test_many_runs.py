@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from trashkit.cli.app import app
 from trashkit.errors import TrashkitError
+from trashkit.metrics.summary import without_background
 from trashkit.nn.experiments.search_space import Range, check_space, read_space
 from trashkit.runs.metrics import read_metrics, read_validation
 from trashkit.runs.run import read_run
@@ -78,6 +79,9 @@ def test_a_soup_is_a_run(two, tmp_path):
     soup = read_run(tmp_path / "soup")
     assert soup.status == "complete"
     assert made["miou"] >= max(one["miou"] for one in made["ingredients"]) - 1e-3
+    assert all(
+        0 <= one["miou_without_background"] <= 1 for one in (*made["ingredients"], *made["choice"]["candidates"])
+    )
     assert (tmp_path / "soup/oof").exists()
     again = run("soup", two / "one/run", two / "two/run", "--out", tmp_path / "soup")
     assert again.exit_code == 2
@@ -223,7 +227,9 @@ def test_a_sweep_finds_the_rate_that_learns_and_resumes(drawn, quick, tmp_path):
     assert len(trials) == 2
     for trial in trials:
         if trial["state"] == "complete":
-            assert trial["score"] == pytest.approx(read_metrics(Path(trial["path"]))[-1]["smoothed"])
+            last = read_metrics(Path(trial["path"]))[-1]
+            assert trial["score"] == pytest.approx(last["smoothed"])
+            assert trial["miou_without_background"] == pytest.approx(without_background(last["iou"].values()))
     best = trials[0]["settings"]["optimiser.lr"]
     shown = run("recipes", "show", tmp_path / "sweep/best.toml")
     assert shown.exit_code == 0

@@ -60,9 +60,13 @@ def soup(
         "choice": made.manifest.get("choice"),
         "ingredients": ingredients,
     }
-    rows = [[one["run"], one["miou"], "taken" if one["taken"] else "left out"] for one in ingredients]
+    rows: list[list[Any]] = [
+        [one["run"], one["miou"], one["miou_without_background"], "taken" if one["taken"] else "left out"]
+        for one in ingredients
+    ]
+    rows.append([made.path, made.miou, result["miou_without_background"], "soup"])
     human: list[Any] = [
-        table(["ingredient", "validation mIoU", ""], [*rows, [made.path, made.miou, "soup"]]),
+        table(["ingredient", "validation mIoU", "without background", ""], rows),
         f"{made.path}: validation mIoU {miou_text(made.miou, made.iou.values(), digits=4)}",
     ]
     show(result, json=json, human=human, wrote=out, next=command("report", made.path, runs[0]))

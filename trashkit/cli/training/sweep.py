@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -66,6 +66,7 @@ def sweep(
 
       trashkit sweep --data train.json --images photos --try "loss=ce|ce + dice" --set epochs=5 --out sweeps/loss
     """
+    from trashkit.metrics.summary import NOTHING_FOUND, finds_almost_nothing, without_background
     from trashkit.workflows.sweep import SweepRequest, sweep_settings
 
     request = SweepRequest(
@@ -87,12 +88,26 @@ def sweep(
     )
     with progress() as report:
         found = sweep_settings(request, log=note, progress=report)
+    others = [without_background(one.iou) for one in found.trials]
     result = [
-        {"number": one.number, "state": one.state, "score": one.score, "settings": one.values, "path": one.folder}
-        for one in found.trials
+        {
+            "number": one.number,
+            "state": one.state,
+            "score": one.score,
+            "miou_without_background": other,
+            "finds_almost_nothing": finds_almost_nothing(one.iou),
+            "settings": one.values,
+            "path": one.folder,
+        }
+        for one, other in zip(found.trials, others, strict=True)
     ]
-    rows = [[one.number, one.score, one.state, *(one.values.get(key) for key in found.keys)] for one in found.trials]
-    human = table(["trial", "smoothed mIoU", "state", *found.keys], rows)
+    rows = [
+        [one.number, one.score, other, one.state, *(one.values.get(key) for key in found.keys)]
+        for one, other in zip(found.trials, others, strict=True)
+    ]
+    human: list[Any] = [table(["trial", "smoothed mIoU", "without background", "state", *found.keys], rows)]
+    if finds_almost_nothing(found.trials[0].iou):
+        human.append(f"trial {found.trials[0].number} is the best, but {NOTHING_FOUND}")
     same: list[object] = []
     for name, value in (("--split", split), ("--fold", fold), ("--classes", classes)):
         same += [] if value is None else [name, value]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from trashkit.metrics.scores import Confusion, Floats, Matrix, bootstrap_miou, bootstrap_miou_difference, interval, iou
-from trashkit.metrics.summary import finds_almost_nothing, without_background
+from trashkit.metrics.summary import finds_almost_nothing, short_miou_text, without_background
 from trashkit.runs.manifest import Candidate, CheckpointChoice
 
 DEFAULT = "last"
@@ -119,5 +119,7 @@ def _why_default(ahead: Candidate, nothing: Sequence[str]) -> str:
 
 def choice_line(name: str, choice: CheckpointChoice) -> str:
     """The choice as one line for the log. name: of the run."""
-    scores = ", ".join(f"{one['name']} {one['miou']:.4f}" for one in choice["candidates"])
+    scores = ", ".join(
+        f"{one['name']} {short_miou_text(one['miou'], one['miou_without_background'])}" for one in choice["candidates"]
+    )
     return f"{name}: checkpoint {choice['chosen']}: {choice['reason']} (validation mIoU: {scores})"

@@ -23,7 +23,7 @@ from trashkit.coco import Dataset, read_dataset
 from trashkit.errors import TrashkitError
 from trashkit.files import real_path, sha256
 from trashkit.metrics.scores import Confusion, Matrix, bootstrap_miou_difference, interval, iou
-from trashkit.metrics.summary import finds_almost_nothing
+from trashkit.metrics.summary import finds_almost_nothing, short_miou_text, without_background
 from trashkit.nn.checkpoints.checkpoint import read_weights, save_weights
 from trashkit.nn.checkpoints.validate import SCORE_SIZE, validate_per_image
 from trashkit.nn.data.cache import JoinedCaches, PhotoCache, open_cache, train_layout, validation_layout
@@ -37,7 +37,7 @@ from trashkit.nn.training.weight_averaging import add_to_mean, measure_batch_sta
 from trashkit.outputs import Output
 from trashkit.progress import Log, Progress, discard, silent
 from trashkit.runs.folder import CHECKPOINTS, OOF, RUN_FOLDER
-from trashkit.runs.json_values import differences
+from trashkit.runs.json_values import differences, finite
 from trashkit.runs.manifest import CheckpointChoice, Ingredient
 from trashkit.runs.metrics import Scores, Validation, write_validation
 from trashkit.runs.provenance import now
@@ -100,6 +100,7 @@ def make_soup(
                 "run": str(real_path(run.path)),
                 "checkpoint_sha256": sha256(run.checkpoint),
                 "miou": run.miou,
+                "miou_without_background": finite(without_background(run.iou.values())),
                 "taken": str(run.path) in taken,
             }
             for run in found
@@ -214,6 +215,14 @@ def _miou(matrices: Matrix, names: tuple[str, ...]) -> float:
     return Confusion(matrices.sum(axis=0), names).miou()
 
 
+def _without(matrices: Matrix) -> float:
+    return without_background(iou(matrices.sum(axis=0)).tolist())
+
+
+def _told(matrices: Matrix, names: tuple[str, ...]) -> str:
+    return short_miou_text(_miou(matrices, names), _without(matrices))
+
+
 def _mean(states: Sequence[Mapping[str, Tensor]]) -> State:
     found: State | None = None
     for count, state in enumerate(states):
@@ -258,14 +267,15 @@ def _greedy(builder: SoupBuilder, states: Mapping[str, State], log: Log) -> tupl
     order = sorted(states, key=lambda name: (-scores[name], name))
     taken, mean, soup_matrices = [order[0]], states[order[0]], matrices[order[0]]
     soup = mean
-    log(f"{order[0]}: {scores[order[0]]:.4f}, the best ingredient")
+    log(f"{order[0]}: {_told(matrices[order[0]], names)}, the best ingredient")
     for name in order[1:]:
         mixture = add_to_mean(mean, len(taken), states[name])
         tried, state = builder.score(mixture, mixture=True)
         score, before = _miou(tried, names), _miou(soup_matrices, names)
         if score >= before:
             taken, mean, soup_matrices, soup = [*taken, name], mixture, tried, state
-        log(f"{name}: {scores[name]:.4f} alone, {score:.4f} with it: {'taken' if score >= before else 'left out'}")
+        verdict = "taken" if score >= before else "left out"
+        log(f"{name}: {_told(matrices[name], names)} alone, {_told(tried, names)} with it: {verdict}")
     return taken, soup, matrices[order[0]], soup_matrices
 
 
@@ -283,17 +293,23 @@ def _compare_with_best(
     if len(taken) == 1:
         reason = "no mixture is as good as the best ingredient alone, which is used"
     between = f" (95 % interval {low:+.4f} to {high:+.4f})" if len(taken) > 1 else ""
-    log(f"soup {soup_score:.4f}: {reason}{between}")
+    log(f"soup {_told(soup, names)}: {reason}{between}")
     return {
         "chosen": "last",
         "reason": reason,
         "images": len(soup),
         "candidates": [
-            {"name": "best ingredient", "what": taken[0], "miou": best_score},
+            {
+                "name": "best ingredient",
+                "what": taken[0],
+                "miou": best_score,
+                "miou_without_background": _without(best),
+            },
             {
                 "name": "last",
                 "what": f"soup of {len(taken)}",
                 "miou": soup_score,
+                "miou_without_background": _without(soup),
                 "difference": difference,
                 "difference_interval": [low, high],
             },

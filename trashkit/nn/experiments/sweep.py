@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from trashkit.errors import TrashkitError
 from trashkit.files import is_empty, real_path
+from trashkit.metrics.summary import short_miou_text, without_background
 from trashkit.nn.experiments.search_space import Range, Space, assignment, check_space
 from trashkit.outputs import Output, OutputKind, write_text
 from trashkit.progress import Log, discard
@@ -44,12 +45,17 @@ class PrunedError(Exception):
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial: number, values by setting, state ("complete", "pruned" or "failed"), score (NaN without), folder."""
+    """One trial.
+
+    values: by setting. state: "complete", "pruned" or "failed". score: smoothed validation mIoU, NaN without. iou: of
+    each class after the last epoch, the background first; () without.
+    """
 
     number: int
     values: Mapping[str, Any]
     state: str
     score: float
+    iou: tuple[float | None, ...]
     folder: Path
 
 
@@ -185,7 +191,7 @@ def _run_trial(
         train_one(config, folder, f"trial {trial.number}", after_epoch)
         score = float(read_metrics(folder)[-1].get("smoothed", math.nan))
         study.tell(trial, score)
-        log(f"trial {trial.number}: {score:.4f} with {shown}")
+        log(f"trial {trial.number}: {short_miou_text(score, without_background(_last_iou(folder)))} with {shown}")
     except PrunedError:
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         log(f"trial {trial.number}: pruned after {len(read_metrics(folder))} epochs with {shown}")
@@ -207,6 +213,12 @@ def _folder(out: Path, values: Mapping[str, Any]) -> Path:
     return out / "trials" / hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
+def _last_iou(folder: Path) -> tuple[float | None, ...]:
+    """IoU of each class after the last epoch; () where the run is no longer there."""
+    rows = read_metrics(folder) if folder.is_dir() else []
+    return tuple((rows[-1].get("iou") or {}).values()) if rows else ()
+
+
 def finished_trials(study: optuna.Study, out: Path) -> list[Trial]:
     """All finished trials, best score first, those without a score last."""
     found = []
@@ -214,7 +226,9 @@ def finished_trials(study: optuna.Study, out: Path) -> list[Trial]:
         complete = trial.state.name == "COMPLETE" and trial.value is not None
         score = float(trial.value) if complete else math.nan
         state = {"COMPLETE": "complete", "PRUNED": "pruned"}.get(trial.state.name, "failed")
-        found.append(Trial(trial.number, dict(trial.params), state, score, _folder(out, trial.params)))
+        folder = _folder(out, trial.params)
+        iou = _last_iou(folder) if complete else ()
+        found.append(Trial(trial.number, dict(trial.params), state, score, iou, folder))
     return sorted(found, key=lambda one: (-one.score if not math.isnan(one.score) else math.inf, one.number))
 
 

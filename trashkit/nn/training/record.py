@@ -12,7 +12,7 @@ from trashkit.coco import Dataset
 from trashkit.coco.model_labels import labels_of_models
 from trashkit.files import sha256
 from trashkit.metrics.scores import Confusion, Matrix
-from trashkit.metrics.summary import without_background
+from trashkit.metrics.summary import short_miou_text, without_background
 from trashkit.nn.checkpoints.smoothing import iou_errors, miou_interval
 from trashkit.nn.data.augment_file import is_file
 from trashkit.nn.data.extra import ExtraDataset
@@ -162,7 +162,7 @@ def epoch_line(name: str, row: EpochRow, epochs: int) -> str:
     left = row["seconds"] / row["epoch"] * (epochs - row["epoch"])
     miou = row.get("miou")
     other = without_background((row.get("iou") or {}).values())
-    score = "" if miou is None else f", validation mIoU {miou:.4f} ({other:.4f} without background)"
+    score = "" if miou is None else f", validation mIoU {short_miou_text(miou, other)}"
     return (
         f"{name}: epoch {row['epoch']} of {epochs}, loss {row['loss']:.4f}{score}, "
         f"{row['images_per_second']:.1f} images/s, {time_text(left)} left"
