@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from trashkit.coco import Coco, read, write
 from trashkit.errors import TrashkitError
 from trashkit.workflows.auto import opening, run
 from trashkit.workflows.auto.commands import CommandError
@@ -18,6 +19,7 @@ from trashkit.workflows.auto.inputs import AutoRequest
 from trashkit.workflows.auto.opening import open_plan, request_to_resume
 from trashkit.workflows.auto.plan import Plan
 from trashkit.workflows.auto.run import AutoResult, in_words, run_plan
+from trashkit.workflows.project.derived import mark
 
 from .conftest import CHOICES, plan_of, write_coco
 
@@ -179,6 +181,20 @@ def test_new_photos_without_labels_cost_only_their_prediction(request_: AutoRequ
     assert (request_.out / "earlier/1/test").exists()
     assert (request_.out / "earlier/1/submission.csv").exists()
     assert not (request_.out / "earlier/2").exists()
+
+
+def test_photos_that_came_after_init_are_told(request_: AutoRequest, commands: Commands) -> None:
+    listed = Coco.of({"images": read(Path("test.json")).records("images"), "annotations": [], "categories": []})
+    Path("test.json").unlink()
+    write(mark(listed, []), Path("test.json"))
+    told: list[str] = []
+    open_plan(request_, log=told.append)
+    assert not told
+    shutil.copy("photos/0.png", "photos/new.png")
+    Path("photos/overlays").mkdir()
+    shutil.copy("photos/0.png", "photos/overlays/0.overlay.jpg")
+    open_plan(request_, resume=True, log=told.append)
+    assert "are left out: 1 in photos" in told[0] and "`trashkit init --overwrite`" in told[0]
 
 
 def test_photos_to_predict_can_be_named_later(request_: AutoRequest, commands: Commands) -> None:

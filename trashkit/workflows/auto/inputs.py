@@ -16,6 +16,7 @@ from trashkit.images.photos import photo_path
 from trashkit.progress import Progress, silent
 from trashkit.report.photo_overlays import find_photos
 from trashkit.settings.extra_sets import split_extra
+from trashkit.workflows.project.derived import sources_of
 
 Role = Literal["labels", "unlabelled", "sample"]
 """labels: annotations, their photos and further data sets. unlabelled: what is predicted. sample: the submission's."""
@@ -138,6 +139,14 @@ def _unlabelled(request: AutoRequest, labelled: Sequence[str]) -> list[str]:
     folder = request.unlabelled_folder
     known = set(labelled) if request.photos is None else set()
     return [name for name in find_photos([folder], but=request.out).names if name not in known]
+
+
+def photos_not_listed(request: AutoRequest) -> int:
+    """Number of photos in `images` that came after `trashkit init` listed those without labels in `test`."""
+    if request.test is None or sources_of(test := read(request.test)) != []:
+        return 0
+    known = {*_file_names(read(request.data)), *_file_names(test)}
+    return sum(name not in known for name in find_photos([request.images], but=request.out).names)
 
 
 def _hashes(names: Sequence[str], folder: Path, progress: Progress) -> tuple[dict[str, str], list[str]]:

@@ -11,7 +11,7 @@ from trashkit.errors import TrashkitError
 from trashkit.files import real_path
 from trashkit.names import quoted
 from trashkit.progress import Log, Progress, discard, silent
-from trashkit.workflows.auto.inputs import AutoInputs, AutoRequest, read_auto_inputs
+from trashkit.workflows.auto.inputs import AutoInputs, AutoRequest, photos_not_listed, read_auto_inputs
 from trashkit.workflows.auto.make import make_plan
 from trashkit.workflows.auto.plan import EARLIER, Plan, has_plan, read_plan, write_plan
 from trashkit.workflows.auto.record import LOCK, Record, decided_options, next_aside, set_aside
@@ -75,6 +75,12 @@ def open_plan(
     if out.exists() and not has_plan(out) and (not out.is_dir() or any(one.name != LOCK for one in out.iterdir())):
         raise TrashkitError(f"{out} exists and is not a folder of trashkit auto", hint="choose another --out")
     inputs = read_auto_inputs(request, progress=progress)
+    if request.test is not None and (new := photos_not_listed(request)):
+        folder = "" if (place := request.test.parent) == Path() else f"{quoted(str(place))} "
+        log(
+            f"photos that came after `trashkit init` are left out: {new} in {request.images}; `trashkit init "
+            f"{folder}--overwrite` lists them"
+        )
     if has_plan(out) and resume:
         plan = read_plan(out)
         if plan.inputs.roles["labels"] == inputs.roles["labels"]:
