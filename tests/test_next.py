@@ -70,6 +70,12 @@ STORY = (
     "--threshold 0.1 --out pseudo-round",
     "recipes",
 )
+# What a test adds to commands, so that they do not take long.
+QUICK = {
+    "auto": "--recipe small.toml --device cpu --minutes 1000",
+    "split": "--folds 2 --trials 1000",
+    "train": "--recipe small.toml --set epochs=1 --device cpu",
+}
 PLACEHOLDERS = re.compile(r"\b(ANN|TEST|FIXED|TRAIN|STORE|PRED|PHOTO|SUB|DIR|RUN|SCORE|NAME|FILE|LOG)\b")
 
 
@@ -121,3 +127,53 @@ def test_every_kind_of_next_line_works_as_it_stands(place: Path) -> None:
                 run([*words, *(["--dry-run"] if words[0] == "train" else [])], (0, 1))
     assert {"audit", "fix", "split", "train", "predict", "submit", "score", "leaderboard"} <= {key[0] for key in seen}
     assert len(seen) >= 20, json.dumps(sorted(map(str, seen)), indent=1)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: a stranger's folder with labelled photos, photos without labels and a sample submission."""
+    run(["data", "synth", "--out", str(tmp_path / "set"), "--images", "20", "--size", "64", "--noise", "none"])
+    for name in ("train_clean.json", "planted.json", "scenes.json"):
+        (tmp_path / "set" / name).unlink(missing_ok=True)
+    shutil.rmtree(tmp_path / "set/leaderboard", ignore_errors=True)
+    shutil.copy(FILES / "small.toml", tmp_path / "set")
+    monkeypatch.chdir(tmp_path / "set")
+    return tmp_path / "set"
+
+
+def follow(first: str) -> list[str]:
+    """Type a command and then what each ``next:`` line says, until there is none; return what was typed."""
+    words = shlex.split(first)
+    typed: list[str] = []
+    while words and len(typed) < 20:
+        quick = shlex.split(QUICK.get(words[0], ""))
+        words += [] if quick[:1] == [word for word in words if word in quick[:1]] else quick
+        typed.append(shlex.join(words))
+        words = next(suggested(run(words)), [])
+    return typed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_next_lines_lead_from_a_folder_through_auto_to_a_submission(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trashkit.workflows.auto.budget.EPOCHS", (1, 1))
+    typed = follow("init")
+    commands = [line.partition(" --recipe")[0] for line in typed]
+    assert commands[:3] == ["init", "auto --dry-run", "auto"]
+    assert typed[3].startswith("leaderboard add runs/auto/submission.csv")
+    assert Path("runs/auto/submission.csv").is_file() and Path("runs/auto/index.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_next_lines_lead_from_a_folder_step_by_step_to_a_submission(project: Path) -> None:
+    run(["init"])
+    typed = follow("audit --fail-on never")
+    names = [" ".join(line.split()[:2]) for line in typed]
+    assert [name.split()[0] for name in names] == [
+        "audit", "split", "train", "score", "predict", "submit", "leaderboard",
+    ], typed  # fmt: skip
+    assert not any(option in line for line in typed for option in ("--data", "--images")), typed
+    assert Path("runs/submission.csv").is_file()

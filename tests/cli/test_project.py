@@ -222,6 +222,9 @@ def test_next_commands_leave_out_what_the_project_gives(project: Path) -> None:
             "submit check a.csv --data test.json --profile png", "submit check a.csv --profile png", id="check"
         ),
         pytest.param("train --data train.json --images elsewhere", "train --images elsewhere", id="train"),
+        pytest.param("train --fold all --out runs/folds", "train --fold all", id="folder-of-folds"),
+        pytest.param("train --recipe tiny --out runs/tiny", "train --recipe tiny", id="folder-of-the-recipe"),
+        pytest.param("train --recipe tiny --out runs/folds", "train --recipe tiny --out runs/folds", id="other-folder"),
         pytest.param("edits diff train.json b.json", "edits diff train.json b.json", id="no-row"),
     ],
 )
@@ -229,3 +232,14 @@ def test_words_that_a_project_gives_are_left_out(project: Path, words: str, shor
     from trashkit.settings.project import read_project
 
     assert " ".join(map(str, _shortened(read_project(Path("trashkit.toml")), False, words.split()))) == shorter
+
+
+def test_next_commands_do_not_lead_to_outputs_that_exist(project: Path) -> None:
+    from trashkit.settings.project import read_project
+
+    found = read_project(Path("trashkit.toml"))
+    words = ["submit", "runs/a/test", "--data", "TEST.json", "--out", "submission.csv"]
+    assert " ".join(map(str, _shortened(found, False, words))) == "submit runs/a/test"
+    Path("runs").mkdir(exist_ok=True)
+    Path("runs/submission.csv").write_text("")
+    assert " ".join(map(str, _shortened(found, False, words))) == "submit runs/a/test --out runs/submission-2.csv"

@@ -126,18 +126,27 @@ def plain(value: Any) -> Any:
 
 
 _project: ContextVar[Mapping[str, Any] | None] = ContextVar("project", default=None)
+_knows: ContextVar[frozenset[str]] = ContextVar("knows", default=frozenset())
 _shorten: ContextVar[Callable[[Sequence[object]], Sequence[object]] | None] = ContextVar("shorten", default=None)
 
 
 def set_project(
-    used: Mapping[str, Any] | None, shorten: Callable[[Sequence[object]], Sequence[object]] | None = None
+    used: Mapping[str, Any] | None,
+    shorten: Callable[[Sequence[object]], Sequence[object]] | None = None,
+    knows: Iterable[str] = (),
 ) -> None:
     """Note the project file that this command uses and the values taken from it, which JSON results name; or none.
 
-    shorten: leaves out of the words of a next command what the project file gives.
+    shorten: leaves out of the words of a next command what the project file gives. knows: the files that it names.
     """
     _project.set(used)
+    _knows.set(frozenset(knows))
     _shorten.set(shorten)
+
+
+def project_knows(name: str) -> bool:
+    """Whether the project file names such a file, such as "test", so that a next command needs no option for it."""
+    return name in _knows.get()
 
 
 def used_project() -> dict[str, Any]:

@@ -13,7 +13,7 @@ import typer
 import typer.main
 
 from trashkit.cli.help import INPUT, Command
-from trashkit.cli.output import note, set_project, warn
+from trashkit.cli.output import note, set_project, unused, warn
 from trashkit.cli.suffixes import command_key
 from trashkit.errors import TrashkitError
 from trashkit.files import exists, is_file, real_path
@@ -244,7 +244,8 @@ class ProjectCommand(Command):
         if words:
             note(f"using {project.path}: {', '.join(words)}")
             named = _is_typed(ctx, "project") or _is_typed(ctx, "config")
-            set_project({"file": str(project.path), "values": by_key}, partial(_shortened, project, named))
+            knows = [key for key in (*_FILES, "images") if getattr(project, key) is not None]
+            set_project({"file": str(project.path), "values": by_key}, partial(_shortened, project, named), knows)
 
 
 PLACEHOLDERS = ("ANN.json", "TEST.json", "DIR", "RUN", "split.json", "submission.csv")
@@ -261,14 +262,14 @@ def _shortened(project: Project, named: bool, words: Sequence[object]) -> list[o
         return list(words)
     rest = list(words[2:] if inner else words[1:])
     kept = list(words[: len(words) - len(rest)])
-    options = {str(word) for word in rest}
+    given = _given(rest)
 
     def is_known(name: str, value: object) -> bool:
         use = row.get(name)
-        if use is None or use is CONFIG or any(f"--{one.strip('_')}" in options for one in use.unless):
+        if use is None or use is CONFIG or any(one.strip("_") in given for one in use.unless):
             return False
         try:
-            own = use.read(project, {})
+            own = use.read(project, given)
         except TrashkitError:  # `runs` is not inside the project
             return False
         return isinstance(own, str | Path) and (str(own) == str(value) or str(value) in PLACEHOLDERS)
@@ -277,11 +278,25 @@ def _shortened(project: Project, named: bool, words: Sequence[object]) -> list[o
         rest.pop(0)
     while rest:
         word = rest.pop(0)
-        if str(word).startswith("--") and rest and is_known(str(word)[2:].replace("-", "_"), rest[0]):
-            rest.pop(0)
-        else:
+        name = str(word)[2:].replace("-", "_")
+        if not (str(word).startswith("--") and rest and is_known(name, rest[0])):
             kept.append(word)
+            continue
+        rest.pop(0)
+        if name == "out" and exists(own := row[name].read(project, given)):  # it would be refused
+            kept += [word, unused(own)]
     return [*kept, "--project", project.path] if named else kept
+
+
+def _given(words: Sequence[object]) -> dict[str, Any]:
+    """The options of a next command by parameter, as far as values of a project depend on them; flags are True."""
+    given: dict[str, Any] = {}
+    for word, after in zip(words, (*words[1:], "--"), strict=True):
+        if str(word).startswith("--"):
+            name = str(word)[2:].replace("-", "_")
+            value = True if str(after).startswith("--") else str(after)
+            given[name] = [*given.get(name, ()), value] if name == "recipe" else value
+    return given
 
 
 def _is_typed(ctx: Any, name: str) -> bool:

@@ -51,6 +51,22 @@ class ScoringOptions:
             open_predictions(path, dataset, layout=layout, order=self.order, classes=self.classes) for path in paths
         ]
 
+    def evaluate(
+        self, given: Sequence[Path], dataset: Dataset, *, progress: Progress = silent
+    ) -> tuple[Evaluation, list[Predictions]]:
+        """Evaluate stores, CSVs, COCO files or run folders that cover a data set together; also what was opened.
+
+        A run folder means its out-of-fold stores: where only run folders are given, only the photos that they held out
+        are evaluated. TrashkitError as in `trashkit.metrics.evaluate.evaluate_parts`.
+        """
+        stores = [out_of_fold(path, partial=self.partial) for path in given]
+        runs = all(found != [path] for path, found in zip(given, stores, strict=True))
+        parts = self.open([path for found in stores for path in found], dataset)
+        found = evaluate_parts(
+            parts, size=self.shape, order=self.order, partial=self.partial or runs, progress=progress
+        )
+        return found, parts
+
 
 @dataclass(frozen=True, eq=False)
 class FileScores:
@@ -99,17 +115,12 @@ class FileScores:
 def score_files(
     predicted: Sequence[Path], truth: Path, options: ScoringOptions, *, progress: Progress = silent
 ) -> FileScores:
-    """Score stores, CSVs, COCO files or run folders that cover a data set together.
-
-    A run folder means its out-of-fold stores. TrashkitError as in `trashkit.metrics.evaluate.evaluate_parts`.
-    """
+    """Score stores, CSVs, COCO files or run folders that cover a data set together, as `ScoringOptions.evaluate`."""
     dataset = options.read_truth(truth)
-    paths = [path for given in predicted for path in out_of_fold(given, partial=options.partial)]
-    parts = options.open(paths, dataset)
-    found = evaluate_parts(parts, size=options.shape, order=options.order, partial=options.partial, progress=progress)
+    found, parts = options.evaluate(predicted, dataset, progress=progress)
     return FileScores(
         evaluation=found,
-        paths=tuple(paths),
+        paths=tuple(part.path for part in parts),
         extra=sum(part.extra for part in parts),
         miou=found.definitions()[DEFAULT_DEFINITION],
         interval=interval(bootstrap_miou(found.per_image)),
@@ -141,12 +152,7 @@ def compare_files(
     See `trashkit.leaderboard.compare.compare`. TrashkitError if they have no image in common.
     """
     dataset = options.read_truth(truth)
-    scored: list[Evaluation] = []
-    for path in (first, second):
-        parts = options.open(out_of_fold(path, partial=options.partial), dataset)
-        scored.append(
-            evaluate_parts(parts, size=options.shape, order=options.order, partial=options.partial, progress=progress)
-        )
+    scored = [options.evaluate([path], dataset, progress=progress)[0] for path in (first, second)]
     matrices = paired(*scored)
     if not len(matrices[0]):
         raise TrashkitError(f"{first} and {second} have no image in common", hint="compare predictions of one data set")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trashkit.cli.options import Classes, CsvSize, Json, PaintOrder, Size, Truth
-from trashkit.cli.output import note, progress, show, table
+from trashkit.cli.output import command, note, progress, project_knows, show, table, unused
 
 if TYPE_CHECKING:
     from trashkit.workflows.score import FileScores
@@ -36,7 +36,7 @@ def score(
 ) -> None:
     """Score predictions: mIoU in every definition, and IoU, precision and recall of each class.
 
-    A run folder means its out-of-fold stores; those of all folds are scored together.
+    A run folder means its out-of-fold stores: the photos that its runs held out are scored, of all folds together.
     Images are matched by id and file name. The mIoU shown pools one confusion matrix over all images, background
     included; a class that is in neither truth nor prediction is skipped.
 
@@ -74,7 +74,23 @@ def score(
         {**found.as_json(), "size": "native" if native else size, "order": order},
         json=json,
         human=human,
+        next=_next(predicted),
     )
+
+
+def _next(predicted: list[Path]) -> str:
+    """In a project with a test set: predict it with the run that was scored."""
+    from trashkit.predictions.store import is_store
+    from trashkit.runs.folder import OOF
+
+    if len(predicted) != 1 or not predicted[0].is_dir() or not (project_knows("test") and project_knows("images")):
+        return ""
+    run = predicted[0]
+    if is_store(run):
+        if run.name != OOF:
+            return ""
+        run = run.parent
+    return command("predict", run, "--data", "TEST.json", "--images", "DIR", "--out", unused(run / "test"))
 
 
 def _tables(scores: FileScores, at: str) -> list[Any]:

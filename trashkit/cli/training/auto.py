@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -56,7 +57,7 @@ def auto(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option("--minutes", min=1, max=100_000, help=f"Budget of time for everything; default: {MINUTES:g}."),
+        typer.Option("--minutes", min=0, max=100_000, help=f"Budget of time for everything; default: {MINUTES:g}."),
     ] = None,
     recipe: Annotated[
         list[str] | None,
@@ -209,7 +210,8 @@ def _show_dry(plan: Plan, *, json: bool) -> None:
         "skipped": plan.skipped,
         "steps": _steps_json(plan, all_steps(plan, {})),
     }
-    show(result, json=json, human="nothing was done or written (--dry-run)")
+    words = [word for word in sys.argv[1:] if word != "--dry-run"]
+    show(result, json=json, human="nothing was done or written (--dry-run)", next=command(*words))
 
 
 def _show(done: AutoResult, *, json: bool) -> None:
@@ -246,9 +248,14 @@ def _show(done: AutoResult, *, json: bool) -> None:
 
 
 def _next(done: AutoResult, submission: Path) -> str:
+    from trashkit.workflows.auto.options import predictions
+    from trashkit.workflows.auto.steps import labelled_photos
+
     plan = done.plan
     if "submit" in done.record:
-        return command("leaderboard", "add", submission, "--name", plan.out.name)
+        taken = {name: value for name, value in done.decided.items() if value is not None}
+        oof = predictions(plan, labelled_photos(plan), taken).paths[0]
+        return command("leaderboard", "add", submission, "--name", plan.out.name, "--oof", oof, "--data", plan.fixed)
     if "overlays" in done.record:
         return command("review", plan.fixed, "--images", plan.request.images, "--edits", plan.out / "review.jsonl")
     network = plan.networks(plan.choices.recipes[0])

@@ -9,8 +9,7 @@ import numpy as np
 
 from trashkit.errors import TrashkitError
 from trashkit.leaderboard.choice import Judgement, judge
-from trashkit.metrics.evaluate import Evaluation, evaluate_parts
-from trashkit.predictions.reading import out_of_fold
+from trashkit.metrics.evaluate import Evaluation
 from trashkit.progress import Progress, silent
 from trashkit.split.files import read_split
 from trashkit.workflows.score import ScoringOptions
@@ -38,10 +37,7 @@ def judge_files(
     fold_of_id = {image_id: n for n, fold in enumerate(folds) for image_id in fold.val}
 
     def scored(path: Path) -> Evaluation:
-        parts = options.open(out_of_fold(path, partial=options.partial), dataset)
-        return evaluate_parts(
-            parts, size=options.shape, order=options.order, partial=options.partial, progress=progress
-        )
+        return options.evaluate([path], dataset, progress=progress)[0]
 
     first = scored(base)
     others = {str(path): scored(path) for path in candidates}
