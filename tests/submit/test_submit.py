@@ -152,6 +152,19 @@ def test_make_refuses_an_unfinished_store_and_an_existing_output(tmp_path: Path)
     make(store, dataset(), tmp_path / "s.csv", layout=LAYOUT, overwrite=True)
 
 
+def test_make_compares_with_what_it_replaces_and_leaves_nothing_beside_an_error(tmp_path: Path) -> None:
+    store, out, loop = write_store(tmp_path / "store"), tmp_path / "s.csv", tmp_path / "loop.csv"
+    loop.symlink_to(loop)
+    with pytest.raises(TrashkitError, match="loop"):
+        make(store, dataset(), out, layout=LAYOUT, against=[loop])
+    assert not out.exists() and not out.with_name("s.csv.json").exists()
+    write_csv(out, 10 - label_maps())
+    changed = make(store, dataset(), out, layout=LAYOUT, against=[out], overwrite=True)
+    assert "same" not in " ".join(codes(changed.report.warnings))
+    same = make(store, dataset(), out, layout=LAYOUT, against=[out], overwrite=True)
+    assert "same" in " ".join(codes(same.report.warnings))
+
+
 def test_trace_leads_back_to_the_store_until_the_file_changes(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store")
     made = make(store, dataset(), tmp_path / "s.csv", layout=LAYOUT)

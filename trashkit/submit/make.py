@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ def make(
     out: str | Path,
     *,
     layout: CsvLayout | None = None,
+    train: Dataset | None = None,
+    against: Sequence[Path] = (),
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> WrittenSubmission:
@@ -54,7 +56,8 @@ def make(
 
     Images are joined by id and file name together, never by position. A store of another size than the profile's is
     resampled before the argmax (`trashkit.predictions.store.resample`). The file is checked before it gets its name,
-    and a note of what made it is written next to it (``out`` + ``.json``, see `trashkit.submit.trace`).
+    with `train` and `against` as `trashkit.submit.check` takes them, and a note of what made it is written next to it
+    (``out`` + ``.json``, see `trashkit.submit.trace`).
     Raises TrashkitError for an unfinished store, for other images or classes (naming the first), and for an `out` that
     exists.
     """
@@ -75,7 +78,7 @@ def make(
     with output.writing() as temporary:
         with temporary.open("wb", buffering=1 << 20) as file:
             submission_csv.write_to(file, label_maps(), layout)
-        report = check(temporary, dataset, layout=layout, progress=progress)
+        report = check(temporary, dataset, layout=layout, train=train, against=against, progress=progress)
         refuse_failures(report)
         digest = sha256(temporary)
     write_note(out, dataset, digest, size, **_origin(store))

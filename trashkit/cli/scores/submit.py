@@ -66,7 +66,6 @@ def make(
     """
     from trashkit.coco import OFFICIAL_NAMES, read_dataset
     from trashkit.predictions.store import open_store
-    from trashkit.submit import check
     from trashkit.submit import make as make_submission
 
     if profile is not None:
@@ -76,20 +75,20 @@ def make(
     dataset, layout = data_and_layout(data, sample, size, classes)
     training = read_dataset(train, classes=classes) if train else None
     with progress() as report:
-        made = make_submission(open_store(store), dataset, out, layout=layout, overwrite=overwrite, progress=report)
-        checked = made.report
-        if training is not None or against:
-            checked = check(out, dataset, layout=layout, train=training, against=against or (), progress=report)
+        made = make_submission(
+            open_store(store), dataset, out, layout=layout, train=training, against=against or (), overwrite=overwrite,
+            progress=report,
+        )  # fmt: skip
     if made.unused:
         note(f"{made.unused} images of the store are not in {data} and were left out")
     result = {"path": out, "rows": made.rows, "sha256": made.sha256, "resampled": made.resampled}
-    human = [f"{made.rows} rows, checked: no failures", *_resampled(made, f"{size}x{size}"), *_warnings(checked)]
+    human = [f"{made.rows} rows, checked: no failures", *_resampled(made, f"{size}x{size}"), *_warnings(made.report)]
     same = profile_options(sample, size, None, classes)
     known = dataset.classes.names == OFFICIAL_NAMES
     following = command("leaderboard", "add", out, *(("--size", size) if size != SIZE else ())) if known else ""
     if against:
         following = command("submit", "diff", against[-1], out, "--data", data, *same)
-    show({**result, **_plain(checked, out)}, json=json, human=human, wrote=out, next=following)
+    show({**result, **_plain(made.report, out)}, json=json, human=human, wrote=out, next=following)
 
 
 @app.command()
