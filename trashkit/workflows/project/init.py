@@ -18,7 +18,7 @@ from trashkit.names import composed, quoted
 from trashkit.outputs import Output, write_text
 from trashkit.progress import Progress, silent
 from trashkit.settings.project import FILE_NAME, VERSION
-from trashkit.workflows.project.derived import can_be_made_anew, mark
+from trashkit.workflows.project.derived import mark
 from trashkit.workflows.project.listing import CocoFile, Found, Listing, list_folder, recognise
 
 
@@ -86,8 +86,6 @@ class _Init:
     def __init__(self, listing: Listing, found: Found, roles: Roles, made: MadeProject, progress: Progress) -> None:
         self.listing, self.found, self.roles, self.made, self.progress = listing, found, roles, made, progress
         self.new: dict[str, Coco] = {}
-        self.earlier = [one for one in found.cocos if can_be_made_anew(one.coco, listing.folder)]
-        found.cocos = [one for one in found.cocos if one not in self.earlier]
 
     def run(self, overwrite: bool) -> MadeProject:
         self._find_roots()
@@ -99,7 +97,7 @@ class _Init:
         if self.roles.classes is not None:
             self.made.values["classes"] = self._relative(self.roles.classes)
         self._report_others()
-        earlier = {str(one.path): one.coco for one in self.earlier}
+        earlier = {str(one.path): one.coco for one in self.found.earlier}
         changed = {name: one for name, one in self.new.items() if name not in earlier or not _same(one, earlier[name])}
         for name in changed:
             Output(self.listing.folder / name, overwrite=overwrite and name in earlier).check()
@@ -283,7 +281,7 @@ class _Init:
         ]
         self.made.files += [
             File(str(one.path), "", f"{one.about}, of an earlier trashkit init")
-            for one in self.earlier
+            for one in self.found.earlier
             if str(one.path) not in taken
         ]
         self.made.files += [File(str(one), "", "class names") for one in self.found.names]
@@ -294,7 +292,7 @@ class _Init:
 
     def _add(self, role: str, name: str, coco: Coco, about: str, sources: Sequence[str]) -> None:
         """A new file next to trashkit.toml, under a name that is free, or has one of an earlier call."""
-        if (self.listing.folder / name).exists() and name not in {str(one.path) for one in self.earlier}:
+        if (self.listing.folder / name).exists() and name not in {str(one.path) for one in self.found.earlier}:
             name = f"trashkit-{name}"
         self.new[name] = mark(coco, sources)
         self.made.values[role] = name

@@ -17,6 +17,7 @@ from trashkit.files import real_path
 from trashkit.images.photos import SUFFIXES
 from trashkit.names import composed
 from trashkit.report.photo_overlays import holds_results
+from trashkit.workflows.project.derived import can_be_made_anew
 
 MOST_FILES = 1_000_000
 _LABELS = (".json", ".xml")
@@ -141,10 +142,12 @@ class CocoFile:
 
 @dataclass
 class Found:
-    """What the files of a folder are. foreign: (format of `trashkit data import`, file or folder to import). not_read:
-    number of JSON and XML files that were not looked at."""
+    """What the files of a folder are. earlier: COCO files that an earlier `trashkit init` made, and would make anew.
+    foreign: (format of `trashkit data import`, file or folder to import). not_read: number of JSON and XML files that
+    were not looked at."""
 
     cocos: list[CocoFile] = field(default_factory=list)
+    earlier: list[CocoFile] = field(default_factory=list)
     foreign: list[tuple[str, PurePosixPath]] = field(default_factory=list)
     samples: list[PurePosixPath] = field(default_factory=list)
     names: list[PurePosixPath] = field(default_factory=list)
@@ -178,7 +181,8 @@ def recognise(listing: Listing) -> Found:
             if kind == "coco?":
                 coco = read(listing.folder / path)
                 if "images" in coco.blocks() and coco.count("images"):
-                    found.cocos.append(CocoFile(path, coco))
+                    known = found.earlier if can_be_made_anew(coco, listing.folder) else found.cocos
+                    known.append(CocoFile(path, coco))
                 elif path.name != "names.json":
                     found.unknown.append((path, "JSON without images"))
             elif kind == "sample":
