@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -96,6 +97,34 @@ def test_an_interrupted_prediction_resumes_to_the_same_result(
     whole, stopped = open_store(tmp_path / "whole"), open_store(tmp_path / "stopped")
     for row in range(12):
         assert (whole.read(row) == stopped.read(row)).all()
+
+
+def test_a_prediction_stopped_within_a_batch_resumes_with_the_same_batches(
+    trained: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last digit of probabilities depends on the photos of the batch."""
+    from trashkit.nn.inference import predict as module
+    from trashkit.predictions.store import StoreWriter
+
+    dataset, model, real = read_dataset(drawn), load_run_model(trained), StoreWriter.write
+    seen: list[list[int]] = []
+
+    def write(writer: StoreWriter, row: int, values: Any) -> None:
+        if row == 6 and not seen[2:]:
+            raise KeyboardInterrupt
+        real(writer, row, values)
+
+    def predict_batch(models: Any, batch: Any, *rest: Any) -> Any:
+        seen.append([loaded.row for loaded in batch])
+        return np.full((len(batch), 11, 32, 32), 1 / 11, np.float32)
+
+    monkeypatch.setattr(StoreWriter, "write", write)
+    monkeypatch.setattr(module, "_predict_batch", predict_batch)
+    options: dict[str, Any] = {"size": (32, 32), "batch_size": 4}
+    with pytest.raises(KeyboardInterrupt):
+        predict_dataset([model], dataset, drawn.parent, tmp_path / "store", **options)
+    predict_dataset([model], dataset, drawn.parent, tmp_path / "store", **options, resume=True)
+    assert seen == [[0, 1, 2, 3], [4, 5, 6, 7], [4, 5, 6, 7], [8, 9, 10, 11]]
 
 
 def test_overlays_are_drawn(trained: Path, drawn: Path, tmp_path: Path) -> None:

@@ -179,22 +179,28 @@ def predict_dataset(
     created = create_store(out, **shape, resume=resume, overwrite=overwrite) if state.is_main_process else None
     state.wait_for_everyone()
     with created or create_store(out, **shape, resume=True) as writer:
-        missing = np.flatnonzero(~writer.done)
-        # All processes must read the same list before any of them writes, or their shares would overlap.
-        state.wait_for_everyone()
-        rows = missing[state.process_index :: state.num_processes].tolist()
+        written = writer.done
+        own = list(range(state.process_index, len(images), state.num_processes))
+        rows = _rows_of_unfinished_batches(own, written, batch_size)
         done = 0
         progress("predict", done, len(rows))
         sizes = [input_size(model.size, zoom) for model in models]
         for batch in _batches(rows, images, folder, sizes=sizes, batch=batch_size, workers=workers):
             probabilities = _predict_batch(models, batch, size, tta)
             for loaded, values in zip(batch, probabilities, strict=True):
-                writer.write(loaded.row, values)
+                if not written[loaded.row]:
+                    writer.write(loaded.row, values)
             done += len(batch)
             progress("predict", done, len(rows))
     state.wait_for_everyone()
     if state.is_main_process:
         open_store(out).require_complete()
+
+
+def _rows_of_unfinished_batches(rows: Sequence[int], written: NDArray[np.bool_], batch: int) -> list[int]:
+    """Rows of all batches of which a row is missing: probabilities depend, in the last digit, on the whole batch."""
+    batches = [rows[start : start + batch] for start in range(0, len(rows), batch)]
+    return [row for one in batches if not written[list(one)].all() for row in one]
 
 
 def _predict_batch(
