@@ -32,6 +32,10 @@ VARYING = {
 GROWING = {"checks"}
 """Keys of lists with one entry for each check: their length is not recorded, so that a new check changes no record."""
 
+PREDICTED = {"warnings"}
+"""Keys of lists that follow from what a network predicts: only the keys of their items are recorded where numbers of
+networks are not, since those differ with the number of threads."""
+
 PROSE = {"message", "reason", "what", "title", "note", "notes", "hint", "text", "description", "place", "why", "advice",
          "explanation", "explained", "topic", "cure", "warning", "warnings", "command"}  # fmt: skip
 """Keys whose texts are written for people."""
@@ -118,6 +122,8 @@ def outline(value: Any, *, numbers: bool = True, key: str = "") -> Any:
         short: dict[str, Any] = {} if key in GROWING else {"<length>": len(value)}
         if all(isinstance(item, dict) for item in value):
             short["<keys>"] = sorted({name for item in value for name in item})
+            if key in PREDICTED and not numbers:
+                return {"<keys>": short["<keys>"]}
         return {
             **short,
             "<first>": outline(value[0], numbers=numbers, key=key),
