@@ -208,7 +208,7 @@ def test_what_depends_on_a_conflict_is_left_out(coco):
 
 
 def test_final_values_count(coco):
-    """Two ways to the same result are no conflict, nor are changes of a row that both delete."""
+    """Two ways to the same result are not a conflict, nor are changes of a row that both delete."""
     held = {**coco.record("annotations", 0), "segmentation": OTHER}
     in_two_steps = [
         *edits_of(coco, "reshape", ANNA, second=True),

@@ -190,7 +190,7 @@ def write_presence(folder: Path) -> None:
 
 
 def damage_submission(folder: Path) -> None:
-    """A submission with a row missing, a value too few and a value that is no class."""
+    """A submission with a row missing, a value too few and a value that is not a class."""
     lines = (folder / "work/a.csv").read_text(encoding="utf-8").splitlines()
     image, _, values = lines[2].rpartition(",")
     lines[2] = f"{image},{values.rpartition(' ')[0]}"

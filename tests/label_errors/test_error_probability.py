@@ -94,5 +94,5 @@ def test_informedness_is_recall_minus_false_alarms() -> None:
     mean = (np.sum(plain) * 100 + 0.0) / 302
     np.testing.assert_allclose(reliability.informedness[1:4], (np.array(plain) * 100 + mean * 12) / 112)
     assert reliability.class_weights()[3] == 0 and 0 < reliability.class_weights()[2] < 1
-    assert reliability.unreliable_classes() == [1, 3], "two annotations of class 4 are no evidence"
+    assert reliability.unreliable_classes() == [1, 3], "two annotations of class 4 are not evidence"
     assert reliability.object_weights()[1] == 1 and reliability.object_weights()[3] == 0

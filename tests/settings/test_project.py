@@ -65,7 +65,7 @@ def test_the_nearest_file_above_is_used_and_shown_from_the_working_folder(monkey
     written(Path(".."), "[audit]\ntiny_area = 2\n")  # nearer, with audit settings only
     found = find_project()
     assert found is not None and found.data is None and found.has_audit
-    (Path() / FILE_NAME).mkdir()  # a folder of that name is no project file
+    (Path() / FILE_NAME).mkdir()  # a folder of that name is not a project file
     again = find_project()
     assert again is not None and again.path == Path("../trashkit.toml")
 

@@ -60,7 +60,7 @@ def finish(words: Sequence[str], folder: Path) -> dict[str, Any]:
 
 
 def with_few_epochs(folder: Path) -> None:
-    """Make the plan, and shorten its training: the budget of a test is no measure of the machine."""
+    """Make the plan, and shorten its training: the budget of a test does not measure the machine."""
     process = start(AUTO, folder)
     while not (folder / "runs/auto/plan.json").exists():
         assert process.poll() is None, process.communicate()[1][-3000:]
