@@ -241,6 +241,7 @@ def test_resume_requests_only_what_is_missing(site: Site, tmp_path: Path) -> Non
     assert (tmp_path / "mine/holiday.jpg").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_download_resumes_with_the_same_result(site: Site, tmp_path: Path) -> None:
     site.delay = 0.15
     line = [sys.executable, "-m", "trashkit", "data", "taco", "--annotations", f"{site.url}/annotations.json"]

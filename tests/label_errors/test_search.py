@@ -294,6 +294,7 @@ def truth_class(coco: Coco, row: int) -> int:
     return next(int(one["category_id"]) for one in truth()["annotations"] if one["id"] == wanted)
 
 
+@pytest.mark.slow
 def test_a_weak_model_is_reported_with_its_classes(planted: Any, tmp_path: Path) -> None:
     coco, good, _ = planted
     store = with_blind_model(tmp_path / "blind", (3,))

@@ -110,6 +110,7 @@ def test_near_duplicates_of_validation_images_are_left_out_of_that_fold(ok, run,
     assert list(made["groups"][0]["near_duplicates_left_out"]) == ["test/again.jpg"]
 
 
+@pytest.mark.slow
 def test_labels_exported_as_coco_record_what_their_models_have_seen(ok, run, place, pseudo, quick, tmp_path):
     """Fold 1's pseudo-labels join the annotated images; its teacher has seen the validation images of fold 0."""
     words = ["--strategy", "joint", "--threshold", 0, "--min-kept", 0, "--stage", "joint.epochs=0.5"]

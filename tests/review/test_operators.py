@@ -57,6 +57,7 @@ def test_fiftyone_reads_and_saves_stored_samples(review: Review) -> None:
     assert len(review.dataset.load_saved_view("still open")) > 0
 
 
+@pytest.mark.slow
 def test_views_of_a_code_are_worst_first(review: Review) -> None:
     codes = {review.session.findings[n].code: review.session.findings[n].name for n in review.session.order}
     for code, name in codes.items():
@@ -67,6 +68,7 @@ def test_views_of_a_code_are_worst_first(review: Review) -> None:
         assert set(view.values("row")) == rows - {None}
 
 
+@pytest.mark.slow
 def test_without_decisions_there_are_no_edits(review: Review, enter: Any) -> None:
     from trashkit.review.fiftyone_app.dataset_sync import take_over
 
@@ -121,6 +123,7 @@ def test_each_decision_is_one_kind_of_edit(review: Review) -> None:
     assert session.status(n) == "rejected"
 
 
+@pytest.mark.slow
 def test_refusals_are_reported_and_write_nothing(review: Review) -> None:
     free = next(row for row in range(40) if ("annotations", row) not in review.session.findings_of)
     assert "no proposed fix" in review.do("accept_fix", [free])["message"]
@@ -131,6 +134,7 @@ def test_refusals_are_reported_and_write_nothing(review: Review) -> None:
     assert not review.session.log.exists()
 
 
+@pytest.mark.slow
 def test_next_goes_through_open_findings_worst_first(review: Review) -> None:
     session = review.session
     seen = [review.do("next_finding")["finding"] for _ in range(3)]

@@ -85,6 +85,7 @@ def photos(build: Build, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_encoder_is_chosen_reported_and_recorded(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["split", photos / "ann.json", "--images", photos, "--folds", 2, "--trials", 5_000]
     words += ["--test", photos / "test.json"]

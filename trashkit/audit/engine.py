@@ -133,7 +133,7 @@ SCALED = frozenset(
     {
         "out-of-bounds", "ring-outside", "axes-swapped", "annotated-at-other-scale", "x-and-y-exchanged", "zero-area",
         "tiny-area", "area-mismatch", "bbox-mismatch", "vanishes-at-training-size", "speck", "box-as-mask",
-        "coarse-outline",
+        "coarse-outline", "coordinate-not-finite",
     }
 )  # fmt: skip
 """Checks of size and position, which say nothing new about annotations at another scale (G015)."""

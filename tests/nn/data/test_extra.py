@@ -65,6 +65,7 @@ def test_a_set_without_a_common_class_is_refused(drawn, draw_photos, tmp_path):
         read_extra(f"{other}:{tmp_path}", read_dataset(drawn).classes)
 
 
+@pytest.mark.slow
 def test_validation_photos_are_left_out_by_their_bytes(drawn, tmp_path, quick):
     """The same photos under other names must not come back through the side door."""
     content = json.loads(drawn.read_text())

@@ -42,6 +42,7 @@ def start(annotations, out, quick, **more):
     return train(config, data_of(annotations), out, options, about={}, cache=out.parent / "cache", **callbacks)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_same_with_everything_on(drawn, quick, tmp_path):
     whole = start(drawn, tmp_path / "whole", quick)
     steps = read_metrics(whole.path)[0]["step"]

@@ -99,6 +99,7 @@ def test_a_ramp_rises_from_zero(drawn, tmp_path):
     assert [source.weight_at(done) for done in (0.0, 0.25, 0.5, 1.0)] == pytest.approx([0.0, 0.4, 0.8, 0.8])
 
 
+@pytest.mark.slow
 def test_label_maps_are_learned(drawn, quick, tmp_path):
     """Overfit four annotated images and four with maps, and validate on those with maps."""
     maps = maps_of(drawn, tmp_path / "maps", range(4, 8))

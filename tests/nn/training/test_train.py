@@ -158,6 +158,7 @@ def test_every_choice_resumes_exactly(drawn, quick, tmp_path, choices):
     assert ("presence_loss" in rows[0]) == ("model.presence=0.4" in choices)
 
 
+@pytest.mark.slow
 def test_accumulated_batches_are_one_large_batch(drawn, quick, tmp_path):
     """Up to rounding, for a loss that is a mean over pixels and norms whose statistics do not learn."""
     settings = [
@@ -177,6 +178,7 @@ def test_accumulated_batches_are_one_large_batch(drawn, quick, tmp_path):
         assert torch.allclose(one[key], other[key], atol=1e-6), key
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_keeps_weights_and_statistics_and_then_learns(drawn, quick, whole, tmp_path):
     begin = build(whole.spec)
     save_file(begin.network.state_dict(), tmp_path / "begin.safetensors")

@@ -65,6 +65,7 @@ def test_settings_without_effect_are_reported(drawn, quick, tmp_path):
     assert json.loads(plain.stdout)["runs"][0]["remarks"] == []
 
 
+@pytest.mark.slow
 def test_all_folds_of_a_split_and_the_list_of_runs(drawn, quick, tmp_path):
     split = tmp_path / "split.json"
     ids = [image["id"] for image in json.loads(drawn.read_text())["images"]]

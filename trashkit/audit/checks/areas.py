@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from trashkit.audit.checks.bounds import box_is_inside, misplaced
+from trashkit.audit.checks.bounds import box_is_inside, contradicted, misplaced
 from trashkit.audit.checks.labels import copied
 from trashkit.audit.checks.masks_rle import along_rows_of
 from trashkit.audit.checks.parts import holes
+from trashkit.audit.readings.placement import Placement
 from trashkit.audit.registry import Hit, check
 from trashkit.audit.views.shapes import Shapes
 from trashkit.finding import FixKind, Severity
@@ -82,8 +83,9 @@ def area_mismatch(shapes: Shapes) -> Iterator[Hit]:
 
         {"segmentation": [[10, 10, 60, 10, 60, 60, 10, 60]], "area": 100}
 
-    Fix: `trashkit fix` recomputes it, except for images that do not fit their annotations (G012, G013, G014), and where
-    a ring inside another may be a hole that only `area` tells of (G031).
+    Fix: `trashkit fix` recomputes it, except for images that do not fit their annotations (G012, G013, G014), where a
+    ring inside another may be a hole that only `area` tells of (G031), and where `bbox` says that the segmentation is
+    somewhere else (G023).
     """
     stated, true = shapes.table.area[shapes.rows], shapes.area
     off = np.abs(stated - true) / np.where(true > 0, true, np.nan)
@@ -109,6 +111,7 @@ def _is_larger(shapes: Shapes, annotation: int) -> bool:
 def _fix(shapes: Shapes, annotation: int) -> FixKind | None:
     """Area and box are recomputed where the segmentation fits its image, and is neither a stray click nor outside."""
     doubtful = misplaced(shapes)[annotation] or _is_larger(shapes, annotation) or box_is_inside(shapes, annotation)
+    doubtful = doubtful or annotation in contradicted(shapes)
     return "safe" if shapes.measurable[annotation] and not doubtful else None
 
 
@@ -128,7 +131,10 @@ def bbox_mismatch(shapes: Shapes) -> Iterator[Hit]:
         {"segmentation": [[10, 10, 60, 10, 60, 60, 10, 60]], "bbox": [10, 10, 90, 50]}
 
     Fix: `trashkit fix` recomputes it, unless the outline is tiny or a copy of another one (L001). The message says if
-    the box has two corners instead of width and height.
+    the box has two corners instead of width and height. Where the box is far from the segmentation and nothing shows
+    that the box is the wrong one, neither is changed. The message then says how the segmentation would fit its box
+    (with x and y exchanged, mirrored, in percent, multiplied or moved), and `trashkit fix --unsafe` corrects the
+    segmentation if `area` or the image's size prove it.
     """
     stated, true = shapes.table.bbox[shapes.rows], shapes.box
     corners = stated.copy()
@@ -144,7 +150,18 @@ def bbox_mismatch(shapes: Shapes) -> Iterator[Hit]:
         copies = copied(shapes) if copies is None else copies
         rows = annotation in shapes.masks and along_rows_of(shapes, annotation) is not None
         fix = None if rows or annotation in copies else _fix(shapes, annotation)
-        yield Hit(int(shapes.rows[annotation]), message, float(off[annotation]), fix)
+        hit = Hit(int(shapes.rows[annotation]), message, float(off[annotation]), fix)
+        placement = contradicted(shapes).get(annotation)
+        yield hit if placement is None or rows else _moved_back(shapes, annotation, placement, hit)
+
+
+def _moved_back(shapes: Shapes, annotation: int, placement: Placement, hit: Hit) -> Hit:
+    """The hit with how the shape would fit its bbox; with a fix that moves it there, if that is proven."""
+    hit = hit._replace(message=f"{hit.message}: {placement.said}", fix=None)
+    if not placement.proven or annotation in shapes.masks:
+        return hit
+    record = shapes.table.coco.record("annotations", int(shapes.rows[annotation]))
+    return hit._replace(fix="unsafe", proposal={"set": {"segmentation": placement.rings(record["segmentation"])}})
 
 
 def _lost(coco: dict[str, Any]) -> None:

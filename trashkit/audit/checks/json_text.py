@@ -8,12 +8,14 @@ from typing import Any
 
 import msgspec
 
+from trashkit.audit.readings.evidence import evidence_of
 from trashkit.audit.readings.holes import hole_of
+from trashkit.audit.readings.placement import contradiction
 from trashkit.audit.registry import Hit, check
 from trashkit.audit.views.fields import RowProblem, shown, text_problems
 from trashkit.audit.views.table import Table
-from trashkit.coco.segmentation import check_segmentation
 from trashkit.finding import Severity
+from trashkit.raster.measures import bounding_box, union_area
 
 
 def _of_kind(table: Table, kind: str) -> Iterator[Hit]:
@@ -218,7 +220,8 @@ def wrong_type(table: Table) -> Iterator[Hit]:
 def _may_measure(table: Table, row: int | None, names: list[str]) -> bool:
     """Whether an annotation can be rasterised on an image of known size, so that a fix can measure the named fields.
 
-    The area of rings inside each other depends on which of them are holes.
+    The area of rings inside each other depends on which of them are holes, and nothing is measured where the bbox says
+    that the shape is somewhere else.
     """
     if row is None or table.image_row[row] < 0:
         return False
@@ -226,9 +229,14 @@ def _may_measure(table: Table, row: int | None, names: list[str]) -> bool:
     if not (width == width // 1 and height == height // 1):
         return False
     record = table.coco.record("annotations", row)
-    if check_segmentation(record.get("segmentation"), int(height), int(width)) is not None:
+    size = (int(height), int(width))
+    area = union_area(record.get("segmentation"), *size)
+    if area is None:
         return False
-    return "area" not in names or hole_of(record, (int(height), int(width)))[0] not in ("hole", "unclear")
+    left, top, wide, high = bounding_box(record["segmentation"])
+    if contradiction(evidence_of(record), (left, top, left + wide, top + high), area, size) is not None:
+        return False
+    return "area" not in names or hole_of(record, size)[0] not in ("hole", "unclear")
 
 
 def _infinite_box(coco: dict[str, Any]) -> None:

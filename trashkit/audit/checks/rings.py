@@ -60,7 +60,7 @@ def _empty(coco: dict[str, Any]) -> None:
 
 @check("G001", "empty-segmentation", Severity.ERROR, broken=_empty)
 def empty_segmentation(shapes: Shapes) -> Iterator[Hit]:
-    """A segmentation is an empty list: the annotation has no pixels.
+    """A segmentation is an empty list or an empty object: the annotation has no pixels.
 
     Example::
 
@@ -147,7 +147,7 @@ def _infinite(coco: dict[str, Any]) -> None:
 
 @check("G004", "coordinate-not-finite", Severity.ERROR, broken=_infinite)
 def coordinate_not_finite(shapes: Shapes) -> Iterator[Hit]:
-    """A coordinate is NaN, infinite, or too large for a float.
+    """A coordinate is NaN, infinite, or more than a million pixels from the image, so that no command can draw it.
 
     Example::
 
@@ -157,7 +157,7 @@ def coordinate_not_finite(shapes: Shapes) -> Iterator[Hit]:
     complete without it.
     """
     for annotation in shapes.not_finite.tolist():
-        yield restored_hit(shapes, annotation, "a coordinate is NaN or infinite")
+        yield restored_hit(shapes, annotation, "a coordinate is NaN, infinite, or above a million")
 
 
 def _again(coco: dict[str, Any]) -> None:

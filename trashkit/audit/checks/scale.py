@@ -19,26 +19,36 @@ def _fractions(coco: dict[str, Any]) -> None:
 
 @check("G015", "file-at-other-scale", Severity.ERROR, on="file", broken=_fractions)
 def file_at_other_scale(table: Table) -> Iterator[Hit]:
-    """The coordinates of the whole file are in another unit, or too small or too large by one factor.
+    """The coordinates of the whole file are in another unit or order, or too small or too large by one factor.
 
     All polygons in 0..1 are fractions of width and height, as YOLO writes them. Percent, thousandths and any other
-    factor are reported where bbox, area or the images' sizes show them; the message says which. Where only the sizes
-    show that everything is too large, the factor may be known as a least one: then there is no fix. While this finding
-    is there, annotations have no findings about their size and position, which would all say the same. If it is not
-    proven whether the polygons are wrong, these findings remain, without a fix. Score: how many annotations.
+    factor are reported where bbox, area or the images' sizes show them; the message says which. So are polygons that
+    fit their boxes only with x and y exchanged, mirrored, or all moved by the same distance. Where only the sizes show
+    that everything is too large, the factor may be known as a least one: then there is no fix. While this finding is
+    there, annotations have no findings about their size and position, which would all say the same. If it is not proven
+    whether the polygons are wrong, these findings remain, without a fix. Score: how many annotations.
 
     Example::
 
         {"images": [{"id": 1, "width": 640, "height": 480}], "annotations": [{"image_id": 1,
          "segmentation": [[0.25, 0.5, 0.75, 0.5, 0.75, 0.9]]}]}
 
-    Fix: `trashkit fix --unsafe` multiplies the coordinates where it is proven what is wrong, and recomputes boxes and
-    areas that do not fit them. Otherwise export the file again.
+    Fix: `trashkit fix --unsafe` multiplies, exchanges or moves the coordinates where it is proven what is wrong, and
+    recomputes boxes and areas that do not fit them. Otherwise export the file again.
     """
     scale = table.scale
     if scale is None:
         return
-    if scale.unit and scale.target == "shape":
+    if scale.move is not None:
+        do = (
+            "measure the boxes anew"
+            if scale.target == "box"
+            else "exchange them"
+            if scale.move.exchanged
+            else "move them"
+        )
+        cure = f": {do}"
+    elif scale.unit and scale.target == "shape":
         by = "" if scale.unit == 1 else f" / {scale.unit}"
         cure = f": multiply x by the image's width{by} and y by its height{by}"
     elif scale.target == "box" or not scale.proven or not scale.factor:

@@ -161,6 +161,12 @@ def remeasure(run: FixRun, finding: RowFinding) -> None:
         run.set(finding, {key: value for key, value in new.items() if key == name})
 
 
+def restore_or_remeasure(run: FixRun, finding: RowFinding) -> None:
+    """Correct a segmentation that its box and area prove to be wrong; else recompute the box."""
+    if not restore(run, finding):
+        remeasure(run, finding)
+
+
 def renumber(run: FixRun, finding: RowFinding) -> None:
     """Give a repeated annotation id a new number; the first row keeps it, so that references to it still hold."""
     rows = sorted({finding.row, *finding.related})
@@ -237,7 +243,7 @@ STAGES: tuple[dict[str, FixFunction], ...] = (
     {"speck": drop_specks, "pin-hole": fill_pin_holes},
     {"near-duplicate-annotation": remove_duplicate},
     {"missing-measure": fill_in_measures, "field-not-finite": fill_in_measures},
-    {"area-mismatch": remeasure, "bbox-mismatch": remeasure},
+    {"area-mismatch": remeasure, "bbox-mismatch": restore_or_remeasure},
     {
         "wrong-class": take_proposal,
         "shifted-outline": take_proposal,
@@ -259,6 +265,9 @@ UNPROVEN = frozenset(
     {"dangling-image-id", "dangling-category-id", "malformed-ring", "coordinate-not-finite", "rle-size", "rle-counts"}
 )
 """Checks whose findings without a fix are about annotations that no command can draw, and only a person can restore."""
+
+SHAPELESS = frozenset({"missing-field", "wrong-type"})
+"""Checks whose findings without a fix may be about annotations without any segmentation, as those of `UNPROVEN`."""
 
 MISPLACED = frozenset({"file-at-other-scale", "axes-swapped", "annotated-at-other-scale", "x-and-y-exchanged"})
 """Checks whose findings say that an image and its annotations do not fit each other. Nothing is clipped there, and

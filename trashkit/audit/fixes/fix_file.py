@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from trashkit.audit.engine import audit
-from trashkit.audit.fixes.by_check import FIXES, MISPLACED, PREDICTION_CHECKS, STAGES, UNPROVEN
+from trashkit.audit.fixes.by_check import FIXES, MISPLACED, PREDICTION_CHECKS, SHAPELESS, STAGES, UNPROVEN
 from trashkit.audit.fixes.fix_run import FixRun
 from trashkit.audit.registry import Check, checks, chosen
 from trashkit.audit.settings import Settings
@@ -163,8 +163,17 @@ def fix(
 def _delete_unproven(run: FixRun, findings: Iterable[Finding]) -> None:
     """Delete annotations that no command can draw and no reading restores; when no other fix is left."""
     for finding in findings:
-        if isinstance(finding, RowFinding) and finding.fix is None and finding.name in UNPROVEN:
+        if not isinstance(finding, RowFinding) or finding.fix is not None or not run.rows.has(*finding.place):
+            continue
+        if finding.name in UNPROVEN or (finding.name in SHAPELESS and _has_no_shape(run, finding)):
             run.remove(finding)
+
+
+def _has_no_shape(run: FixRun, finding: RowFinding) -> bool:
+    """Whether a finding is about an annotation whose segmentation is missing, null, a text or a number."""
+    record = run.rows.record(*finding.place)
+    value = record.get("segmentation") if isinstance(record, dict) else None
+    return finding.block == "annotations" and not isinstance(value, list | dict)
 
 
 def _runnable(wanted: Iterable[Check], images: Path | None) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from trashkit.audit.fixes.repair import distance_outside, safety_of_change
 from trashkit.audit.readings.evidence import evidence_of
 from trashkit.audit.readings.holes import area_without_holes, hole_of, holes_of
+from trashkit.audit.readings.placement import contradiction
 from trashkit.audit.settings import Settings
 from trashkit.coco.dataset import Coco, encode, is_number, is_valid_id
 from trashkit.edits.edit import canonical, id_of, same_value
@@ -172,7 +173,10 @@ class FixRun:
     def wrong_measures(
         self, record: Mapping[str, Any], *, share: float = AREA_SHARE, off: float = BOX_OFF
     ) -> dict[str, Any]:
-        """The right `area` and `bbox` of an annotation, each only if the record's value is missing or off."""
+        """The right `area` and `bbox` of an annotation, each only if the record's value is missing or off.
+
+        Empty where box and segmentation contradict each other, see `trashkit.audit.readings.placement.contradiction`.
+        """
         if self.rescaled:
             return {}  # what is measured now is in another unit, or will be when the file is audited again
         size = self.rows.size_of(record)
@@ -182,6 +186,9 @@ class FixRun:
             return {}
         right: dict[str, Any] = {}
         box = bounding_box(segmentation)
+        corners = (box[0], box[1], box[0] + box[2], box[1] + box[3])
+        if contradiction(evidence_of(record), corners, area, size) is not None:
+            return {}  # the shape may be what is wrong
         # The area is the only witness of a hole.
         if not _close(record.get("area"), area, share * area) and hole_of(record, size)[0] not in ("hole", "unclear"):
             right["area"] = round(area, 2) if _close(round(area, 2), area, share * area) else area

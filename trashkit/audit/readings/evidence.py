@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from trashkit.coco.segmentation import MAX_COORDINATE
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?\s*", re.ASCII)
+_COMMA = re.compile(r"\s*-?\d{1,7},\d{1,9}\s*", re.ASCII)
 _LONGEST = 40
 BOX_OFF = 1.5
 """An edge of a box may be this many pixels off: some boxes have whole pixels, or end at the last pixel ..."""
@@ -33,15 +34,20 @@ def as_number(value: Any) -> int | float | None:
     return value  # type: ignore[no-any-return]
 
 
+def with_point(value: Any) -> Any:
+    """A number in text with a decimal comma, such as "12,5", with a point; any other value as it is."""
+    return value.replace(",", ".") if isinstance(value, str) and _COMMA.fullmatch(value) else value
+
+
 def evidence_of(record: Any) -> Evidence:
-    """The box and the area that a row states, also if they are written as text."""
+    """The box and the area that a row states, also if they are written as text, even with decimal commas."""
     box = record.get("bbox")
-    sides = [as_number(side) for side in box] if isinstance(box, list) and len(box) == 4 else []
+    sides = [as_number(with_point(side)) for side in box] if isinstance(box, list) and len(box) == 4 else []
     stated = None
     if sides and not any(side is None for side in sides):
         left, top, width, height = (float(side or 0) for side in sides)
         stated = (left, top, width, height) if width > 0 and height > 0 else None
-    area = as_number(record.get("area"))
+    area = as_number(with_point(record.get("area")))
     return Evidence(stated, float(area) if area is not None and area > 0 else None)
 
 

@@ -13,6 +13,9 @@ from trashkit.audit.readings.evidence import Evidence, as_number, box_agrees, ev
 from trashkit.audit.views.run_lengths import NO_BOX, RunLengths, run_length_mask
 from trashkit.raster.masks import MOST_PIXELS, mask, rle_from_mask
 
+_FIRST_CODE, _LAST_CODE = 48, 111
+"""Compressed counts have the characters from 0 to o (pycocotools, rleToString)."""
+
 
 class Candidate(NamedTuple):
     """One reading. transposed: its rows and columns have to be exchanged. needs: what has to agree with it."""
@@ -147,14 +150,18 @@ def _counts(counts: Any) -> Iterator[tuple[Any, str]]:
         numbers = [as_number(number) for number in counts]
         if not any(number is None or number != int(number) for number in numbers):
             whole = [int(number) for number in numbers if number is not None]
+            if whole and min(whole) >= _FIRST_CODE and max(whole) <= _LAST_CODE:
+                yield "".join(map(chr, whole)), "its counts are the character codes of compressed counts"
             yield whole, "" if all(type(number) is int for number in counts) else "its counts are whole numbers"
         return
     if not isinstance(counts, str):
         return
     yield counts, ""
-    plain, quoted = counts, ""
-    if re.fullmatch(r"b'.*'|b\".*\"", counts, re.DOTALL):
-        plain, quoted = counts[2:-1], "its counts are the text of a bytes object"
+    plain, quoted = counts.strip(), ""
+    if plain != counts:
+        yield plain, "its counts have spaces or line ends around them"
+    if re.fullmatch(r"b'.*'|b\".*\"", plain, re.DOTALL):
+        plain, quoted = plain[2:-1], "its counts are the text of a bytes object"
         yield plain, quoted
     if "\\\\" in plain:
         yield plain.replace("\\\\", "\\"), f"{quoted + ', ' if quoted else ''}its counts have doubled backslashes"

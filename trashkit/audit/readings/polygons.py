@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trashkit.audit.fixes.repair import drop_broken_rings
-from trashkit.audit.readings.evidence import as_number
+from trashkit.audit.readings.evidence import as_number, with_point
 from trashkit.coco.segmentation import MAX_COORDINATE
 from trashkit.readers import decode_json
 
@@ -25,6 +25,10 @@ def polygon_readings(value: Any) -> Iterator[tuple[list[Ring], str]]:
     if straight:
         yield straight, "its points are all there in another notation"
         yield [_exchanged(ring) for ring in straight], "its points have y before x"
+    points = _with_points(value, _LEVELS)
+    commas = _rings(points, _LEVELS) if points != value else None
+    if commas:
+        yield commas, "its numbers have decimal commas"
     apart = _columns(value)
     if apart:
         yield apart, "its x and its y are in separate lists"
@@ -46,6 +50,15 @@ def count_numbers(value: Any, levels: int = _LEVELS) -> int:
     if isinstance(value, list | dict) and levels:
         return sum(count_numbers(one, levels - 1) for one in (value.values() if isinstance(value, dict) else value))
     return 0
+
+
+def _with_points(value: Any, levels: int) -> Any:
+    """The value with points in place of decimal commas in all texts that are one number."""
+    if isinstance(value, list) and levels:
+        return [_with_points(one, levels - 1) for one in value]
+    if isinstance(value, dict) and levels:
+        return {key: _with_points(one, levels - 1) for key, one in value.items()}
+    return with_point(value)
 
 
 def _parsed(value: Any) -> Any:

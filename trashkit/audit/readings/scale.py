@@ -1,4 +1,4 @@
-"""Coordinates of a whole file in another unit: fractions of the image, percent, or all off by one factor."""
+"""Coordinates of a whole file in another unit or order: fractions, percent, off by one factor, x and y exchanged."""
 
 # ruff: noqa: PLR0911 - each step returns as soon as it is clear that something does not apply.
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trashkit.audit.readings.evidence import box_agrees, evidence_of
+from trashkit.audit.readings.placement import FEW_PIXELS, Placement, distance_outside, is_notation, turned
 from trashkit.coco.dataset import RawRows
 from trashkit.raster.measures import ring_area
 
@@ -30,6 +31,9 @@ _OFF = 0.05
 """A factor is one if it differs from 1 by more than this share."""
 _NEAR = 0.02
 _FAR = 1e7
+_FEW = 3
+_ROUNDING = 3.0
+"""Boxes that are off by the same distance everywhere are merely rounded in another way, up to this many pixels."""
 
 
 class Scale(NamedTuple):
@@ -39,7 +43,7 @@ class Scale(NamedTuple):
     multiplied by `factor`, which is 0 where it is not known. target: "shape" for segmentations (and boxes that fit
     them), "box" for boxes alone. proven: whether it is certain what is wrong. rows: annotations that it is about.
     what: for messages. which: "boxed" for those only whose bbox fits then, "each" for all but those whose bbox fits
-    now, "all" for all.
+    now, "all" for all. move: what has to be done instead of multiplying, to those whose bbox fits then.
     """
 
     unit: int
@@ -49,10 +53,13 @@ class Scale(NamedTuple):
     rows: Ints
     what: str
     which: Which = "each"
+    move: Placement | None = None
 
     @property
     def proposal(self) -> dict[str, Any] | None:
         """The same for `rescaled`, as plain values; None where the factor is not known."""
+        if self.move is not None:
+            return {"move": list(self.move), "target": self.target}
         if not self.unit and not self.factor:
             return None
         return {"unit": self.unit, "factor": self.factor, "target": self.target, "which": self.which}
@@ -121,7 +128,8 @@ def _judge(columns: _Columns) -> Scale | None:
     if not len(columns.rows):
         return None
     with np.errstate(all="ignore"):
-        found = _normalised(columns) or _of_unit(columns) or _by_boxes(columns) or _by_areas(columns)
+        found = _normalised(columns) or _of_unit(columns) or _by_boxes(columns) or _by_moves(columns)
+        found = found or _by_areas(columns)
         return found if found is not None and found.proven else _by_sizes(columns) or found
 
 
@@ -229,6 +237,39 @@ def _by_boxes(columns: _Columns) -> Scale | None:
     return Scale(0, factor, "shape", False, some.rows, f"{what} is not proven")
 
 
+def _by_moves(columns: _Columns) -> Scale | None:
+    """Polygons fit their boxes only with x and y exchanged, mirrored, or moved, all in the same way."""
+    have = np.asarray(np.isfinite(columns.box).all(axis=1) & (columns.box[:, 2:] > 0).all(axis=1))
+    some = columns.where(have & ~_close(columns.shape, columns.box))
+    if len(some.rows) < max(_FEW, _MOST * have.sum()):
+        return None
+    dx, dy = (round(float(side), 1) for side in np.median(some.box[:, :2] - some.shape[:, :2], axis=0))
+    moved = [Placement(f"moved by ({dx:.5g}, {dy:.5g})", dx=dx, dy=dy)] if max(abs(dx), abs(dy)) > _ROUNDING else []
+    fitting: dict[str, tuple[Placement, list[int]]] = {}
+    shapes_leave = boxes_leave = notations = 0
+    for row, shape, box, (width, height) in zip(some.rows.tolist(), some.shape, some.box, some.size, strict=True):
+        here, there = (np.concatenate((one[:2], one[:2] + one[2:])).tolist() for one in (shape, box))
+        size = (float(height), float(width))
+        shapes_leave += distance_outside(here, size) > FEW_PIXELS
+        boxes_leave += distance_outside(there, size) > FEW_PIXELS
+        notations += is_notation(box.tolist(), here, size)
+        for way in (*turned(size), *moved):
+            if box_agrees(box.tolist(), way.box(here)):
+                fitting.setdefault(way.how, (way, []))[1].append(row)
+    for how, (way, rows) in fitting.items():
+        if len(rows) < _MOST * len(some.rows) or notations > len(rows) / 2:
+            continue
+        what = f"{len(rows)} polygons fit their boxes only {how}"
+        if shapes_leave and not boxes_leave and (way.exchanged or way in moved):
+            what += ", and as they are they leave their images"
+            return Scale(0, 0.0, "shape", True, np.array(rows), what, move=way)
+        if boxes_leave and not shapes_leave:
+            what += ", and the boxes leave their images"
+            return Scale(0, 0.0, "box", True, np.array(rows), what, move=way)
+        return Scale(0, 0.0, "shape", False, np.array(rows), f"{what}; which of the two are wrong is not proven")
+    return None
+
+
 def _by_areas(columns: _Columns) -> Scale | None:
     """The areas are those of polygons that are larger or smaller by one factor."""
     ratio = columns.area / columns.measured
@@ -301,25 +342,34 @@ def rescaled(record: Any, size: tuple[int, int] | None, proposal: dict[str, Any]
         return {}
     if any(len(ring) % 2 for ring in rings):
         return {}
+    stated = evidence_of(record)
+    if "move" in proposal:
+        move = Placement(*proposal["move"])
+        old = _box_of(rings)
+        if stated.box is None or not box_agrees(stated.box, move.box(old)):
+            return {}
+        if proposal["target"] == "box":
+            return {"bbox": [_rounded(side) for side in (old[0], old[1], old[2] - old[0], old[3] - old[1])]}
+        return {"segmentation": move.rings(rings)}
     unit, factor = proposal["unit"], proposal["factor"]
     x, y = (size[1] / unit, size[0] / unit) if unit else (factor, factor)
-    stated = evidence_of(record)
     old = _box_of(rings)
     if proposal["target"] == "box":
         agrees = stated.box is not None and _same(stated.box, old, (x, y))
-        return {"bbox": [old[0], old[1], old[2] - old[0], old[3] - old[1]]} if agrees else {}
+        box = [_rounded(side) for side in (old[0], old[1], old[2] - old[0], old[3] - old[1])]
+        return {"bbox": box} if agrees else {}
     if unit and (min(old) < -0.01 * unit or max(old) > 1.01 * unit):
         return {}
     new = [[_rounded(side * (x, y)[n % 2]) for n, side in enumerate(ring)] for ring in rings]
-    box = _box_of(new)
-    boxed = stated.box is not None and box_agrees(stated.box, box)
+    right = _box_of(new)
+    boxed = stated.box is not None and box_agrees(stated.box, right)
     if proposal["which"] == "boxed" and not boxed:
         return {}
     if proposal["which"] == "each" and not boxed and stated.box is not None and box_agrees(stated.box, old):
         return {}  # this one is in pixels
     fields: dict[str, Any] = {"segmentation": new}
     if not boxed:
-        fields["bbox"] = [_rounded(side) for side in (box[0], box[1], box[2] - box[0], box[3] - box[1])]
+        fields["bbox"] = [_rounded(side) for side in (right[0], right[1], right[2] - right[0], right[3] - right[1])]
     area = sum(map(ring_area, new))
     if stated.area is None or not abs(stated.area - area) <= 0.1 * area:
         fields["area"] = round(area, 2)

@@ -42,8 +42,8 @@ class Shapes:
     rows: [n] ordered by image and file order. image: [n] image row, negative if unknown. width, height: [n] size of the
     image in pixels, NaN if unknown. xy: [points, 2]; ring_start: [rings + 1] index of each ring's first point;
     ring_owner: [rings] annotation; ring_number: [rings] position in its segmentation. defects: malformed rings.
-    not_finite: annotations with a coordinate that is NaN or infinite. masks: RLE by annotation. cache: results that
-    checks share.
+    not_finite: annotations with a coordinate that is NaN, infinite, or further than MAX_COORDINATE from 0. masks: RLE
+    by annotation. cache: results that checks share.
     """
 
     def __init__(self, table: Table, rows: Ints) -> None:
@@ -96,7 +96,7 @@ class Shapes:
         start = np.concatenate(([0], np.cumsum(points)))
         finite = np.ones(len(points), bool)
         if len(points):
-            finite = np.logical_and.reduceat(np.isfinite(xy).all(axis=1), start[:-1])
+            finite = np.logical_and.reduceat((np.abs(xy) <= MAX_COORDINATE).all(axis=1), start[:-1])
         self.not_finite = np.unique(owner[~finite])
         if not finite.all():
             xy = xy[np.repeat(finite, points)]
@@ -108,6 +108,9 @@ class Shapes:
         """Parts of a segmentation that is not a list of lists of numbers."""
         record = value_of(raw)
         segmentation = record.get("segmentation") if isinstance(record, dict) else None
+        if segmentation == {}:
+            self.defects.append(RingDefect(annotation, -1, "empty", "segmentation is empty"))
+            return []
         if isinstance(segmentation, dict):
             self.masks[annotation] = run_length_mask(segmentation, self.height[annotation], self.width[annotation])
             return []
