@@ -151,7 +151,7 @@ def train(
             if seconds is not None:
                 counts = {"train": data.count, "val": len(data.val), "processes": accelerator.num_processes}
                 whole = time_text(training_seconds(seconds, resolved, **counts))
-                log(f"{name}: about {whole} for {resolved.epochs} epochs, from the time of one step")
+                log(f"{name}: about {whole} in all, from the time of one step")
         after = tracker.after_epoch if tracker is not None else None
         end = _training_loop(
             resolved,
