@@ -219,6 +219,7 @@ CASES: tuple[NamedCase, ...] = (
     NamedCase("split-with-a-number-for-a-list", "split show split.json", "split.json",
               put("split.json", "quality", "per_class", value=5)),
     NamedCase("metrics-without-seconds", "report run --out o.html", "run", text("run/metrics.jsonl", '{"epoch": 1, "step": 1}\n[]\n3\n')),
+    NamedCase("class-score-that-is-a-text", "report run --out o.html", "run", put("run/manifest.json", "scores", "iou", value={"a": 0.5, "b": "c"})),
     NamedCase("evidence-out-of-range", "leaderboard proxy", "leaderboard.jsonl leaderboard.evidence",
               _hostile_evidence),
     NamedCase("note-without-paths", "submit trace submission.csv", "submission.csv", text("submission.csv.json", '{"sha256": [], "store": 3}')),

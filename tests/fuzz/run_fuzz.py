@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -64,10 +65,11 @@ def show_case(name: str, options: argparse.Namespace, place: Path) -> int:
     from fuzz_targets import BY_NAME
 
     load_packages(torch=BY_NAME[name].torch)
-    with tempfile.TemporaryDirectory(prefix="fuzz-case-", ignore_cleanup_errors=True) as folder:
-        work = options.keep or Path(folder)
-        work.mkdir(parents=True, exist_ok=True)
-        result = run_case(name, options.seed, options.case, place.resolve(), work.resolve())
+    work = options.keep or Path(tempfile.mkdtemp(prefix="fuzz-case-"))  # a fork's exit removes a TemporaryDirectory
+    work.mkdir(parents=True, exist_ok=True)
+    result = run_case(name, options.seed, options.case, place.resolve(), work.resolve())
+    if not options.keep:
+        shutil.rmtree(work, ignore_errors=True)
     out, err = result.pop("out"), result.pop("err")
     for key, value in result.items():
         print(f"{key}: {value}")

@@ -39,9 +39,9 @@ def test_a_run_is_read_back_from_its_folder(tmp_path):
     assert math.isnan(run.miou)
     assert run.checkpoint == tmp_path / "run/checkpoints/last.safetensors"
     assert {"trashkit", "python", "numpy"} <= set(run.manifest["versions"])
-    update(run, status="complete", scores={"miou": 0.5, "iou": [math.nan]}, checkpoint="best")
+    update(run, status="complete", scores={"miou": 0.5, "iou": {"can": math.nan}}, checkpoint="best")
     run = read_run(tmp_path / "run")
-    assert (run.status, run.miou, run.scores["iou"]) == ("complete", 0.5, [None])
+    assert (run.status, run.miou, run.scores["iou"]) == ("complete", 0.5, {"can": None})
     assert run.checkpoint.name == "best.safetensors"
 
 

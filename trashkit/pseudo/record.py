@@ -93,7 +93,10 @@ class _RunForm(TypedDict):
     stage: str
     path: str
     miou: float | None
+    miou_without_background: NotRequired[float | None]
+    finds_almost_nothing: NotRequired[bool]
     epochs: int
+    seconds: NotRequired[float | None]
 
 
 class _LabelsForm(TypedDict):
@@ -105,7 +108,11 @@ class _LabelsForm(TypedDict):
 
 class _GroupForm(TypedDict):
     fold: int | None
+    folder: NotRequired[str]
+    annotations: NotRequired[str]
+    near_duplicates_left_out: NotRequired[dict[str, Any]]
     labels: _LabelsForm
+    change: NotRequired[LabelChange | None]
     runs: list[_RunForm]
 
 

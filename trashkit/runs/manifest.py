@@ -158,14 +158,19 @@ _Identity = TypedDict(
 
 class _LabelMaps(TypedDict, total=False):
     path: str
+    fingerprint: str
     images: str
+    weight: float
+    ramp: float
     files: list[str]
+    teaching: dict[str, Any] | None
 
 
 class _Inputs(TypedDict, total=False):
     data: str | None
     data_sha256: str | None
     images: str | None
+    content_sha256: str | None
     training_images: int
     validation_images: int
     training_files: list[str]
@@ -176,25 +181,41 @@ class _Inputs(TypedDict, total=False):
 
 
 class _Scores(TypedDict, total=False):
+    epoch: int
     miou: float | None
     miou_interval: tuple[float | None, float | None] | None
+    pixel_accuracy: float | None
+    iou: dict[str, float | None] | None
+    iou_error: dict[str, float | None] | None
+    definitions: dict[str, Any] | None
 
 
 class _Candidate(TypedDict, total=False):
     name: Required[str]
     what: Required[str]
     miou: Required[float | None]
+    miou_without_background: float | None
     interval: tuple[float | None, float | None] | None
     difference: float | None
     difference_interval: tuple[float | None, float | None] | None
+    better: float | None
 
 
 class _Choice(TypedDict, total=False):
     chosen: Required[str]
     reason: Required[str]
+    images: int
     candidates: Required[list[_Candidate]]
     margin: float | None
     margin_interval: tuple[float | None, float | None] | None
+
+
+class _Ingredient(TypedDict, total=False):
+    run: Required[str]
+    checkpoint_sha256: str
+    miou: float | None
+    miou_without_background: float | None
+    taken: bool
 
 
 class _Pseudo(TypedDict, total=False):
@@ -209,20 +230,25 @@ class _Pseudo(TypedDict, total=False):
 
 
 class _Device(TypedDict, total=False):
-    processes: int
+    type: str
     name: str
+    processes: int
+    threads: int
 
 
 class ManifestForm(TypedDict, total=False):
     """What `Manifest` must have for a run to be listed and used; any version of trashkit writes it so."""
 
+    format: str
     version: int
     status: str
     started: str | None
     finished: str | None
     seconds: float | None
     versions: dict[str, str]
+    git: dict[str, Any] | None
     identity: _Identity
+    kind: str
     command: str | None
     recipe: str | None
     fold: int | None
@@ -237,7 +263,8 @@ class ManifestForm(TypedDict, total=False):
     choice: _Choice | None
     intermediate: bool
     pseudo: _Pseudo | None
-    ingredients: list[dict[str, Any]]
+    method: str
+    ingredients: list[_Ingredient]
 
 
 class Manifest(TypedDict, total=False):

@@ -48,10 +48,14 @@ class _RowForm(TypedDict, total=False):
     lr: float | None
     lr_encoder: float | None
     smoothed: float | None
+    images_per_second: float | None
     seconds: float | None
     miou: float | None
     miou_interval: tuple[float | None, float | None] | None
+    pixel_accuracy: float | None
     iou: dict[str, float | None] | None
+    iou_error: dict[str, float | None] | None
+    definitions: dict[str, Any] | None
 
 
 class EpochRow(_ImageScores, total=False):
