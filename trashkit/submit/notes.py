@@ -97,12 +97,15 @@ class _NoteForm(TypedDict, total=False):
 
     sha256: Required[str]
     trashkit: str
+    made_by: str
     store: str | None
     store_fingerprint: str | None
     store_manifest: dict[str, Any] | None
     annotations: str | None
     annotations_sha256: str | None
+    order: str | None
     voters: list[_VoterForm] | None
+    weights: list[float] | None
     data: str | None
     data_sha256: str | None
     size: list[int] | None
@@ -112,6 +115,7 @@ class _VoterForm(TypedDict, total=False):
     path: Required[str]
     sha256: Required[str]
     note: _NoteForm | None
+    state: str | None
 
 
 def _read(path: Path) -> SubmissionNote | None:

@@ -6,8 +6,10 @@ from typing import Any, get_type_hints
 
 import pytest
 
+from trashkit.leaderboard import ledger
 from trashkit.pseudo import record
 from trashkit.runs import manifest, metrics
+from trashkit.submit import notes
 
 PAIRS: tuple[tuple[Any, Any], ...] = (
     (manifest.Manifest, manifest.ManifestForm),
@@ -21,6 +23,12 @@ PAIRS: tuple[tuple[Any, Any], ...] = (
     (metrics.EpochRow, metrics._RowForm),
     (record.StudentRecord, record._RunForm),
     (record.GroupRecord, record._GroupForm),
+    (notes.SubmissionNote, notes._NoteForm),
+    (notes.Voter, notes._VoterForm),
+    (ledger.RunReference, ledger._RunForm),
+    (ledger.SplitReference, ledger._SplitForm),
+    (ledger.EvidenceFile, ledger._EvidenceForm),
+    (ledger.ValidationRecord, ledger._ValidationForm),
 )
 
 
