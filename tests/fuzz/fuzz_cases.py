@@ -289,5 +289,9 @@ if find_spec("onnx") and find_spec("onnxruntime"):
             ("-store", f"--data {TEST} --images {PHOTOS} --size 32 --out o"),
         )
     )
+    CASES += (
+        NamedCase("onnx-endless-name-of-a-class", f"predict m.onnx {PHOTOS}/batch_01/0001.jpg --overlay o", PHOTOS,
+                  _model({"class_names": ["Background", "A", "b" * 100_000]}), code=0),
+    )  # fmt: skip
 
 CASES_BY_NAME = {case.name: case for case in CASES}

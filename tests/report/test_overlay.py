@@ -47,6 +47,15 @@ def test_legend_keeps_the_width_and_the_picture(width: int) -> None:
     assert with_legend(picture, CLASSES, []).std() > 0
 
 
+def test_endless_names_are_shortened_and_stay_on_one_line() -> None:
+    picture = np.full((100, 900, 3), 100, np.uint8)
+    shares = [(1, 0.5)]
+    usual = with_legend(picture, ClassMap(("Background", "x" * 60), OFFICIAL_COLORS[:2], {}), shares)
+    for name in ("x" * 100_000, "x\n" * 30):
+        made = with_legend(picture, ClassMap(("Background", name), OFFICIAL_COLORS[:2], {}), shares)
+        assert made.shape == usual.shape
+
+
 def test_sheet_holds_every_picture() -> None:
     pictures = [np.full((10 + n, 20, 3), 50 + n, np.uint8) for n in range(5)]
     made = sheet(pictures, columns=2, gap=0)

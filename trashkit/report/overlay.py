@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from trashkit.coco import ClassMap
+from trashkit.names import printable, shortened
 
 Pixels = NDArray[np.uint8]
+LONGEST_NAME = 60
+"""Longer names of classes are shortened in legends; drawing 100,000 characters takes half a minute."""
 
 
 @lru_cache(maxsize=16)
@@ -65,10 +68,10 @@ def with_legend(
     width = picture.shape[1]
     size = max(11, min(40, round(width / 32)))
     colors = classes.shown_colors
-    entries = [(colors[index], f"{classes.names[index]} {share:.1%}") for index, share in shares]
+    entries = [(colors[index], f"{_legend_name(classes.names[index])} {share:.1%}") for index, share in shares]
     lines: list[list[tuple[int, tuple[int, int, int] | None, str]]] = [[]]
     x, gap = size // 2, size // 2
-    texts: list[tuple[tuple[int, int, int] | None, str]] = [(None, title)] if title else []
+    texts: list[tuple[tuple[int, int, int] | None, str]] = [(None, _legend_name(title))] if title else []
     texts += entries if entries else [(None, empty)]
     for color, text in texts:
         needed = round(_font(size).getlength(text)) + (size + gap if color else 0) + 2 * gap
@@ -89,6 +92,11 @@ def with_legend(
                 at += size + gap
             draw.text((at, top), text, fill="white", font=_font(size))
     return np.vstack([picture, np.asarray(strip, np.uint8)])
+
+
+def _legend_name(name: str) -> str:
+    """A name on one line, of at most `LONGEST_NAME` characters."""
+    return shortened(printable(name), LONGEST_NAME)
 
 
 def side_by_side(pictures: Sequence[Pixels], *, gap: int = 4) -> Pixels:
