@@ -135,6 +135,12 @@ def _hostile_evidence(folder: Path) -> None:
         path.write_bytes(bomb_npz("cells", 1 << 20))
 
 
+def _like_without_id(folder: Path) -> None:
+    value = json.loads((folder / TRUTH).read_text())
+    del value["annotations"][0]["id"]
+    (folder / "l.json").write_text(json.dumps(value))
+
+
 def _like(folder: Path) -> None:
     value = json.loads((folder / "data/truth.json").read_text())
     value["annotations"][0]["image_id"] = [[1]]
@@ -208,6 +214,7 @@ CASES: tuple[NamedCase, ...] = (
               data("a/batch_01/0005.npz", lambda: bomb_npz("a"))),
     # types inside
     NamedCase("import-annotation-that-is-a-list", f"data import coco {TRUTH} --out o.json", TRUTH, put(TRUTH, "annotations", value=[[]])),
+    NamedCase("like-a-file-with-an-annotation-without-an-id", f"data import coco {TRUTH} --like l.json --out o.json", TRUTH, _like_without_id),
     NamedCase("like-a-file-with-a-list-for-an-id", f"data import coco {TRUTH} --like l.json --out o.json", TRUTH, _like),
     NamedCase("array-that-overflows", f"data import predictions a --data {TEST} --size 32 --out o", TEST,
               arrays(lambda: npy((11, 32, 32), "<f8", b"\0\0\0\0\0\0\xe0\x7f" * 11 * 32 * 32))),

@@ -198,13 +198,15 @@ def _keys(name: str) -> list[str]:
 
 
 def _check_rows(original: Coco) -> None:
-    """Raise TrashkitError for rows of the original file that cannot be compared: no objects, or ids that are lists."""
+    """Raise TrashkitError for rows of the original that cannot be compared: no objects, without id, ids as lists."""
     plain = (int, float, str, type(None))
-    for block, keys in (("categories", ("id", "name")), ("annotations", ("id", "image_id", "category_id"))):
+    checked = {"images": ("id",), "categories": ("id", "name"), "annotations": ("id", "image_id", "category_id")}
+    for block, keys in checked.items():
         for row, record in enumerate(original.records(block)):
             wrong = [key for key in keys if not isinstance(record.get(key), plain)] if isinstance(record, dict) else []
-            if wrong or not isinstance(record, dict):
-                what = f'has a "{wrong[0]}" that is not a number or text' if wrong else "is not an object"
+            if wrong or not isinstance(record, dict) or record.get("id") is None:
+                what = f'has a "{wrong[0]}" that is not a number or text' if wrong else "has no id"
+                what = what if isinstance(record, dict) else "is not an object"
                 raise TrashkitError(f"{original.path}: {block}[{row}] {what}", hint="run trashkit audit on this file")
 
 
