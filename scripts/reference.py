@@ -174,6 +174,11 @@ def problems() -> list[str]:
         if words and not getattr(command, "commands", {}) and not examples:
             found.append(f"{name}: --help has no line under 'Examples:' that begins with 'trashkit'")
         found += [f"{name}: {param.name} has no help" for param in options(command) if not getattr(param, "help", "")]
+        found += [
+            f"{name}: the help of {param.name} does not end with a full stop"
+            for param in options(command)
+            if not (getattr(param, "help", "") or ".").endswith((".", ".)"))
+        ]
         for example in examples:
             found += [f"{name}: example '{example}': {reason}" for reason in wrong_example(example)]
     return found

@@ -36,14 +36,15 @@ def broken(check: Check, folder: Path) -> list[Finding]:
 
 
 def test_the_clean_file_has_no_findings() -> None:
-    assert audit(Coco.of(clean_file())).findings == []
+    found = [f"{finding.code}: {finding.message}" for finding in audit(Coco.of(clean_file())).findings]
+    assert not found, "checks must not report anything about the clean file of trashkit/audit/example.py"
 
 
 @pytest.mark.parametrize("check", WITH_EXAMPLE, ids=lambda check: f"{check.code}-{check.name}")
 def test_a_check_finds_its_broken_example(check: Check, tmp_path: Path) -> None:
     found = broken(check, tmp_path)
     mine = [finding for finding in found if finding.code == check.code]
-    assert mine
+    assert mine, f"{check.code} finds nothing in its broken example; found: {sorted({one.code for one in found})}"
     for finding in mine:
         assert (finding.name, finding.severity) == (check.name, check.severity)
         assert finding.message and "\n" not in finding.message
@@ -64,10 +65,10 @@ def test_a_check_finds_the_same_alone_and_among_all(check: Check, tmp_path: Path
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.code)
 def test_a_page_has_an_example_and_a_fix(check: Check) -> None:
     assert re.fullmatch(r"[SGLIP]\d{3}", check.code)
-    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", check.name)
-    assert check.title.endswith((".", ","))
-    assert "Example" in check.page
-    assert "Fix:" in check.page
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", check.name), "a name is lower-case words joined by hyphens"
+    assert check.title.endswith((".", ",")), "the first line of the docstring ends with a full stop or a comma"
+    assert "Example" in check.page, "the docstring needs an example, below a line `Example::`"
+    assert "Fix:" in check.page, "the docstring needs a paragraph that begins with `Fix:`"
 
 
 def test_codes_and_names_are_unique() -> None:

@@ -14,6 +14,10 @@ from trashkit.interop.registry import FORMATS, export, import_annotations
 from trashkit.raster.masks import dataset_label_map, rle_from_mask
 
 KINDS = sorted(FORMATS)
+OUTLINES = ("coco", "cvat", "label-studio", "labelme", "yolo")
+"""Formats that store polygons: an outline comes back with the same coordinates."""
+ONE_ANNOTATION = ("cvat", "label-studio", "labelme", "yolo")
+"""Formats in which an annotation with holes, or with several parts, comes back as one annotation."""
 NAMES = ["General trash", "종이", 'Glass & "jar" <1>', "Plastic bag"]
 FILES = ["batch_1/0002.jpg", "batch_2/0002.jpg", "사진 3.JPG"]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import KINDS, dataset_of, label_maps, round_trip, small, value_of, write_photos
+from samples import (
+    KINDS,
+    ONE_ANNOTATION,
+    OUTLINES,
+    dataset_of,
+    label_maps,
+    round_trip,
+    small,
+    value_of,
+    write_photos,
+)
 from typer.testing import CliRunner
 
 from trashkit.cli.app import app
@@ -68,14 +80,14 @@ def test_write_then_read_gives_the_same_label_maps(kind: str, dataset: Dataset) 
             np.testing.assert_array_equal(found, wanted)
 
 
-@pytest.mark.parametrize("kind", ["yolo", "labelme", "cvat", "label-studio", "coco"])
+@pytest.mark.parametrize("kind", OUTLINES)
 def test_outlines_are_unchanged_without_overlaps(kind: str, tmp_path: Path) -> None:
     ring = [2.125, 2.0, 14.5, 2.25, 14.0, 15.5, 2.0, 14.0]
     back = round_trip(kind, dataset_of(value_of([(20, 24)], [(0, 2, [ring], None)])), tmp_path)
     assert [annotation.segmentation for annotation in back.annotations] == [[ring]]
 
 
-@pytest.mark.parametrize("kind", ["labelme", "cvat", "label-studio", "yolo"])
+@pytest.mark.parametrize("kind", ONE_ANNOTATION)
 def test_holes_and_parts_stay_one_annotation(kind: str, tmp_path: Path) -> None:
     data = small()
     two = data.subset([1])
@@ -142,6 +154,38 @@ def test_damaged_files_are_refused_by_name_and_never_crash(kind: str, tmp_path: 
             assert not (tmp_path / "back.json").exists()
         shutil.rmtree(broken)
     assert refused
+
+
+def places_in(value: Any, path: str = "$") -> Iterator[tuple[str, Any, Any]]:
+    """The first value of each path of a JSON value: the path, the list or object that it is in, and its key."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
+    for key, item in entries:
+        below = f"{path}.{key}" if isinstance(value, dict) else f"{path}[]"
+        yield below, value, key
+        yield from places_in(item, below)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "coco"])
+def test_json_with_missing_and_unexpected_values_is_refused_or_skipped(kind: str, tmp_path: Path) -> None:
+    data = small().subset([0])
+    export(kind, data, tmp_path / "sound", images=write_photos(tmp_path / "photos", data))
+    for path in sorted((tmp_path / "sound").rglob("*.json")):
+        text = path.read_text(encoding="utf-8")
+        for place, _, _ in list(places_in(json.loads(text))):
+            for unexpected in ("deleted", None, -1, 1e300, "x", [], ["x"], {}):
+                value = json.loads(text)
+                parent, key = next((node, at) for name, node, at in places_in(value) if name == place)
+                parent[key] = unexpected
+                if unexpected == "deleted":
+                    del parent[key]
+                path.write_text(json.dumps(value), encoding="utf-8")
+                try:
+                    import_annotations(kind, tmp_path / "sound", tmp_path / "back.json", overwrite=True)
+                except TrashkitError as error:
+                    assert "\n" not in error.message
+                except Exception as error:
+                    pytest.fail(f"{path.name}: {place} = {unexpected!r} makes the reader crash with {error!r}")
+        path.write_text(text, encoding="utf-8")
 
 
 def test_large_photos_are_exact(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samples import KINDS, NAMES, write_photos
+from samples import KINDS, NAMES, ONE_ANNOTATION, write_photos
 from typer.testing import CliRunner
 
 from trashkit.cli.app import app
@@ -20,7 +20,6 @@ from trashkit.interop.origins import IMAGE_LIST
 from trashkit.interop.registry import export, import_annotations
 
 FILES = ["a b#1.jpg", "sub dir/ünï&<x>.jpg", "sub dir/a b#1.png", "배치,1.JPG", "x.y.z.png", "train/a b#1.jpg"]
-SHAPED = ["labelme", "cvat", "yolo", "label-studio"]
 
 
 def original(folder: Path) -> tuple[Path, Dataset, Path]:
@@ -75,7 +74,7 @@ def test_like_restores_all_ids_without_the_list(kind: str, tmp_path: Path) -> No
     assert sorted((r["id"], r["image_id"], r["category_id"]) for r in after.records("annotations")) == sorted(
         (r["id"], r["image_id"], r["category_id"]) for r in before.records("annotations")
     )
-    if kind in SHAPED:
+    if kind in ONE_ANNOTATION:
         assert diff(before, after).edits == []
 
 

@@ -94,13 +94,16 @@ class Settings:
 
 
 def explained() -> list[tuple[str, Any, str]]:
-    """Every setting: its name, its default, and the docstring below it."""
+    """Every setting: its name, its default, and the docstring below it. Raises ValueError for one without."""
     tree = ast.parse(inspect.getsource(Settings)).body[0]
     assert isinstance(tree, ast.ClassDef)
     texts: dict[str, str] = {}
     for field, text in pairwise(tree.body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
             texts[field.target.id] = " ".join(str(ast.literal_eval(text.value)).split())
+    missing = [field.name for field in fields(Settings) if field.name not in texts]
+    if missing:
+        raise ValueError(f"write a docstring below {' and '.join(missing)}, for the reference")
     return [(field.name, field.default, texts[field.name]) for field in fields(Settings)]
 
 

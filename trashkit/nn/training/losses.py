@@ -5,7 +5,7 @@ float32 number, 0 with a gradient if every pixel is ignored. `PIXEL_LOSSES` are 
 [C], which multiply each pixel by the weight of its true class. The others compare regions and average over classes.
 Further arguments are settings: ``focal(gamma=3)``. No loss synchronises with the GPU.
 
-To add a loss, write the function and add it to `PIXEL_LOSSES` or `LOSSES`.
+To add a loss, write the function, add it to `PIXEL_LOSSES` or `LOSSES`, and its arguments to `RANGES`.
 """
 
 from __future__ import annotations
@@ -239,7 +239,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "limit": (1, 1e6),
     "beta": (0, 0.999999),
 }
-"""Smallest and largest allowed value of arguments of losses and class-weight rules; arguments not listed take any."""
+"""Smallest and largest allowed value of each argument of losses and class-weight rules."""
+
+WHOLE_NUMBERS = frozenset({"width"})
+"""Arguments that must be whole numbers. Losses get them as floats, like all others."""
 
 
 def check_ranges(terms: Sequence[LossTerm], setting: str) -> None:
@@ -247,10 +250,10 @@ def check_ranges(terms: Sequence[LossTerm], setting: str) -> None:
     for term in terms:
         for name, value in term.options.items():
             low, high = RANGES.get(name, (-float("inf"), float("inf")))
-            integer = name == "width"
+            integer = name in WHOLE_NUMBERS
             if low <= value <= high and (not integer or value == int(value)):
                 continue
-            nearest = min(max(round(value), 1), 100) if integer else min(max(round(value, 2), low), high)
+            nearest = round(min(max(value, low), high)) if integer else min(max(round(value, 2), low), high)
             shown = f"{nearest}" if integer else f"{nearest:g}"
             raise TrashkitError(
                 f"{setting}: {name} of {term.name} must be {'a whole number ' if integer else ''}from {low:g} to "
