@@ -78,6 +78,32 @@ def test_like_restores_all_ids_without_the_list(kind: str, tmp_path: Path) -> No
         assert diff(before, after).edits == []
 
 
+@pytest.mark.parametrize("kind", ONE_ANNOTATION)
+def test_parts_that_a_format_cannot_store_are_not_edits(kind: str, tmp_path: Path) -> None:
+    path, _, photos = original(tmp_path)
+    value = json.loads(path.read_text(encoding="utf-8"))
+    value["annotations"][0]["segmentation"] = [[2, 2, 9, 2, 9, 9, 2, 9], [12, 12, 18, 12, 18, 18, 12, 18]]
+    path.write_text(json.dumps(value), encoding="utf-8")
+    export(kind, read_dataset(path), tmp_path / "out", images=photos)
+    (tmp_path / "out" / IMAGE_LIST).unlink()
+    import_annotations(kind, tmp_path / "out", tmp_path / "back.json", like=path)
+    assert diff(read(path), read(tmp_path / "back.json")).edits == []
+
+
+def test_annotations_outside_of_their_image_keep_their_ids(tmp_path: Path) -> None:
+    """They cover no pixel, so only their boxes overlap."""
+    path, _, photos = original(tmp_path)
+    value = json.loads(path.read_text(encoding="utf-8"))
+    for n in (0, 1):
+        left = 70 + 40 * n
+        value["annotations"][n] |= {"segmentation": [[left, 2, left + 20, 2, left + 20, 9]], "bbox": [left, 2, 20, 7]}
+    path.write_text(json.dumps(value), encoding="utf-8")
+    export("cvat", read_dataset(path), tmp_path / "out", images=photos)
+    (tmp_path / "out" / IMAGE_LIST).unlink()
+    import_annotations("cvat", tmp_path / "out", tmp_path / "back.json", like=path)
+    assert diff(read(path), read(tmp_path / "back.json")).edits == []
+
+
 def test_an_edit_made_in_cvat_becomes_that_one_edit(tmp_path: Path) -> None:
     """CVAT exports only an annotations.xml, without photos and image list."""
     path, data, photos = original(tmp_path)

@@ -258,7 +258,10 @@ def test_two_files_of_one_role_are_listed_with_the_option(tmp_path: Path) -> Non
     photos(tmp_path, names(1, 5))
     coco(tmp_path / "a.json", names(1, 3))
     coco(tmp_path / "b.json", names(1, 5))
-    with pytest.raises(TrashkitError, match=r"2 files could be labels to train on: .*a\.json, .*b\.json") as caught:
+    (tmp_path / "0").mkdir()
+    coco(tmp_path / "0" / "c.json", names(1, 5))
+    wanted = r"3 files could be labels to train on: .*a\.json, .*b\.json, .*0/c\.json"  # the nearest first
+    with pytest.raises(TrashkitError, match=wanted) as caught:
         init_project(tmp_path)
     assert caught.value.hint == f"name one: --data {tmp_path / 'a.json'}"
     assert not (tmp_path / "trashkit.toml").exists() and not (tmp_path / "test.json").exists()

@@ -53,7 +53,7 @@ def _add(panel: str, name: str, command: Callable[..., Any] | typer.Typer, short
 
 START = "Start here"
 _add(START, "init", init.init, "Write the project file of a folder")
-_add(START, "auto", auto.auto, "Do the whole job inside a budget of time", many=True)
+_add(START, "auto", auto.auto, "Do the whole job within a time budget", many=True)
 
 ANNOTATIONS = "Annotations"
 _add(ANNOTATIONS, "audit", audit.audit, "Find what is wrong with annotations and photos")

@@ -78,7 +78,7 @@ NearDuplicateMatching = Annotated[
     Literal["off", "strict", "normal"],
     typer.Option(
         "--near-duplicate-matching",
-        help="How sure near-duplicates with --images must be; off does not look for any.",
+        help="How certain near-duplicates must be (with --images); off skips the search for them.",
         rich_help_panel=ADVANCED,
     ),
 ]

@@ -179,8 +179,8 @@ def _declared(
         typer.Option(
             "--project",
             metavar="FILE",
-            help=f"Project file that gives what no option does; {NONE} for no file. Default: the nearest trashkit.toml "
-            "in this folder or above.",
+            help=f"Project file with values for options that are not given; {NONE} to use no file. Default: the "
+            "nearest trashkit.toml in this folder or above.",
             rich_help_panel=INPUT,
             expose_value=False,
         ),

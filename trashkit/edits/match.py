@@ -193,9 +193,10 @@ def _left_by_image(
 
 
 def iou(old: Sequence[Any], new: Sequence[Any], size: tuple[int, int] | None) -> npt.NDArray[np.float64]:
-    """IoU [len(old), len(new)] of annotations in one image of (height, width); of boxes if shapes cannot be rasterised.
+    """IoU [len(old), len(new)] of annotations in one image of (height, width).
 
-    Annotations of the same category get 1e-6 more, which breaks ties.
+    Of boxes where a shape cannot be rasterised, or lies outside the image and covers no pixel of it. Annotations of the
+    same category get 1e-6 more, which breaks ties.
     """
     found = np.zeros((len(old), len(new)))
     masks = [[_mask(record, size) for record in records] for records in (old, new)]
@@ -212,13 +213,15 @@ def iou(old: Sequence[Any], new: Sequence[Any], size: tuple[int, int] | None) ->
 
 
 def _mask(record: Any, size: tuple[int, int] | None) -> Any:
+    """The RLE of an annotation; None if it cannot be rasterised or covers no pixel."""
     segmentation = record.get("segmentation")
     if size is None or check_segmentation(segmentation, *size):
         return None
-    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str | bytes):
-        return segmentation
-    made = pycoco.frPyObjects(segmentation, *size)
-    return pycoco.merge(made) if isinstance(made, list) else made
+    made = segmentation
+    if isinstance(segmentation, list) or not isinstance(segmentation["counts"], str | bytes):
+        made = pycoco.frPyObjects(segmentation, *size)
+        made = pycoco.merge(made) if isinstance(made, list) else made
+    return made if pycoco.area(made) else None
 
 
 def _box(record: Any) -> list[float] | None:

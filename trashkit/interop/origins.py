@@ -16,12 +16,14 @@ import msgspec
 
 from trashkit.coco import Coco, Image
 from trashkit.coco.dataset import is_number
+from trashkit.coco.segmentation import check_segmentation
 from trashkit.edits.diff import ROUNDING
 from trashkit.edits.edit import canonical
 from trashkit.edits.match import match_annotations
 from trashkit.errors import TrashkitError
 from trashkit.files import real_path, without_suffix
 from trashkit.interop.folders import label_stems, read_json_lines
+from trashkit.interop.geometry.shapes import covers_same_pixels
 from trashkit.names import composed
 
 IMAGE_LIST = "trashkit-images.jsonl"
@@ -242,14 +244,19 @@ def _with_ids(coco: Coco, original: Coco, ids: Mapping[Any, Any]) -> Coco:
             continue
         before = old[pairs[row]]
         # An unchanged shape also keeps the file's own area, which decides the paint order.
-        same = _same_shape(before.get("segmentation"), record["segmentation"])
+        same = _same_shape(before.get("segmentation"), record["segmentation"], sizes[record["image_id"]])
         numbered[row] = {**before, "category_id": record["category_id"]} if same else {**record, "id": before["id"]}
     made = coco.replace("annotations", numbered)
     return made.replace("categories", dict.fromkeys(range(coco.count("categories"))), categories)
 
 
-def _same_shape(one: Any, other: Any) -> bool:
-    """Whether two segmentations are equal up to rounding; damaged ones must be equal."""
+def _same_shape(one: Any, other: Any, size: tuple[int, int]) -> bool:
+    """Whether two segmentations in an image of (height, width) are equal up to rounding; damaged ones must be equal.
+
+    Where a format cannot store holes or parts, so that it has a mask or another number of rings, the same pixels count.
+    """
+    if isinstance(one, list) and (not isinstance(other, list) or len(one) != len(other)):
+        return not check_segmentation(one, *size) and covers_same_pixels([other], one, *size)
     rings = [ring for side in (one, other) if isinstance(side, list) for ring in side]
     drawn = isinstance(one, list) and isinstance(other, list)
     if not (drawn and all(isinstance(ring, list) and all(map(is_number, ring)) for ring in rings)):

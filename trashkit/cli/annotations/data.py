@@ -137,7 +137,7 @@ def import_(
     ] = None,
     size: Annotated[int, typer.Option("--size", min=1, help="For predictions: side of the store in pixels.")] = 256,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Write nothing and exit with 2 if any shape cannot be imported.")
+        bool, typer.Option("--strict", help="Write nothing and exit with code 2 if any shape cannot be imported.")
     ] = False,
     overwrite: Overwrite = False,
     resume: Resume = False,
@@ -314,7 +314,7 @@ def taco(
     """Download TACO (litter photos with outlines), and check every photo.
 
     An interrupted download continues with --resume. Dead links are listed; if photos failed temporarily, the exit code
-    is 1. annotations.json lists the photos that were downloaded, published.json is the file as published.
+    is 1. annotations.json lists the photos that were downloaded, and published.json is the file as published.
 
     Examples:
 

@@ -21,7 +21,7 @@ def select(
         int, typer.Option("--min-annotations", min=0, help="Only images with at least this many annotations.")
     ] = 1,
     outlined: Annotated[
-        bool, typer.Option("--outlined", help="Leave out images with an annotation that is a mere box.")
+        bool, typer.Option("--outlined", help="Leave out images with an annotation that is only a box.")
     ] = False,
     relabel_to: Annotated[
         str | None,
@@ -59,12 +59,16 @@ def list_(
     out: OutFile,
     without: Annotated[
         Path | None,
-        typer.Option("--without", metavar="ANN.json", help="Leave out its photos, and take over its categories."),
+        typer.Option(
+            "--without",
+            metavar="ANN.json",
+            help="COCO file whose photos are left out, and whose categories are taken over.",
+        ),
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """List the photos of a folder in a COCO file without annotations, as predict and submit need it.
+    """List the photos of a folder in a COCO file without annotations, which predict and submit take as --data.
 
     Examples:
 

@@ -169,7 +169,7 @@ def merge(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Merge two people's edit logs about the same file; conflicts are listed and give exit code 1.
+    """Merge two people's edit logs for the same file; conflicts are listed and give exit code 1.
 
     Two edits are in conflict if they cannot both be right: different new values of one field, a change and a deletion,
     a fix that one applies and the other rejects, or new rows with the same id. Equal edits are kept once, with the

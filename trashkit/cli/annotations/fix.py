@@ -82,13 +82,15 @@ def fix(
         typer.Option(
             "--despeckle",
             metavar="3|5",
-            help="Instead: fill pinholes between annotations with a 3x3 or 5x5 mode filter.",
+            help="Instead of fixing findings: fill pinholes between annotations with a 3x3 or 5x5 mode filter.",
         ),
     ] = None,
     fill_holes: Annotated[
         int | None,
         typer.Option(
-            "--fill-holes", metavar="PIXELS", help="Instead: fill holes of up to this many pixels inside annotations."
+            "--fill-holes",
+            metavar="PIXELS",
+            help="Instead of fixing findings: fill holes of up to this many pixels inside annotations.",
         ),
     ] = None,
     diff: Annotated[

@@ -36,7 +36,7 @@ def predict(
     ] = 1.0,
     out_of_fold: Annotated[
         bool,
-        typer.Option("--out-of-fold", help="Predict each image with those of the runs that held it out (with --data)."),
+        typer.Option("--out-of-fold", help="Predict each image with the runs that held it out (with --data)."),
     ] = False,
     size: Annotated[int, typer.Option("--size", min=8, max=8192, help="Side of the store in pixels.")] = 256,
     dtype: StoreType = "uint8",
@@ -65,7 +65,7 @@ def predict(
     For a data set (--data, --images, --out) it writes class probabilities, which submit, score and ensemble read. For
     photos (--overlay) it writes overlays with a legend, and COCO annotations; unreadable photos are listed and skipped,
     and the exit code is then 1. Files written by `trashkit export` predict without torch, one photo at a time and at
-    one size: without --zoom and --tta scales.
+    one size, so without --zoom and --tta scales.
 
     Examples:
 

@@ -54,8 +54,9 @@ def presence(
 
     On small data sets, training for segmentation makes an encoder forget part of what it knew about object classes; a
     classifier on the frozen encoder keeps it. `postprocess --presence` reweights predictions by class presence, and
-    `compare` shows on the out-of-fold photos whether that helps. For each photo the file has the expected share of
-    its objects' area per class: out of fold for the photos of ANN.json, from all of ANN.json for those of --test.
+    `compare` shows on the out-of-fold photos whether that helps. For each photo, the file has the expected share of
+    each class in its objects' area: predicted out of fold for the photos of ANN.json, and for those of --test by a
+    classifier trained on all of ANN.json.
 
     Examples:
 

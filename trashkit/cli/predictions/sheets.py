@@ -33,8 +33,8 @@ def sheets(
 ) -> None:
     """Draw the photo, the truth and each prediction of an image side by side.
 
-    Images are in the order of the first prediction's mIoU on them, worst first; without annotations in file order. A
-    run folder means its out-of-fold stores.
+    Images are sorted by the mIoU of the first prediction, worst first, or without annotations as in the file. A run
+    folder means its out-of-fold stores.
 
     Examples:
 

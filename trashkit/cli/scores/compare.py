@@ -52,8 +52,8 @@ def compare(
     A run folder means its out-of-fold predictions. Both predictions are scored on the same resampled images, so
     small but consistent differences show, and "no evidence" is reported where there is none.
 
-    With --split, the best of several B is chosen without the images that it is judged by, since the best of many looks
-    better than it is. mIoU is then that of the classes in the truth.
+    With --split, the best of several B is chosen on other images than those that it is judged on, since the best of
+    many looks better than it is. mIoU then covers only the classes in the truth.
 
     Examples:
 

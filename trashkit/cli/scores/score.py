@@ -34,9 +34,9 @@ def score(
     classes: Classes = None,
     json: Json = False,
 ) -> None:
-    """Score predictions: mIoU in every definition, and IoU, precision and recall of each class.
+    """Score predictions: mIoU by every common definition, and IoU, precision and recall of each class.
 
-    A run folder means its out-of-fold stores: the photos that its runs held out are scored, of all folds together.
+    A run folder means its out-of-fold stores: the held-out photos of all its folds are scored together.
     Images are matched by id and file name. The mIoU shown pools one confusion matrix over all images, background
     included; a class that is in neither truth nor prediction is skipped.
 

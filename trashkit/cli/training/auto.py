@@ -1,4 +1,4 @@
-"""``trashkit auto``: from labelled photos to a checked submission, overlays and a page, inside a budget of time."""
+"""``trashkit auto``: from labelled photos to a checked submission, overlays and a page, within a time budget."""
 
 from __future__ import annotations
 
@@ -57,11 +57,13 @@ def auto(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option("--minutes", min=0, max=100_000, help=f"Budget of time for everything; default: {MINUTES:g}."),
+        typer.Option("--minutes", min=0, max=100_000, help=f"Time budget for everything; default: {MINUTES:g}."),
     ] = None,
     recipe: Annotated[
         list[str] | None,
-        typer.Option("--recipe", metavar="NAME|FILE.toml", help="Instead of the recipe that is chosen. Repeatable."),
+        typer.Option(
+            "--recipe", metavar="NAME|FILE.toml", help="Recipe to use instead of the one in the plan. Repeatable."
+        ),
     ] = None,
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Also apply unsafe fixes, as `fix --unsafe` does.")] = False,
     launch: Annotated[
@@ -69,7 +71,8 @@ def auto(
         typer.Option(
             "--launch",
             metavar="COMMAND",
-            help='What starts trainings and predictions on several GPUs or machines, such as "accelerate launch".',
+            help="Command that starts trainings and predictions on several GPUs or machines, such as "
+            '"accelerate launch".',
         ),
     ] = None,
     device: Device = "auto",
@@ -87,8 +90,8 @@ def auto(
     steps, each with its reason and the time it will take. Every step is a command that you can type yourself.
     Optional steps are taken only if they gain more than noise on photos that had no part in choosing them.
 
-    A killed run goes on with --resume and reaches the same result. New photos without labels cost only their
-    prediction; with new labels, folds and networks are made anew, and earlier results are kept.
+    An interrupted run continues with --resume and reaches the same result. New photos without labels only have to be
+    predicted; new labels need new folds and networks, and earlier results are kept.
 
     Examples:
 
@@ -185,7 +188,7 @@ def _tell(plan: Plan, *, log: Any, commands: bool) -> None:
     log(table(["choice", "value", "why"], [[one.what, one.value, one.why] for one in choices.reasons]))
     steps = all_steps(plan, decided_options(record))
     if commands:
-        log("Commands; those after an optional step as they are if none is taken:")
+        log("Commands; those after an optional step are shown as if no optional step was taken:")
         for step in steps:
             log(f"$ {step.typed(plan.request.launch)}")
     rows = [[one.name, one.why, "done" if one.name in record else in_words(one.seconds)] for one in steps]

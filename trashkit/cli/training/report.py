@@ -29,7 +29,8 @@ def report(
     """Write a run's HTML report: curves, scores per class, confusion, calibration, best and worst photos.
 
     Training writes the same page after every epoch. Further runs are compared with the first on the same validation
-    images; a single run is compared with the runs next to it. The folder of `trashkit auto` gets its own page anew.
+    images; a single run is compared with the runs next to it. For a folder of `trashkit auto`, its own page is
+    rewritten.
 
     Examples:
 

@@ -260,8 +260,8 @@ def check(
 ) -> None:
     """Check that a split of trashkit or another tool fits the data, does not leak, and has every class in every fold.
 
-    Exit code 1 if it is not a partition, or if a group (near-duplicates with --images, or --groups) is in both train
-    and val of a fold. Without these options, the groups recorded in the split are checked.
+    The exit code is 1 if it is not a partition, or if a group (near-duplicates with --images, or --groups) is in both
+    train and val of a fold. Without these options, the groups recorded in the split are checked.
 
     Examples:
 

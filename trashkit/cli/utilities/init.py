@@ -33,10 +33,10 @@ def init(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Look at a folder, and write trashkit.toml, which gives other commands what their options do not.
+    """Recognise the files of a folder, and write trashkit.toml, so that other commands need fewer options.
 
     Finds COCO files, photos and a sample submission. Labels of other tools are imported as train.json; train and valid
-    parts are joined; photos without labels become test.json. Where two files could play one role, name one.
+    parts are joined; photos without labels become test.json. Where several files could play one role, name one of them.
 
     Examples:
 

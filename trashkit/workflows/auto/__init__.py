@@ -1,1 +1,1 @@
-"""The whole job inside a budget of time: from labelled photos to a checked submission and a page about it."""
+"""The whole job within a time budget: from labelled photos to a checked submission and a page about it."""

@@ -246,7 +246,7 @@ def _submission(plan: Plan, test: Path, sample: Path, store: str, last: str) -> 
         ),
         Step(
             name="check",
-            why="the submission as its judge reads it",
+            why="the submission, as the competition will read it",
             seconds=seconds,
             words=("submit", "check", str(csv), *known, *_project(plan)[1]),
             after=("submit",),

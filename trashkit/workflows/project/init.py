@@ -305,7 +305,7 @@ class _Init:
         return list_folder(images).photos if images is not None and elsewhere else self.listing.photos
 
     def _ambiguous(self, what: str, option: str, paths: Sequence[PurePosixPath]) -> TrashkitError:
-        shown = [str(self.listing.folder / path) for path in paths]
+        shown = [str(self.listing.folder / path) for path in sorted(paths, key=lambda path: (len(path.parts), path))]
         more = f" and {len(shown) - 10} more" if len(shown) > 10 else ""
         return TrashkitError(
             f"{len(shown)} files could be {what}: {', '.join(shown[:10])}{more}",
@@ -349,7 +349,7 @@ def _text(made: MadeProject, coco: Coco) -> str:
         "sample": "sample submission, for the header and the order of rows",
         "classes": "official, own, taco, or a JSON file",
     }
-    lines = ["# What trashkit's commands need not be told; paths are relative to this file. Options win.", ""]
+    lines = ["# Files and settings for trashkit's commands; paths are relative to this file. Options override it.", ""]
     lines += [f"version = {VERSION}", "", "[project]"]
     for key, about in comments.items():
         if key in made.values:
