@@ -44,7 +44,9 @@ def auto(
     ] = None,
     sample: Annotated[
         Path | None,
-        typer.Option("--sample", metavar="SAMPLE.csv", help="Sample submission; makes a submission for --test."),
+        typer.Option(
+            "--sample", metavar="SAMPLE.csv", help="Sample submission; with it, a submission for --test is made."
+        ),
     ] = None,
     extra: Extra = None,
     groups: Annotated[
@@ -86,7 +88,7 @@ def auto(
 ) -> None:
     """Do the whole job: audit, fix, split, train, try what may help, predict, draw, and write a page about it.
 
-    A plan comes first: recipe, size, folds and epochs are chosen by the data, the device and a few timed training
+    A plan comes first: recipe, size, folds and epochs are chosen from the data, the device and a few timed training
     steps, each with its reason and the time it will take. Every step is a command that you can type yourself.
     Optional steps are taken only if they gain more than noise on photos that had no part in choosing them.
 
