@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from trashkit.audit.checks.bounds import box_is_inside, contradicted, misplaced
+from trashkit.audit.checks.bounds import box_is_inside, misplaced
 from trashkit.audit.checks.labels import copied
-from trashkit.audit.checks.masks_rle import along_rows_of
+from trashkit.audit.checks.masks_rle import proven_mask
 from trashkit.audit.checks.parts import holes
 from trashkit.audit.readings.placement import Placement
 from trashkit.audit.registry import Hit, check
@@ -111,7 +111,7 @@ def _is_larger(shapes: Shapes, annotation: int) -> bool:
 def _fix(shapes: Shapes, annotation: int) -> FixKind | None:
     """Area and box are recomputed where the segmentation fits its image, and is neither a stray click nor outside."""
     doubtful = misplaced(shapes)[annotation] or _is_larger(shapes, annotation) or box_is_inside(shapes, annotation)
-    doubtful = doubtful or annotation in contradicted(shapes)
+    doubtful = doubtful or annotation in shapes.contradicted
     return "safe" if shapes.measurable[annotation] and not doubtful else None
 
 
@@ -148,10 +148,10 @@ def bbox_mismatch(shapes: Shapes) -> Iterator[Hit]:
         why = ": it is [left, top, right, bottom], but COCO has [left, top, width, height]" if as_corners else ""
         message = f"bbox is up to {off[annotation]:.4g} px off the shape's{why}"
         copies = copied(shapes) if copies is None else copies
-        rows = annotation in shapes.masks and along_rows_of(shapes, annotation) is not None
+        rows = annotation in shapes.masks and proven_mask(shapes, annotation) is not None
         fix = None if rows or annotation in copies else _fix(shapes, annotation)
         hit = Hit(int(shapes.rows[annotation]), message, float(off[annotation]), fix)
-        placement = contradicted(shapes).get(annotation)
+        placement = shapes.contradicted.get(annotation)
         yield hit if placement is None or rows else _moved_back(shapes, annotation, placement, hit)
 
 

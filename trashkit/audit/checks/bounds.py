@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from trashkit.audit.checks.rings import worst_rings
-from trashkit.audit.readings.evidence import Evidence, box_agrees
-from trashkit.audit.readings.placement import Placement, contradiction
+from trashkit.audit.readings.evidence import box_agrees
 from trashkit.audit.registry import Hit, check
 from trashkit.audit.views.shapes import Bools, Shapes
 from trashkit.audit.views.table import Floats, Ints
@@ -48,26 +47,6 @@ def misplaced(shapes: Shapes) -> Bools:
     if not isinstance(found, np.ndarray):
         images = {hit.row for one in (axes_swapped, annotated_at_other_scale, x_and_y_exchanged) for hit in one(shapes)}
         found = shapes.cache["misplaced"] = np.isin(shapes.image, sorted(row for row in images if row is not None))
-    return found
-
-
-def contradicted(shapes: Shapes) -> dict[int, Placement]:
-    """Annotations whose own bbox says that their shape is somewhere else, so that no fix overwrites either of them."""
-    known = shapes.cache.get("contradicted")
-    if isinstance(known, dict):
-        return known
-    stated, area = shapes.table.bbox[shapes.rows], shapes.table.area[shapes.rows]
-    usable = shapes.measurable & np.isfinite(stated).all(axis=1) & (stated[:, 2:] > 0).all(axis=1)
-    corners = np.hstack((stated[:, :2], stated[:, :2] + stated[:, 2:]))
-    found: dict[int, Placement] = {}
-    for one in np.flatnonzero(usable & (np.abs(corners - shapes.box).max(axis=1) > 1)).tolist():
-        left, top, width, height = stated[one].tolist()
-        evidence = Evidence((left, top, width, height), float(area[one]) if area[one] > 0 else None)
-        size = (float(shapes.height[one]), float(shapes.width[one]))
-        placement = contradiction(evidence, shapes.box[one].tolist(), float(shapes.area[one]), size)
-        if placement is not None:
-            found[one] = placement
-    shapes.cache["contradicted"] = found
     return found
 
 
@@ -147,7 +126,7 @@ def box_is_inside(shapes: Shapes, annotation: int) -> bool:
 
 def _may_clip(shapes: Shapes, annotation: int) -> bool:
     """Not where the annotation may be wrong as a whole."""
-    doubtful = misplaced(shapes)[annotation] or annotation in contradicted(shapes)
+    doubtful = misplaced(shapes)[annotation] or annotation in shapes.contradicted
     return bool(shapes.measurable[annotation] and not doubtful)
 
 

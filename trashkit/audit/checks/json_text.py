@@ -124,10 +124,11 @@ def row_is_no_object(table: Table) -> Iterator[Hit]:
 
         {"annotations": [null, {"id": 1}]}
 
-    Fix: delete the row, as `trashkit fix --unsafe` does.
+    Fix: write the row as an object; `trashkit fix --unsafe` deletes rows that hold nothing to read, such as null.
     """
     for hit in _of_kind(table, "object"):
-        yield hit._replace(fix="unsafe")
+        value = None if hit.row is None else table.coco.rows(hit.block)[hit.row]
+        yield hit._replace(fix=None if value is not None and bytes(value)[:1] in (b'"', b"[") else "unsafe")
 
 
 def _no_name(coco: dict[str, Any]) -> None:

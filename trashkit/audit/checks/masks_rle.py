@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from trashkit.audit.checks.rings import restored_hit
-from trashkit.audit.readings.masks import along_rows
+from trashkit.audit.readings.masks import other_mask
 from trashkit.audit.registry import Hit, check
 from trashkit.audit.views.shapes import Shapes
 from trashkit.finding import Severity
@@ -49,29 +49,32 @@ def _wrong_counts(coco: dict[str, Any]) -> None:
 def rle_counts(shapes: Shapes) -> Iterator[Hit]:
     """The `counts` of an RLE are not run lengths or do not sum to its size, so that pycocotools reads invalid memory.
 
-    Counts that run along rows are reported, too, where bbox and area fit only then.
+    Counts that run along rows, or that count the background as the object, are reported, too, where bbox and area fit
+    only then.
 
     Example::
 
         {"segmentation": {"size": [480, 640], "counts": [100, 50, 3]}}
 
-    Fix: `trashkit fix --unsafe` restores counts that were quoted (`b'...'`), escaped (doubled backslashes) or written
-    as text, where they then fill the image and agree with bbox and area. Otherwise export the mask again.
+    Fix: `trashkit fix --unsafe` restores counts that were quoted (`b'...'`), escaped (doubled backslashes), encoded in
+    base64 or written as text, where they then fill the image and agree with bbox and area. Otherwise export the mask
+    again.
     """
     for annotation, mask in shapes.masks.items():
         if mask.counts_problem:
             yield _restored(shapes, annotation, mask.counts_problem)
             continue
-        right = along_rows_of(shapes, annotation)
+        right = proven_mask(shapes, annotation)
         if right is not None:
-            message = "counts run along rows, as bbox and area show, but COCO has columns"
-            yield Hit(int(shapes.rows[annotation]), message, fix="unsafe", proposal={"set": {"segmentation": right}})
+            proposal = {"set": {"segmentation": right[0]}}
+            yield Hit(int(shapes.rows[annotation]), right[1], fix="unsafe", proposal=proposal)
 
 
-def along_rows_of(shapes: Shapes, annotation: int) -> dict[str, Any] | None:
-    """The mask of an annotation whose counts run along rows; None for all others."""
+def proven_mask(shapes: Shapes, annotation: int) -> tuple[dict[str, Any], str] | None:
+    """The mask that bbox and area prove in place of an annotation's own, and what is wrong; None if nothing is."""
     read, row = shapes.masks[annotation], shapes.rows[annotation]
     stated, true = shapes.table.bbox[row], np.array(read.box)
-    if read.size_problem or read.counts_problem or not (np.abs(stated[:2] - true[:2]).max() > 2):
+    off = np.abs(np.concatenate((stated[:2], stated[:2] + stated[2:])) - true).max()
+    if read.size_problem or read.counts_problem or not off > 2:
         return None
-    return along_rows(shapes.table.coco.record("annotations", int(row)), read)
+    return other_mask(shapes.table.coco.record("annotations", int(row)), read)

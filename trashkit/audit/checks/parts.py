@@ -103,7 +103,7 @@ def _pairs(shapes: Shapes, first: Any, second: Any, shared: Any, what: str) -> I
                 int(shapes.rows[annotation]),
                 f"rings {a} and {b} {what} {shared[worst]:.4g} px²{more}",
                 float(shared[worst]),
-                "unsafe" if shapes.measurable[annotation] else None,
+                "unsafe" if shapes.readable[annotation] else None,
             ),
         )
 
@@ -135,7 +135,7 @@ def speck(shapes: Shapes) -> Iterator[Hit]:
         what = "a part is" if count == 1 else f"{count} parts are"
         message = f"{what} below {settings.speck_area:.3g} px² and {settings.speck_share:.0%} of the whole"
         yield Hit(
-            int(shapes.rows[annotation]), message, float(count), "unsafe" if shapes.measurable[annotation] else None
+            int(shapes.rows[annotation]), message, float(count), "unsafe" if shapes.readable[annotation] else None
         )
 
 
@@ -179,7 +179,7 @@ def pin_hole(shapes: Shapes) -> Iterator[Hit]:
         what = "a hole is" if count == 1 else f"{count} holes are"
         message = f"{what} below {settings.speck_area:.3g} px²"
         yield Hit(
-            int(shapes.rows[annotation]), message, float(count), "unsafe" if shapes.measurable[annotation] else None
+            int(shapes.rows[annotation]), message, float(count), "unsafe" if shapes.readable[annotation] else None
         )
 
 

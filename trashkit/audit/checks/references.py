@@ -92,22 +92,43 @@ def dangling_image_id(table: Table) -> Iterator[Hit]:
 
     Fix: where only the type differs (`"1"` for 1, but not `"007"` for 7), `trashkit fix` corrects it, and with
     `--unsafe` where it is the file name of one image. Otherwise add the image, or let `trashkit fix --unsafe` delete
-    the annotation; it does not where an id looks similar.
+    the annotation; it does not where an id looks similar, ids are repeated, or all may count from another number.
     """
-    yield from _dangling(table, "image_id", table.image_row, table.reader.image_references)
+    yield from _dangling(table, "image_id", table.image_row, table.image_ids, table.reader.image_references)
 
 
-def _dangling(table: Table, field: str, target: Ints, references: References) -> Iterator[Hit]:
+def _dangling(table: Table, field: str, target: Ints, ids: list[Any], references: References) -> Iterator[Hit]:
     """Annotations whose reference does not exist, with what it was meant to be or whether they can only be deleted."""
-    for row in np.flatnonzero(target == -1).tolist():
-        value = table.coco.record("annotations", row).get(field)
+    rows = np.flatnonzero(target == -1).tolist()
+    values = {row: table.coco.record("annotations", row).get(field) for row in rows}
+    used = [ids[row] for row in np.unique(target[target >= 0]).tolist()]
+    block = "images" if field == "image_id" else "categories"
+    unclear = _why_unclear(table, block, ids, [*used, *values.values()]) if rows else ""
+    for row, value in values.items():
         meant = references.read(value)
-        message = f"{field} {shown(value)} does not exist in the file" + (f"; {meant.why}" if meant.why else "")
+        why = meant.why or unclear
+        message = f"{field} {shown(value)} does not exist in the file" + (f"; {why}" if why else "")
         if meant.id is not None:
             fix: FixKind = "safe" if meant.by_type else "unsafe"
             yield Hit(row, message, fix=fix, proposal={"set": {field: meant.id}})
         else:
-            yield Hit(row, message, fix="unsafe" if meant.lost else None)
+            yield Hit(row, message, fix="unsafe" if meant.lost and not unclear else None)
+
+
+def _why_unclear(table: Table, block: str, ids: list[Any], used: list[Any]) -> str:
+    """Why references that do not exist may still be right, so that nothing is deleted; empty if nothing suggests it."""
+    if block not in table.coco.blocks():
+        return f"the file has no list of {block} to look it up"
+    if any(row is not None and not isinstance(row, dict) for row in table.records(block)):
+        return f"some rows of {block} are not objects"
+    known = [one for one in ids if is_valid_id(one)]
+    if len(set(known)) < len(known):
+        return f"an id of {block} is used more than once, perhaps in its place"
+    whole = {one for one in used if type(one) is int}
+    for step, where in ((1, "from 0"), (-1, "from 1")):
+        if 2 <= len(whole) == len({*map(shown, used)}) and {one + step for one in whole} <= set(known):
+            return f"perhaps each {'image_id' if block == 'images' else 'category_id'} counts {where}, unlike the ids"
+    return ""
 
 
 def _no_category(coco: dict[str, Any]) -> None:
@@ -124,9 +145,9 @@ def dangling_category_id(table: Table) -> Iterator[Hit]:
 
     Fix: where only the type differs (`"2"` for 2), `trashkit fix` corrects it, and with `--unsafe` where it is the name
     of one category. Otherwise add the category, relabel the annotation, or let `trashkit fix --unsafe` delete it; it
-    does not where an id or a name looks similar.
+    does not where an id or a name looks similar, ids are repeated, or all may count from another number.
     """
-    yield from _dangling(table, "category_id", table.category_row, table.reader.category_references)
+    yield from _dangling(table, "category_id", table.category_row, table.category_ids, table.reader.category_references)
 
 
 def _licences(table: Table) -> tuple[dict[str, list[int]], list[int], list[int]]:

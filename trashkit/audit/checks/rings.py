@@ -116,7 +116,7 @@ def invalid_ring(shapes: Shapes) -> Iterator[Hit]:
         {"segmentation": [[10, 10, 60, 60, 60, 10, 10, 60]]}
 
     Fix: `trashkit fix` repairs it with make_valid and keeps its pixels and holes. (`buffer(0)`, the common trick, loses
-    whole parts.)
+    whole parts.) Not where its bbox says that its numbers mean something else (G023).
     """
     broken = np.flatnonzero(shapes.bounded & ~shapes.valid)
     if not len(broken):
@@ -132,7 +132,7 @@ def invalid_ring(shapes: Shapes) -> Iterator[Hit]:
             int(shapes.rows[shapes.ring_owner[ring]]),
             f"{_of_image(shapes, ring)}is invalid: {_place(reason)}{area}{more}",
             pixels,
-            "safe" if shapes.measurable[shapes.ring_owner[ring]] else None,
+            "safe" if shapes.readable[shapes.ring_owner[ring]] else None,
         )
 
 
@@ -181,7 +181,7 @@ def repeated_vertex(shapes: Shapes) -> Iterator[Hit]:
     for annotation in np.flatnonzero(repeats).tolist():
         count = int(repeats[annotation])
         what = "a point repeats the one before" if count == 1 else f"{count} points repeat the one before"
-        yield Hit(int(shapes.rows[annotation]), what, float(count), "safe" if shapes.measurable[annotation] else None)
+        yield Hit(int(shapes.rows[annotation]), what, float(count), "safe" if shapes.readable[annotation] else None)
 
 
 def _columns(coco: dict[str, Any]) -> None:
@@ -192,18 +192,25 @@ def _columns(coco: dict[str, Any]) -> None:
 
 @check("G016", "x-and-y-apart", Severity.ERROR, broken=_columns)
 def x_and_y_apart(shapes: Shapes) -> Iterator[Hit]:
-    """The rings of a polygon are its x and its y: two lists, or the halves of one, that only look like rings.
+    """The rings of a polygon are its x and its y, or its points have three numbers: they only look like rings.
 
-    Tools that write the columns of a table cause this. Reported where bbox, and area if there is one, are those of the
-    polygon that is meant, and not of the rings as they stand; they have no other fixes then.
+    Tools that write the columns of a table, or points with a visibility or a height, cause this. Reported where bbox,
+    and area if there is one, are those of the polygon that is meant, and not of the rings as they stand; they have no
+    other fixes then.
 
     Example::
 
         {"segmentation": [[10, 90, 90, 10, 5, 10], [20, 20, 60, 60, 40, 20]], "bbox": [5, 20, 85, 40]}
 
-    Fix: `trashkit fix --unsafe` puts each x next to its y.
+    Fix: `trashkit fix --unsafe` puts each x next to its y, and leaves a third number out.
     """
-    for annotation, ring in shapes.apart.items():
-        message = "its x and its y are in separate lists, as its bbox shows, but COCO has x and y of each point in turn"
-        proposal = {"set": {"segmentation": [ring]}}
-        yield Hit(int(shapes.rows[annotation]), message, float(len(ring) // 2), "unsafe", proposal=proposal)
+    for annotation, meant in shapes.apart.items():
+        message = f"{meant.how}, as its bbox shows, but COCO has x and y of each point in turn"
+        points = sum(len(ring) // 2 for ring in meant.rings)
+        yield Hit(
+            int(shapes.rows[annotation]),
+            message,
+            float(points),
+            "unsafe",
+            proposal={"set": {"segmentation": meant.rings}},
+        )

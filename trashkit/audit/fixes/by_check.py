@@ -17,7 +17,7 @@ from trashkit.audit.fixes.repair import (
     unite_rings,
 )
 from trashkit.audit.fixes.specks import without_new_specks, without_pin_holes, without_specks
-from trashkit.audit.readings.scale import rescaled
+from trashkit.audit.readings.rescale import rescaled
 from trashkit.coco.segmentation import check_segmentation
 from trashkit.edits.edit import canonical, id_of
 from trashkit.finding import RowFinding

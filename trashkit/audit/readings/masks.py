@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import re
+import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,6 +18,8 @@ from trashkit.raster.masks import MOST_PIXELS, mask, rle_from_mask
 
 _FIRST_CODE, _LAST_CODE = 48, 111
 """Compressed counts have the characters from 0 to o (pycocotools, rleToString)."""
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}", re.ASCII)
 
 
 class Candidate(NamedTuple):
@@ -71,32 +76,43 @@ def pixel_rows(value: Any, height: float, width: float) -> npt.NDArray[np.bool_]
 
 def pixel_rows_reading(covered: npt.NDArray[np.bool_], evidence: Evidence) -> tuple[dict[str, Any], str] | None:
     """A mask [H, W] as RLE and why; None if it is empty, or if bbox or area contradict it."""
-    rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
-    if not len(rows):
+    if not covered.any():
         return None
-    box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
-    agrees = proof(evidence, box, float(covered.sum()))
+    agrees = proof(evidence, _box(covered), float(covered.sum()))
     why = "it has a number for each pixel of the image"
     return None if agrees is None else (rle_from_mask(covered), f"{why}, and {agrees}" if agrees else why)
 
 
-def along_rows(record: dict[str, Any], read: RunLengths) -> dict[str, Any] | None:
-    """The mask of an annotation whose counts run along rows, as its bbox and area prove; None if they do not.
+def other_mask(record: dict[str, Any], read: RunLengths) -> tuple[dict[str, Any], str] | None:
+    """The mask that an annotation's bbox and area prove where they contradict the one that it has, and what is wrong.
 
-    read: the mask as it is, which must be one without problems.
+    read: the mask as it is, which must be one without problems. Its counts may run along rows, or count the background
+    as the object.
     """
     evidence = evidence_of(record)
     height, width = read.size
     value = record.get("segmentation")
     if evidence.box is None or box_agrees(evidence.box, read.box) or height * width > MOST_PIXELS or not is_rle(value):
         return None
-    if evidence.area is None or abs(evidence.area - read.area) > 0.01 * read.area or read.lengths is None:
+    if evidence.area is None or read.lengths is None:
         return None
-    runs = np.repeat(np.arange(len(read.lengths)) % 2, read.lengths)
-    covered = runs.reshape(height, width)
+    along_rows = abs(evidence.area - read.area) <= 0.01 * read.area
+    rest = height * width - read.area
+    if not along_rows and not abs(evidence.area - rest) <= 0.01 * rest:
+        return None
+    runs = np.repeat(np.arange(len(read.lengths)) % 2, read.lengths).astype(np.bool_)
+    if along_rows:
+        covered = runs.reshape(height, width)
+        what = "counts run along rows, as bbox and area show, but COCO has columns"
+    else:
+        covered, what = ~runs.reshape(width, height).T, "counts are those of the background, as bbox and area show"
+    return (rle_from_mask(covered), what) if box_agrees(evidence.box, _box(covered)) else None
+
+
+def _box(covered: npt.NDArray[np.bool_]) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom of a mask [H, W]."""
     rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
-    box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)) if len(rows) else NO_BOX
-    return rle_from_mask(covered) if len(rows) and box_agrees(evidence.box, box) else None
+    return (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)) if len(rows) else NO_BOX
 
 
 def _key(segmentation: dict[str, Any], height: int, width: int) -> str:
@@ -166,6 +182,19 @@ def _counts(counts: Any) -> Iterator[tuple[Any, str]]:
     if "\\\\" in plain:
         yield plain.replace("\\\\", "\\"), f"{quoted + ', ' if quoted else ''}its counts have doubled backslashes"
         yield plain.replace("\\\\\\\\", "\\"), "its counts have backslashes escaped twice"
+    decoded = _from_base64(plain)
+    if decoded:
+        yield decoded, f"{quoted + ', ' if quoted else ''}its counts are encoded in base64"
     pieces = [piece for piece in re.split(r"[\s,;]+", counts.strip("[] ")) if piece]
     if len(pieces) > 2 and all(piece.isdecimal() and len(piece) < 11 for piece in pieces):
         yield [int(piece) for piece in pieces], "its counts are a list written as text"
+
+
+def _from_base64(text: str) -> str | None:
+    """Compressed counts from base64, also if zlib packed them before; None if the text is something else."""
+    if not _BASE64.fullmatch(text) or len(text) % 4:
+        return None
+    found = base64.b64decode(text)
+    with contextlib.suppress(zlib.error):
+        found = zlib.decompressobj().decompress(found, MOST_PIXELS)
+    return found.decode() if found and all(_FIRST_CODE <= code <= _LAST_CODE for code in found) else None

@@ -8,10 +8,13 @@ from typing import NamedTuple
 
 from trashkit.audit.readings.evidence import Evidence, area_agrees, box_agrees
 
-_SHARED = 0.5
+SHARED = 0.5
 """A box that shares at least this much (IoU) with that of the shape is merely inexact."""
 _SPECK = 2.0
-"""A box that is no larger than this many pixels stands for no box: tools write [0, 0, 1, 1] there."""
+"""A box that is no larger than this many pixels stands for no box, unless the shape is nearly as small: tools write
+[0, 0, 1, 1] there."""
+_CLOSER = 0.5
+"""A reading that fits a box this many pixels better than another one is the likelier, whatever its kind."""
 FEW_PIXELS = 5.0
 """A shape or a box that reaches further out of its image than this many pixels is not inside of it."""
 _UNITS = {1: "in 0..1", 100: "in percent", 1000: "in 0..1000"}
@@ -73,7 +76,7 @@ def contradiction(  # noqa: PLR0911 - each step returns as soon as it is clear w
     if evidence.box is None or not all(map(math.isfinite, (*box, area))) or is_notation(evidence.box, box, size):
         return None
     left, top, width, height = evidence.box
-    if max(width, height) <= _SPECK:
+    if max(width, height) <= _SPECK and max(box[2] - box[0], box[3] - box[1]) > 2 * _SPECK:
         return None
     stated = (left, top, left + width, top + height)
     if size is not None and distance_outside(stated, size) > FEW_PIXELS >= distance_outside(box, size):
@@ -81,10 +84,11 @@ def contradiction(  # noqa: PLR0911 - each step returns as soon as it is clear w
     leaves = size is not None and distance_outside(box, size) > FEW_PIXELS
     fits = not leaves and evidence.area is not None and area_agrees(evidence.area, area, box)
     fitting = [reading for reading in _readings(evidence.box, box, size) if box_agrees(evidence.box, reading.box(box))]
-    near = _shared(stated, box) >= _SHARED
+    near = overlap(stated, box) >= SHARED
     if not fitting:
         return None if near or fits else Placement("")
-    reading = fitting[0]
+    off = [_distance(evidence.box, reading.box(box)) for reading in fitting]
+    reading = next(one for one, pixels in zip(fitting, off, strict=True) if pixels <= min(off) + _CLOSER)
     scaled = area * abs(reading.fx * reading.fy)
     fits_then = evidence.area is not None and area_agrees(evidence.area, scaled, reading.box(box))
     if fits and not fits_then:
@@ -140,7 +144,9 @@ def is_notation(stated: Box, box: Box, size: tuple[float, float] | None) -> bool
         boxes.append((one * width, two * height, three * width, four * height))
         centre = boxes[1]
         boxes.append((centre[0] * width, centre[1] * height, three * width, four * height))
-        shape.append((max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height)))
+        clipped = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height))
+        if clipped != (0.0, 0.0, width, height):  # so is any shape that is too large
+            shape.append(clipped)
     return any(box_agrees(way, which) for way in boxes for which in shape)
 
 
@@ -149,7 +155,14 @@ def distance_outside(box: Box, size: tuple[float, float]) -> float:
     return max(-box[0], -box[1], box[2] - size[1], box[3] - size[0])
 
 
-def _shared(one: Box, other: Box) -> float:
+def _distance(stated: Box, box: Box) -> float:
+    """By how many pixels a stated box is off that of a shape at its worst edge."""
+    left, top, width, height = stated
+    edges = (left, top, left + width, top + height)
+    return max(abs(one - other) for one, other in zip(edges, box, strict=True))
+
+
+def overlap(one: Box, other: Box) -> float:
     """IoU of two boxes (left, top, right, bottom)."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])

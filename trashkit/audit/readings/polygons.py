@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from trashkit.audit.fixes.repair import drop_broken_rings
+from trashkit.audit.readings.columns import COLUMNS, TRIPLES
 from trashkit.audit.readings.evidence import as_number, with_point
 from trashkit.coco.segmentation import MAX_COORDINATE
 from trashkit.readers import decode_json
 
 Ring = list[float]
 _IN_TEXT = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
+_WKT = re.compile(r"\s*(MULTI)?POLYGON\s*Z?\s*\(", re.ASCII | re.IGNORECASE)
+"""Well-known text of a polygon, as databases and geometry libraries write it."""
 _LEVELS = 8
 _LONGEST = 1_000_000
 _XY = (("x", "y"), ("all_points_x", "all_points_y"), ("xs", "ys"))
@@ -25,13 +28,17 @@ def polygon_readings(value: Any) -> Iterator[tuple[list[Ring], str]]:
     if straight:
         yield straight, "its points are all there in another notation"
         yield [_exchanged(ring) for ring in straight], "its points have y before x"
+    triples = _without_third(value, _LEVELS)
+    flat = _rings(triples, _LEVELS) if triples != value else None
+    if flat:
+        yield flat, TRIPLES
     points = _with_points(value, _LEVELS)
     commas = _rings(points, _LEVELS) if points != value else None
     if commas:
         yield commas, "its numbers have decimal commas"
     apart = _columns(value)
     if apart:
-        yield apart, "its x and its y are in separate lists"
+        yield apart, COLUMNS
     if isinstance(value, list):
         kept = [ring for part in value for ring in (_rings(part, _LEVELS - 1) or drop_broken_rings([part]))]
         if kept and kept != straight:
@@ -52,6 +59,17 @@ def count_numbers(value: Any, levels: int = _LEVELS) -> int:
     return 0
 
 
+def _without_third(value: Any, levels: int) -> Any:
+    """The value without the third number of each point, such as a visibility or a height."""
+    if not isinstance(value, list) or not levels:
+        return value
+    if len(value) >= 9 and len(value) % 3 == 0 and all(as_number(one) is not None for one in value):
+        return [one for n, one in enumerate(value) if n % 3 < 2]
+    if len(value) >= 3 and all(isinstance(one, list) and len(one) == 3 for one in value):
+        return [one[:2] for one in value]
+    return [_without_third(one, levels - 1) for one in value]
+
+
 def _with_points(value: Any, levels: int) -> Any:
     """The value with points in place of decimal commas in all texts that are one number."""
     if isinstance(value, list) and levels:
@@ -62,9 +80,11 @@ def _with_points(value: Any, levels: int) -> Any:
 
 
 def _parsed(value: Any) -> Any:
-    """The value of a text that contains JSON, or numbers separated by commas, semicolons or spaces."""
+    """The value of a text with JSON, with WKT, or with numbers separated by commas, semicolons or spaces."""
     if not isinstance(value, str) or len(value) > _LONGEST:
         return value
+    if _WKT.match(value):
+        return [[pair.split() for pair in ring.split(",")] for ring in re.findall(r"\(([^()]+)\)", value)]
     if value.lstrip()[:1] in ("[", "{"):
         try:
             return decode_json(value)

@@ -11,8 +11,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from trashkit.audit.readings.evidence import box_agrees, evidence_of
-from trashkit.audit.readings.placement import FEW_PIXELS, Placement, distance_outside, is_notation, turned
+from trashkit.audit.readings.evidence import box_agrees
+from trashkit.audit.readings.placement import (
+    FEW_PIXELS,
+    SHARED,
+    Placement,
+    distance_outside,
+    is_notation,
+    overlap,
+    turned,
+)
 from trashkit.coco.dataset import RawRows
 from trashkit.raster.measures import ring_area
 
@@ -30,6 +38,7 @@ _MOST = 0.9
 _OFF = 0.05
 """A factor is one if it differs from 1 by more than this share."""
 _NEAR = 0.02
+_EVEN = 0.015
 _FAR = 1e7
 _FEW = 3
 _ROUNDING = 3.0
@@ -154,13 +163,30 @@ def _normalised(columns: _Columns) -> Scale | None:
     """All polygons are in 0..1, or those that then have their bbox."""
     large = (columns.size > 4).all(axis=1)
     inside = _inside(columns.shape, 1.0) & large
-    boxed = inside & _close(_times(columns.shape, columns.size), columns.box)
+    then = _times(columns.shape, columns.size)
+    boxed = inside & _close(then, columns.box)
     if inside.all() and (len(inside) > 1 or boxed.all() or (columns.shape != np.round(columns.shape)).any()):
-        return Scale(1, 0.0, "shape", True, columns.rows, f"all {len(inside)} polygons are in {UNITS[1]}", "all")
+        what = f"all {len(inside)} polygons are in {UNITS[1]}"
+        in_pixels = np.isfinite(columns.box).all(axis=1) & (columns.box[:, 2:] > FEW_PIXELS).all(axis=1)
+        against = in_pixels & ~_alike(then, columns.box, columns.size)
+        if against.sum() > in_pixels.sum() / 2:
+            what = f"all {len(inside)} polygons are in 0..1, but times width and height {against.sum()} miss their bbox"
+            return _by_boxes(columns) or Scale(1, 0.0, "shape", False, columns.rows, what, "all")
+        return Scale(1, 0.0, "shape", True, columns.rows, what, "all")
     if boxed.any():
         what = f"{boxed.sum()} of {len(inside)} polygons are in {UNITS[1]}, as their bbox shows"
         return Scale(1, 0.0, "shape", True, columns.rows[boxed], what, "boxed")
     return None
+
+
+def _alike(shape: Floats, box: Floats, size: Floats) -> Bools:
+    """[n] whether boxes are those of shapes, inexact ones and those in another notation included."""
+    found = _close(shape, box)
+    for row in np.flatnonzero(~found).tolist():
+        one, other = (np.concatenate((side[row, :2], side[row, :2] + side[row, 2:])).tolist() for side in (shape, box))
+        width, height = size[row].tolist()
+        found[row] = overlap(one, other) >= SHARED or is_notation(box[row].tolist(), one, (height, width))
+    return found
 
 
 def _of_unit(columns: _Columns) -> Scale | None:
@@ -169,13 +195,19 @@ def _of_unit(columns: _Columns) -> Scale | None:
         factors = columns.size / unit
         if (np.abs(factors - 1) <= _OFF).all():
             continue
-        if _shared(columns, _close(_times(columns.box, factors), columns.shape), _inside(columns.box, unit)):
+        ratio = columns.area / columns.measured
+        of_box = np.abs(ratio * factors.prod(axis=1) - 1) <= 2 * _OFF
+        of_box |= np.abs(columns.area / columns.box[:, 2:].prod(axis=1) - 1) <= _NEAR
+        scaled = _times(columns.box, factors)
+        fits = _close(scaled, columns.shape) & ((unit == 1) | ~of_box)
+        if _even(scaled, columns.shape, fits) and _shared(columns, fits, _inside(columns.box, unit)):
             rows = columns.rows
             return Scale(unit, 0.0, "box", True, rows, f"the boxes of {len(rows)} annotations are in {name}")
         if unit == 1 or not _inside(columns.shape, unit).all():
             continue
-        boxed = _close(_times(columns.shape, factors), columns.box) & ~_close(columns.shape, columns.box)
-        ratio = columns.area / columns.measured
+        scaled = _times(columns.shape, factors)
+        boxed = _close(scaled, columns.box) & ~_close(columns.shape, columns.box) & ~(np.abs(ratio - 1) <= _NEAR)
+        boxed &= _even(scaled, columns.box, boxed)
         by_area = (np.abs(ratio / factors.prod(axis=1) - 1) <= _NEAR) & (np.abs(ratio - 1) > _OFF)
         for proof, witness, least in ((boxed, "bbox", 1), (by_area, "area", 2)):
             if _shared(columns, proof, np.ones(len(proof), bool), least=least, witness=witness):
@@ -183,6 +215,12 @@ def _of_unit(columns: _Columns) -> Scale | None:
                 which: Which = "each" if witness == "bbox" else "all"
                 return Scale(unit, 0.0, "shape", True, columns.rows, what, which)
     return None
+
+
+def _even(one: Floats, other: Floats, rows: Bools) -> bool:
+    """Whether boxes that are the same up to rounding are, taken together, of one size: 0.5 is not 1 / 1.95."""
+    sides = one[rows, 2:].prod(axis=1) / other[rows, 2:].prod(axis=1)
+    return bool(len(sides)) and abs(math.sqrt(float(np.median(sides))) - 1) <= _EVEN
 
 
 def _units_of_boxes(columns: _Columns) -> dict[int, str]:
@@ -226,8 +264,9 @@ def _by_boxes(columns: _Columns) -> Scale | None:
     if by_area or (not against and boxes_fit.all() and shapes_fit.mean() < 0.6):
         what = f"all polygons are {_said(1 / factor)}, as bbox and {'area show' if by_area else 'image size show'}"
         return Scale(0, factor, "shape", True, columns.rows, what)
+    seen = "area" if against else "image size"
     if against or (shapes_fit.all() and boxes_fit.mean() < 0.6):
-        what = f"the boxes of {count} annotations are {_said(factor)}, as polygons and image size show"
+        what = f"the boxes of {count} annotations are {_said(factor)}, as polygons and {seen} show"
         return Scale(0, 1 / factor, "box", True, some.rows, what)
     if count < 2:
         return None
@@ -282,6 +321,8 @@ def _by_areas(columns: _Columns) -> Scale | None:
     if not _most(np.abs(ratio / square - 1) <= _NEAR / 2, have):
         return None
     factor = math.sqrt(square)
+    if _most(np.sqrt(ratio * columns.shape[:, 2:].prod(axis=1)) < 1, have):
+        return None  # each object would be below a pixel: it is the areas that are in another unit
     fits = _inside(columns.shape, columns.size)
     then = _inside(columns.shape * factor, columns.size)
     if then.all() and fits.mean() < 0.6:
@@ -324,69 +365,3 @@ def _most(agrees: Bools, have: Bools) -> bool:
 
 def _said(factor: float) -> str:
     return f"{factor:.4g} times too large" if factor > 1 else f"{1 / factor:.4g} times too small"
-
-
-def rescaled(record: Any, size: tuple[int, int] | None, proposal: dict[str, Any]) -> dict[str, Any]:
-    """New values for the fields of one annotation, as `Scale` and the annotation's own values say; empty if it fits.
-
-    size: (height, width) of its image. Box and area that fit the new shape stay; others are left to be measured anew.
-    """
-    rings = record.get("segmentation") if isinstance(record, dict) else None
-    if (
-        size is None
-        or not isinstance(rings, list)
-        or not all(isinstance(ring, list) and len(ring) >= 6 for ring in rings)
-    ):
-        return {}
-    if not rings or not all(type(side) in (int, float) and math.isfinite(side) for ring in rings for side in ring):
-        return {}
-    if any(len(ring) % 2 for ring in rings):
-        return {}
-    stated = evidence_of(record)
-    if "move" in proposal:
-        move = Placement(*proposal["move"])
-        old = _box_of(rings)
-        if stated.box is None or not box_agrees(stated.box, move.box(old)):
-            return {}
-        if proposal["target"] == "box":
-            return {"bbox": [_rounded(side) for side in (old[0], old[1], old[2] - old[0], old[3] - old[1])]}
-        return {"segmentation": move.rings(rings)}
-    unit, factor = proposal["unit"], proposal["factor"]
-    x, y = (size[1] / unit, size[0] / unit) if unit else (factor, factor)
-    old = _box_of(rings)
-    if proposal["target"] == "box":
-        agrees = stated.box is not None and _same(stated.box, old, (x, y))
-        box = [_rounded(side) for side in (old[0], old[1], old[2] - old[0], old[3] - old[1])]
-        return {"bbox": box} if agrees else {}
-    if unit and (min(old) < -0.01 * unit or max(old) > 1.01 * unit):
-        return {}
-    new = [[_rounded(side * (x, y)[n % 2]) for n, side in enumerate(ring)] for ring in rings]
-    right = _box_of(new)
-    boxed = stated.box is not None and box_agrees(stated.box, right)
-    if proposal["which"] == "boxed" and not boxed:
-        return {}
-    if proposal["which"] == "each" and not boxed and stated.box is not None and box_agrees(stated.box, old):
-        return {}  # this one is in pixels
-    fields: dict[str, Any] = {"segmentation": new}
-    if not boxed:
-        fields["bbox"] = [_rounded(side) for side in (right[0], right[1], right[2] - right[0], right[3] - right[1])]
-    area = sum(map(ring_area, new))
-    if stated.area is None or not abs(stated.area - area) <= 0.1 * area:
-        fields["area"] = round(area, 2)
-    return fields
-
-
-def _same(stated: tuple[float, float, float, float], box: list[float], by: tuple[float, float]) -> bool:
-    left, top, width, height = (side * by[n % 2] for n, side in enumerate(stated))
-    limit = max(1.5, 0.02 * max(width, height))
-    edges = (left, top, left + width, top + height)
-    return all(abs(one - other) <= limit for one, other in zip(edges, box, strict=True))
-
-
-def _box_of(rings: list[list[float]]) -> list[float]:
-    xs, ys = [x for ring in rings for x in ring[0::2]], [y for ring in rings for y in ring[1::2]]
-    return [min(xs), min(ys), max(xs), max(ys)]
-
-
-def _rounded(side: float) -> float:
-    return round(side, 3)

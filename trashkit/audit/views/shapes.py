@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from trashkit.audit.readings.columns import ring_of_columns
-from trashkit.audit.readings.evidence import BOX_OFF
+from trashkit.audit.readings.columns import Reordered, reordered
+from trashkit.audit.readings.evidence import BOX_OFF, Evidence
 from trashkit.audit.readings.masks import pixel_rows
+from trashkit.audit.readings.placement import Placement, contradiction
 from trashkit.audit.views.box_pairs import overlapping_boxes
 from trashkit.audit.views.fields import number, value_of
 from trashkit.audit.views.run_lengths import RunLengths, run_length_mask
@@ -270,23 +271,46 @@ class Shapes:
         return np.asarray(sound)
 
     @cached_property
-    def apart(self) -> dict[int, list[float]]:
-        """The ring that is meant, by annotation, where two rings (or the halves of one) are its x and its y.
+    def apart(self) -> dict[int, Reordered]:
+        """The rings that are meant, by annotation, where x and y are in separate lists or points have three numbers.
 
         They look like rings, but only those of the numbers in the other order have the bbox and area of the row.
         """
-        found: dict[int, list[float]] = {}
+        found: dict[int, Reordered] = {}
         stated = self.table.bbox[self.rows]
         corners = np.hstack((stated[:, :2], stated[:, :2] + stated[:, 2:]))
         off = np.abs(corners - self.box).max(axis=1) > BOX_OFF
         off |= np.abs(self.table.area[self.rows] - self.area) > 0.02 * self.area
-        for annotation in np.flatnonzero(off & (self.ring_count > 0) & (self.ring_count < 3)).tolist():
+        for annotation in np.flatnonzero(off & (self.ring_count > 0)).tolist():
             record = self.table.coco.record("annotations", int(self.rows[annotation]))
             sound = len(record["segmentation"]) == self.ring_count[annotation]
-            ring = ring_of_columns(record) if sound else None
-            if ring is not None:
-                found[annotation] = ring
+            meant = reordered(record) if sound else None
+            if meant is not None:
+                found[annotation] = meant
         return found
+
+    @cached_property
+    def contradicted(self) -> dict[int, Placement]:
+        """Annotations whose own bbox says that their shape is somewhere else, so that no fix overwrites either."""
+        stated, area = self.table.bbox[self.rows], self.table.area[self.rows]
+        usable = self.measurable & np.isfinite(stated).all(axis=1) & (stated[:, 2:] > 0).all(axis=1)
+        corners = np.hstack((stated[:, :2], stated[:, :2] + stated[:, 2:]))
+        found: dict[int, Placement] = {}
+        for one in np.flatnonzero(usable & (np.abs(corners - self.box).max(axis=1) > 1)).tolist():
+            left, top, width, height = stated[one].tolist()
+            evidence = Evidence((left, top, width, height), float(area[one]) if area[one] > 0 else None)
+            size = (float(self.height[one]), float(self.width[one]))
+            placement = contradiction(evidence, self.box[one].tolist(), float(self.area[one]), size)
+            if placement is not None:
+                found[one] = placement
+        return found
+
+    @cached_property
+    def readable(self) -> Bools:
+        """[n] whether a repair may change the outline: not where its bbox says that its numbers mean something else."""
+        sound = self.measurable.copy()
+        sound[[one for one, placement in self.contradicted.items() if not placement.how]] = False
+        return sound
 
     @cached_property
     def first_ring(self) -> Ints:
