@@ -187,6 +187,17 @@ def test_a_box_that_only_looks_like_another_unit_does_not_move_a_shape_of_the_ri
     assert fixed["segmentation"] == [ring] and fixed["bbox"] == pytest.approx(sound["bbox"], abs=0.01)
 
 
+def test_an_outline_that_its_box_contradicts_does_not_exchange_width_and_height() -> None:
+    ring = [247, 466.2, 245.4, 468.3, 242.2, 468, 242.1, 464.3, 245.5, 463.9]
+    sound = arrow(segmentation=[ring], bbox=[242.1, 463.9, 4.9, 4.4], area=16.78)
+    down = [side + 150 * (n % 2) for n, side in enumerate(ring)]
+    value = file({**sound, "segmentation": [down]}, width=640, height=480)
+    result = fix(Coco.of(value), unsafe=True, workers=1)
+    (fixed,) = result.coco.records("annotations")
+    assert fixed["segmentation"][0] == pytest.approx(ring, abs=0.1) and fixed["bbox"] == sound["bbox"]
+    assert result.coco.records("images") == value["images"]
+
+
 def test_a_box_of_the_whole_image_is_no_clipped_one() -> None:
     """An object that fills its image, drawn in 0..1000, is not clipped."""
     whole = [254.5, 0, 512, 170.7, 460.8, 512, 51.2, 512, 0, 170.7]

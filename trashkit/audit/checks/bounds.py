@@ -179,7 +179,8 @@ def axes_swapped(shapes: Shapes) -> Iterator[Hit]:
         {"images": [{"id": 1, "width": 480, "height": 640}], "annotations": [{"image_id": 1,
          "segmentation": [[600, 400, 639, 400, 639, 470]]}]}
 
-    Fix: check the photo; `trashkit fix --unsafe` swaps width and height.
+    Fix: check the photo; `trashkit fix --unsafe` swaps width and height, unless the annotations that extend outside have
+    boxes elsewhere (G023).
     """
     exchanged = _exchanged(shapes)
     for row, members, (_, _, right, bottom, width, height) in _images(shapes, 0, shapes.table.settings.swapped_outside):
@@ -188,7 +189,12 @@ def axes_swapped(shapes: Shapes) -> Iterator[Hit]:
                 f"{len(members)} annotations extend to ({right:.0f}, {bottom:.0f}) in an image of {width:.0f}x"
                 f"{height:.0f} px: they fit with width and height swapped"
             )
-            yield Hit(row, message, float(max(right - width, bottom - height)), "unsafe", block="images")
+            # Not where it is the outlines that are wrong, as their own boxes say.
+            outside = members[(shapes.box[members, 2:] - (width, height)).max(axis=1) > FEW_PIXELS]
+            fix: FixKind | None = (
+                None if len(outside) and set(outside.tolist()) <= set(shapes.contradicted) else "unsafe"
+            )
+            yield Hit(row, message, float(max(right - width, bottom - height)), fix, block="images")
 
 
 def _scale(coco: dict[str, Any]) -> None:

@@ -114,7 +114,8 @@ def _readings(stated: Box, box: Box, size: tuple[float, float] | None) -> Iterat
         yield Placement(f"multiplied by {factor:.4g}", fx=factor, fy=factor)
     dx = stated[0] + stated[2] / 2 - (box[0] + box[2]) / 2
     dy = stated[1] + stated[3] / 2 - (box[1] + box[3]) / 2
-    yield Placement(f"moved by ({dx:.4g}, {dy:.4g})", dx=round(dx, 1), dy=round(dy, 1))
+    dx, dy = round(dx, 1) + 0.0, round(dy, 1) + 0.0
+    yield Placement(f"moved by ({dx:.4g}, {dy:.4g})", dx=dx, dy=dy)
 
 
 def turned(size: tuple[float, float] | None) -> Iterator[Placement]:
