@@ -179,8 +179,8 @@ def axes_swapped(shapes: Shapes) -> Iterator[Hit]:
         {"images": [{"id": 1, "width": 480, "height": 640}], "annotations": [{"image_id": 1,
          "segmentation": [[600, 400, 639, 400, 639, 470]]}]}
 
-    Fix: check the photo; `trashkit fix --unsafe` swaps width and height, unless the annotations that extend outside have
-    boxes elsewhere (G023).
+    Fix: check the photo; `trashkit fix --unsafe` swaps width and height, unless the annotations that extend
+    outside have boxes elsewhere (G023).
     """
     exchanged = _exchanged(shapes)
     for row, members, (_, _, right, bottom, width, height) in _images(shapes, 0, shapes.table.settings.swapped_outside):
