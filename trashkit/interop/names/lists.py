@@ -38,6 +38,8 @@ BLANK = "\0"
 """Beginning of what stands for a blank line in a second reading of a list."""
 _COLOR = re.compile(r" *[0-9]{1,3} *, *[0-9]{1,3} *, *[0-9]{1,3} *")
 _HINT = "give the class names as --names A,B,C"
+_EXPORTED = ("classes.txt", "labels.txt", "labelmap.txt")
+"""Lists that exports of trashkit have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def agreed(paths: Sequence[Path]) -> NameList | None:
 
 
 def _classes(found: NameList) -> list[str]:
-    return [name for name in found.names if not is_background(name) and not is_ignored(name)]
+    return [name.strip() for name in found.names if not is_background(name) and not is_ignored(name)]
 
 
 def _shown(found: NameList) -> str:
@@ -123,6 +125,8 @@ def _between_commas(text: str) -> tuple[str, ...]:
 def read_names(path: Path) -> NameList:
     """The list in a file. Raises TrashkitError where it has no names, or is not in the form that it seems to have."""
     text = read_text(path)
+    if path.name in _EXPORTED and (path.parent / MARKER).is_file():
+        return _exported(text, path)
     if path.suffix.lower() in (".yaml", ".yml") or re.search(r"^names[ \t]*:", text, re.MULTILINE):
         return names_from_yaml(text, path)
     if text.lstrip()[:1] in ("[", "{"):
@@ -134,13 +138,19 @@ def read_names(path: Path) -> NameList:
         except TrashkitError:
             if path.suffix.lower() == ".json":
                 raise
-    if _ITEM.search(text):
-        return _from_items(text, path)
+    return _from_items(text, path) if _ITEM.search(text) else _from_text(text, path)
+
+
+def _from_text(text: str, path: Path) -> NameList:
+    """The list in a file with one name, or one row of a table, on each line."""
     written = text.replace("\r\n", "\n").strip("\n").split("\n")
     lines = [line.strip() for line in written if line.strip() and not _HEADER.match(line.strip())]
     if not lines:
         raise TrashkitError(f"{path} has no class names", hint="write one name per line")
-    columns = columns_of(lines)
+    try:
+        columns = columns_of(lines)
+    except ContentError as error:
+        raise TrashkitError(f"{path} cannot be read: {error}", hint="give each line a number of its own") from error
     if columns is not None:
         return NameList(str(path), *columns)
     plain = [line for line in lines if not line.startswith("#") or _label(line)]
@@ -150,10 +160,20 @@ def read_names(path: Path) -> NameList:
     return _with_blank_lines(found, written) if found.names == tuple(lines) else found
 
 
+def _exported(text: str, path: Path) -> NameList:
+    """The list that an export of trashkit wrote: one name per line, each meant literally, or with its colour."""
+    lines = [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
+    if path.name == "labelmap.txt":
+        return _from_label_map([line for line in lines if not _HEADER.match(line)], path)
+    if not lines:
+        raise TrashkitError(f"{path} has no class names", hint="write one name per line")
+    return NameList(str(path), tuple(lines))
+
+
 def _with_blank_lines(found: NameList, written: Sequence[str]) -> NameList:
     """A list of one name per line, with a second reading in which blank lines between names count."""
     blank = [number for number, line in enumerate(written, start=1) if not line.strip()]
-    if not blank or (Path(found.place).parent / MARKER).is_file() or len(written) - len(blank) < len(found.names):
+    if not blank or len(written) - len(blank) < len(found.names):
         return found
     padded = tuple(line.strip() or f"{BLANK}{number}" for number, line in enumerate(written, start=1))
     question = f"line {blank[0]} is blank, and may count as a number without a name"
@@ -219,6 +239,8 @@ def _from_value(value: Any, path: Path) -> NameList:
         raise bad
     if numbers is not None and len(set(numbers)) < len(numbers):
         raise TrashkitError(f"{path} gives one number to two names", hint="give each class its own number")
+    if (path.parent / MARKER).is_file():  # as they were exported
+        return NameList(str(path), tuple(names), numbers)
     return NameList(str(path), tuple(name.strip() for name in names), numbers)
 
 
@@ -258,8 +280,6 @@ def _from_label_map(lines: Sequence[str], path: Path) -> NameList:
 
 def _from_lines(lines: Sequence[str], path: Path) -> NameList:
     place = str(path)
-    if (path.parent / MARKER).is_file():  # written by an export, which has one name per line
-        return NameList(place, tuple(lines))
     pairs = _numbered(lines) or _numbered([line for line in lines if not line.startswith("#")])
     if pairs:
         return NameList(place, tuple(name for _, name in pairs), tuple(number for number, _ in pairs))
