@@ -55,6 +55,7 @@ _OBJECTS: tuple[tuple[tuple[str, ...], Form], ...] = (
     (("findings", "summary"), ("a list of findings that `trashkit audit --json` wrote", "give the audited file")),
     (("_via_img_metadata",), ("a project of VGG Image Annotator", "export it from there as COCO")),
     (("dm_format_version", "items"), ("a Datumaro file", "export it as COCO")),
+    (("categories", "items"), ("a Datumaro file", "export it as COCO")),
     (("asset", "regions"), ("a VoTT file", "export it from there as COCO")),
     (("imgHeight", "objects"), ("a Cityscapes file", "import the folder: `trashkit data import cityscapes FOLDER`")),
     (("size", "objects", "tags"), ("a Supervisely file", "export it from there as COCO")),
@@ -66,10 +67,10 @@ _OBJECTS: tuple[tuple[tuple[str, ...], Form], ...] = (
 
 def other_object(coco: Coco) -> Form | None:
     """What a JSON object without COCO's lists is, where its keys tell; None for everything else."""
-    if {"images", "annotations", "categories"} & set(coco.items):
+    if {"images", "annotations"} & set(coco.items):
         return None
     form = _by_keys(coco.items)
-    if form is not None:
+    if form is not None or "categories" in coco.items:
         return form
     if coco.items and all(_is_via(item) for item in coco.items.values()):
         return _VIA

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Literal
 
 from trashkit.coco import Coco
 from trashkit.errors import TrashkitError
 from trashkit.names import composed
+
+Part = Literal["train", "valid", "test"]
+
+
+def part_of(name: str) -> Part | None:
+    """The part of a data set that the name of a file or folder says, as in ``instances_val2017``; None for others."""
+    words = set(re.split(r"[^a-z]+", name.lower()))
+    if words & {"test", "testing"}:
+        return "test"
+    if words & {"val", "valid", "validation"}:
+        return "valid"
+    return "train" if words & {"train", "training"} else None
 
 
 def only_parts(coco: Coco, parts: Sequence[str]) -> Coco:

@@ -19,7 +19,7 @@ from trashkit.outputs import Output, write_text
 from trashkit.progress import Progress, silent
 from trashkit.settings.project import FILE_NAME, VERSION
 from trashkit.workflows.project.derived import mark
-from trashkit.workflows.project.listing import CocoFile, Found, Listing, list_folder, recognise
+from trashkit.workflows.project.listing import CocoFile, Found, Listing, label_maps, list_folder, recognise
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class _Init:
         if given is not None and not given.is_dir():
             raise TrashkitError(f"{given} is not a folder", hint="give the folder of the photos as --images")
         for one in self.found.cocos:
-            one.root = self.listing.root(one.names) if given is None else PurePosixPath(self._relative(given))
+            one.root = self.listing.root(one.names, one.path) if given is None else PurePosixPath(self._relative(given))
 
     def _data(self) -> list[CocoFile]:
         """The labelled files of training and validation; none where labels must be imported."""
@@ -184,9 +184,14 @@ class _Init:
     def _imported(self) -> tuple[Coco, PurePosixPath]:
         """Labels of another tool as COCO."""
         foreign, folder = self.found.foreign, self.listing.folder
+        maps = label_maps(self.listing) if {kind for kind, _ in foreign} <= {"voc", "huggingface"} else None
+        if maps is not None:
+            raise self._label_maps(*maps)
         if not foreign:
+            seen = [reason if str(path) in reason else f"{path}: {reason}" for path, reason in self.found.unknown[:3]]
             raise TrashkitError(
-                f"{folder} has {len(self.listing.photos)} photos, but no labels that are known",
+                f"{folder} has {len(self.listing.photos)} photos, but no labels that are known"
+                f"{': ' if seen else ''}{'; '.join(seen)}",
                 hint="name a COCO file with --data FILE; trashkit data import --help lists other formats",
             )
         if len(foreign) > 1:
@@ -217,6 +222,15 @@ class _Init:
         if rest is not None:
             self._add("test", "test.json", rest, "the photos without labels", [str(source)])
         return coco, root
+
+    def _label_maps(self, kind: str, source: PurePosixPath) -> TrashkitError:
+        """An error that says how to import label maps: they are PNG files like photos, and may need class names."""
+        folder = self.listing.folder
+        words = ["trashkit", "data", "import", kind, str(folder / source), "--out", str(folder / "train.json")]
+        return TrashkitError(
+            f"{folder} has label maps (PNG files), which must be imported first",
+            hint=f"{' '.join(map(quoted, words))}; then run trashkit init again",
+        )
 
     def _without_labels(self, coco: Coco, root: PurePosixPath) -> tuple[Coco, Coco | None]:
         """Split off the images without labels, if all photos are listed: other tools list those not yet annotated."""

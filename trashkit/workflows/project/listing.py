@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from trashkit.coco import Coco, read
 from trashkit.errors import TrashkitError
 from trashkit.files import real_path
 from trashkit.images.photos import SUFFIXES
+from trashkit.interop.layouts.parts import Part, part_of
 from trashkit.names import composed
 from trashkit.report.photo_overlays import holds_results
 from trashkit.workflows.project.derived import can_be_made_anew
@@ -28,9 +28,12 @@ SAMPLE = 200
 _START = 1 << 16
 """Bytes at the start of a file by which its form is recognised."""
 _SKIPPED = ("runs", "__pycache__", "node_modules")
+_LABEL_MAPS = {
+    "segmentationclass": "voc", "gtfine": "cityscapes", "ann_dir": "mmsegmentation", "masks": "masks",
+    "label_maps": "masks", "labels": "masks", "annotations": "masks",
+}  # fmt: skip
+"""Folders of label maps, and the format of `trashkit data import` that reads them next to the photos."""
 NAMES_FILES = ("classes.txt", "names.txt", "labels.txt", "obj.names")
-
-Part = Literal["train", "valid", "test"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,12 @@ class Listing:
             found[composed(photo.name)].append(photo)
         return found
 
-    def root(self, names: Iterable[str]) -> PurePosixPath | None:
-        """The folder that most of these file names are relative to; None where it has at most half of them."""
+    def root(self, names: Iterable[str], path: PurePosixPath) -> PurePosixPath | None:
+        """The folder that most of the file names in a file are relative to; None where it has at most half of them.
+
+        Of several, as where parts of a data set have photos of the same names, the one nearest to the file counts, and
+        then one whose name says the same part.
+        """
         some = list(names)
         some = some[:: len(some) // SAMPLE + 1]
         hits: Counter[PurePosixPath] = Counter()
@@ -60,7 +67,15 @@ class Listing:
                 parts = tuple(map(composed, photo.parts))
                 if parts[-len(wanted) :] == wanted:
                     hits[PurePosixPath(*photo.parts[: len(parts) - len(wanted)])] += 1
-        best = max(hits, key=lambda root: (hits[root], -len(root.parts), str(root)), default=None)
+        part = part_of(path.stem)
+
+        def order(root: PurePosixPath) -> tuple[int, int, bool, bool, int, str]:
+            near = len(PurePosixPath(os.path.commonpath([f"/{path.parent}", f"/{root}"])).parts)
+            same = part is not None and part in map(part_of, root.parts)
+            photos = not any(part.casefold() in _LABEL_MAPS for part in root.parts)
+            return hits[root], near, same, photos, -len(root.parts), str(root)
+
+        best = max(hits, key=order, default=None)
         return best if best is not None and 2 * hits[best] > len(some) else None
 
 
@@ -129,10 +144,7 @@ class CocoFile:
     def part(self) -> Part:
         """The part of a data set that the name of the file says, or of its folder where Roboflow wrote it."""
         named = self.path.parent.name if self.path.name == "_annotations.coco.json" else self.path.stem
-        words = set(re.split(r"[^a-z]+", named.lower()))
-        if words & {"test", "testing"}:
-            return "test"
-        return "valid" if words & {"val", "valid", "validation"} else "train"
+        return part_of(named) or "train"
 
     @property
     def about(self) -> str:
@@ -197,6 +209,24 @@ def recognise(listing: Listing) -> Found:
         foreign.update(dict.fromkeys(_yolo_without_yaml(listing)))
     found.foreign = list(foreign)
     return found
+
+
+def label_maps(listing: Listing) -> tuple[str, PurePosixPath] | None:
+    """Format and folder of PNG label maps that lie beside photos in a layout that is imported; None without any."""
+    tables = [path.parent for path in listing.others if path.name == "metadata.jsonl"]
+    if tables:
+        top = PurePosixPath(os.path.commonpath([f"/{one}" for one in tables])[1:])
+        return "huggingface", top.parent if top.parent / "classes.txt" in listing.others else top
+    for path in listing.photos:
+        folders = path.parts[:-1]
+        at = next((n for n, part in enumerate(folders) if part.casefold() in _LABEL_MAPS), None)
+        if at is None or path.suffix.lower() != ".png":
+            continue
+        around = PurePosixPath(*folders[:at])
+        if any(one.is_relative_to(around) and folders[at] not in one.parts for one in listing.photos):
+            kind = _LABEL_MAPS[folders[at].casefold()]
+            return "ade20k" if kind == "masks" and "training" in folders[at + 1 :] else kind, around
+    return None
 
 
 def _yolo_without_yaml(listing: Listing) -> Iterator[tuple[str, PurePosixPath]]:
