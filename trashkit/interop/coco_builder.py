@@ -66,8 +66,13 @@ class CocoBuilder:
             self.category(name)
 
     def category(self, name: str) -> int:
-        """The id of the category with this name, which is added if it is new. NFC and NFD are one name."""
-        known = name if name in self.names else self._forms.setdefault(unicodedata.normalize("NFC", name), name)
+        """The id of the category with this name, which is added if it is new.
+
+        Names that differ only in spaces or in the form of Unicode (NFC, NFD) are one.
+        """
+        form = " ".join(unicodedata.normalize("NFC", name).split())
+        known = name if name in self.names else self._forms.get(form, name)
+        self._forms.setdefault(form, known)
         return self.names.setdefault(known, len(self.names) + 1)
 
     def image(self, file_name: str, width: int, height: int, **more: Any) -> dict[str, Any]:
@@ -174,11 +179,7 @@ class CocoBuilder:
             elif index in table.ignored or (index == 255 and index not in table.background):
                 self.note(f"label maps with ignored pixels ({index}), which become background", place)
             elif index not in table.background:
-                known = sorted(table.all_names)
-                raise TrashkitError(
-                    f"{place} has pixels of class {index}, and only {known[0]} to {known[-1]} have names",
-                    hint="name all classes with --names, a file with one name per line, background first",
-                )
+                raise _without_name(labels, index, table, place)
 
     def finish(self, photos: Path | None, *, notes: Sequence[str] = ()) -> ImportedAnnotations:
         """The finished COCO file. Raises TrashkitError if there are no images."""
@@ -201,6 +202,24 @@ class CocoBuilder:
             self.examples,
             self.table,
         )
+
+
+def _without_name(labels: LabelMap, index: int, table: ClassTable, place: str) -> TrashkitError:
+    """An error for a label map in which class `index` has no name; it says where pixels seem to be mixed ones."""
+    counts = np.bincount(labels.ravel(), minlength=256)
+    known = sorted(table.all_names)
+    others = [n for n in np.flatnonzero(counts[:255]).tolist() if n not in table.all_names]
+    if len(others) > 2 and counts[others].sum() < counts[255]:
+        return TrashkitError(
+            f"{place} has 0, 255 and {len(others)} numbers between them, such as {index}: its edges are smoothed, or "
+            "it was saved with losses, as JPEG does",
+            hint="save it without, or round its values to 0 and 255",
+        )
+    return TrashkitError(
+        f"{place} has pixels of class {index}, and only {known[0]} to {known[-1]} have names",
+        hint="name all classes with --names, a file with one name per line, background first, or with lines such as "
+        f'"{index}: name"',
+    )
 
 
 def described(counts: Mapping[str, int], examples: Mapping[str, str]) -> list[str]:

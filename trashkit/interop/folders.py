@@ -38,6 +38,7 @@ def files_in(folder: Path, suffixes: Iterable[str]) -> list[PurePosixPath]:
     Raises TrashkitError if the folder does not exist.
     """
     if is_file(folder):
+        refuse_other_form(folder)
         raise TrashkitError(f"{folder} is a file, not a folder", hint=f"give the folder it is in: {folder.parent}")
     if not folder.is_dir():
         raise TrashkitError(f"there is no folder {folder}", hint="give the folder that the other tool wrote")
@@ -53,6 +54,18 @@ def files_in(folder: Path, suffixes: Iterable[str]) -> list[PurePosixPath]:
                 continue
             found.append(PurePosixPath(path.relative_to(folder).as_posix()))
     return sorted(found)
+
+
+def refuse_other_form(path: Path) -> None:
+    """Raise TrashkitError for an archive, a picture or another such file that was given in place of a folder."""
+    try:
+        with readers.open_file(path) as file:
+            form = readers.other_form(file.read(readers.HEAD))
+    except OSError as error:
+        raise TrashkitError(f"{path} cannot be read: {read_error_reason(error)}", hint="check the path") from error
+    if form is not None:
+        hint = form.hint.replace("the file inside it", "the folder")
+        raise TrashkitError(f"{path} is a file, not a folder: {form.reason}", hint=hint)
 
 
 def photos_by_stem(folder: Path) -> dict[str, PurePosixPath]:
@@ -100,8 +113,10 @@ class PhotoNames:
     def __init__(self, paths: Iterable[PurePosixPath]) -> None:
         self._exact: dict[str, list[PurePosixPath]] = {}
         self._folded: dict[str, list[PurePosixPath]] = {}
+        self._uploaded: dict[str, list[PurePosixPath]] = {}
         for path in paths:
             name = composed(path.name)
+            self._uploaded.setdefault(re.sub(r"[^-\w.]", "", name.strip().replace(" ", "_")), []).append(path)
             self._exact.setdefault(name, []).append(path)
             self._folded.setdefault(name.casefold(), []).append(path)
 
@@ -109,6 +124,14 @@ class PhotoNames:
         """The photos with this base name; if there are none, those whose name differs only in case."""
         name = composed(name)
         return self._exact.get(name) or self._folded.get(name.casefold(), [])
+
+    def uploaded(self, name: str) -> list[PurePosixPath]:
+        """The photos that Label Studio has given this name: eight digits and a hyphen, and "_" for each space.
+
+        Other characters that are not letters, digits, ".", "-" or "_" are left out.
+        """
+        rest = re.sub(r"^[0-9a-f]{8}-", "", composed(name))
+        return [] if rest == composed(name) else self.named(rest) or self._uploaded.get(rest, [])
 
 
 def find_photo(written: str, folder: Path, known: PhotoNames, *, subset: str = "") -> str:
@@ -120,13 +143,12 @@ def find_photo(written: str, folder: Path, known: PhotoNames, *, subset: str = "
     subset: a folder in which the photo is searched for first, unless the path begins with it.
     Returns the base name if there is no such photo.
     """
-    text = _decoded(written.replace("\\", "/"), known)
+    text = _decoded(written.replace("\\", "/"), known).replace("\\", "/")
     plain = PurePosixPath(os.path.normpath(text))
     parts = [part for part in plain.parts if part not in ("..", "/", ".")]
     if not parts or "\0" in text:
         raise TrashkitError(f"{written[:200]!r} is not the name of a photo", hint="correct the label file")
-    # Label Studio prefixes the names of uploaded files with eight digits and a hyphen.
-    candidates = known.named(parts[-1]) or known.named(re.sub(r"^[0-9a-f]{8}-", "", parts[-1]))
+    candidates = known.named(parts[-1]) or known.uploaded(parts[-1])
     tails = ["/".join(parts[start:]) for start in range(len(parts))]
     first = [f"{subset}/{tails[0]}"] if subset and parts[0] != subset else []
     for tail in [*first, *tails]:
@@ -144,7 +166,9 @@ def find_photo(written: str, folder: Path, known: PhotoNames, *, subset: str = "
 
 def _decoded(written: str, known: PhotoNames) -> str:
     """A path without what surrounds it in a URL, and without percent encoding where that does not belong to it."""
-    text = written.rpartition("?d=")[2].partition("?")[0]
+    text = written.rpartition("?d=")[2]
+    if "?d=" not in written and not known.named(text.rpartition("/")[2]):
+        text = text.partition("?")[0] if "://" in written or written.startswith("/data/") else text
     decoded = unquote(text)
     if decoded == text or known.named(text.rpartition("/")[2]):
         return text

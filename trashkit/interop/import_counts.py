@@ -80,12 +80,15 @@ def undrawn(coco: Coco) -> tuple[str, ...]:
         for record in coco.records("images")
         if is_valid_id(record.get("id"))
     }
+    known = {record.get("id") for record in coco.records("categories") if is_valid_id(record.get("id"))}
     reasons: list[str] = []
     for row, record in enumerate(coco.records("annotations")):
         image, segmentation = record.get("image_id"), record.get("segmentation")
         size = sizes.get(image) if is_valid_id(image) else None
         if size is None or not all(isinstance(side, int) and side > 0 for side in size):
             reasons.append(f"annotations[{row}]: its image or its size is missing")
+        elif not is_valid_id(record.get("category_id")) or record["category_id"] not in known:
+            reasons.append(f"annotations[{row}]: its category is not in the file")
         elif not segmentation:
             reasons.append(f"annotations[{row}]: it has no segmentation")
         elif reason := check_segmentation(segmentation, *size):

@@ -56,6 +56,9 @@ from trashkit.outputs import Output
 from trashkit.progress import Progress, silent
 from trashkit.raster.masks import PaintOrder, dataset_label_map
 
+_PHOTO_FOLDERS = frozenset({"images", "imgs", "img", "jpegimages", "photos"})
+_LABEL_FOLDERS = frozenset({"labels", "masks", "label_maps", "annotations", "segmentationclass"})
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -188,11 +191,16 @@ def read_layout(
     photo_end = PurePosixPath(layout.photo_end).with_suffix("").as_posix() if layout.photo_end else ""
     photos = {stem.removesuffix(photo_end): path for stem, path in _photos(photo_folder, label_folder).items()}
     paths = [path for path in files_in(label_folder, [".png"]) if path.name.endswith(layout.label_end)]
+    if real_path(photo_folder) == real_path(label_folder):
+        paths = [path for path in paths if not _is_photo(path)]
     stems = {path.as_posix().removesuffix(layout.label_end): path for path in paths}
-    labels, lost = pair(stems, photos, keys=(composed, folded, _without_mask))
+    labels, lost = pair(stems, photos, keys=(composed, folded, _without_mask, _without_folder))
     if not paths:
+        other = next(iter(files_in(label_folder, [".jpg", ".jpeg"])), None) if label_folder != photo_folder else None
         raise TrashkitError(
-            f"{label_folder} contains no label maps (*{layout.label_end})", hint="check the format and the folder"
+            f"{label_folder} contains no label maps (*{layout.label_end})"
+            f"{f' but {other}: JPEG changes the numbers of pixels' if other else ''}",
+            hint="save label maps as PNG" if other else "check the format and the folder",
         )
     if not labels:
         raise TrashkitError(f"{label_folder / lost[0]} has no photo in {photo_folder}", hint="give --images")
@@ -237,15 +245,29 @@ def _shared_size(label: Path, photo: Path) -> tuple[int, int]:
 
 
 def _without_mask(stem: str) -> str:
-    """A path without regard to case, without what the names of label maps end in."""
-    return re.sub(r"[_-](mask|masks|seg|gt|label|labels|segmentation)$", "", folded(stem))
+    """A path without regard to case, without what the names of label maps end in: ``a_mask``, ``a.jpg``."""
+    return re.sub(r"([_-](mask|masks|seg|gt|label|labels|segmentation)|\.(jpe?g|png|webp))$", "", folded(stem))
+
+
+def _without_folder(stem: str) -> str:
+    """As `_without_mask`, without the folder that keeps photos and label maps apart: ``train/images/a``."""
+    *folders, name = _without_mask(stem).split("/")
+    return "/".join([*(one for one in folders if one not in _PHOTO_FOLDERS | _LABEL_FOLDERS), name])
+
+
+def _is_photo(path: PurePosixPath) -> bool:
+    """Whether a PNG lies in a folder of photos, where others have the label maps."""
+    return any(part.casefold() in _PHOTO_FOLDERS for part in path.parts[:-1])
 
 
 def _photos(folder: Path, labels: Path) -> dict[str, PurePosixPath]:
     if real_path(folder) != real_path(labels):
         return photos_by_stem(folder)
-    # Photos and label maps in the same folder: the PNG is the label map, any other file its photo.
+    # Photos and label maps in the same folder: a PNG is a label map, unless its folder says otherwise.
     found: dict[str, PurePosixPath] = {}
+    for path in files_in(folder, [".png"]):
+        if _is_photo(path):
+            found[composed(path.with_suffix("").as_posix())] = path
     for path in files_in(folder, [".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"]):
         found[composed(path.with_suffix("").as_posix())] = path
     return found

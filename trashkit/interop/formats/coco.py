@@ -19,10 +19,13 @@ from trashkit.interop.folders import PHOTO_SUFFIXES, files_in
 from trashkit.interop.format import Format
 from trashkit.interop.geometry import outlines
 from trashkit.interop.geometry.outlines import SkippedShapeError
+from trashkit.interop.layouts.parts import part_of
 from trashkit.interop.names.table import NOT_GIVEN, GivenNames
 from trashkit.progress import Progress, silent
 
 _ROBOFLOW = "_annotations.coco.json"
+_SAMPLE = 50
+"""How many photos of a file are searched for, evenly distributed over it."""
 
 
 def read(
@@ -56,7 +59,8 @@ def read(
         prefixes = [f"{path.parent.relative_to(source).as_posix()}/" for path in parts]
         return ImportedAnnotations(merge_files(files, prefixes=prefixes), images or source, tuple(notes))
     if inside:
-        folders = sorted({path.parent for path in files_in(images or source, PHOTO_SUFFIXES)})
+        photos = files_in(images or source, PHOTO_SUFFIXES)
+        folders = sorted({parent for path in photos for parent in path.parents})
         prefixes = [_prefix(coco, path, images or source, folders) for coco, path in zip(files, paths, strict=True)]
         return ImportedAnnotations(merge_files(files, prefixes=prefixes), images or source, tuple(notes))
     beside = images or (paths[0].parent if len(paths) == 1 and paths[0].name == _ROBOFLOW else None)
@@ -64,13 +68,19 @@ def read(
 
 
 def _prefix(coco: Coco, path: Path, root: Path, folders: Sequence[PurePosixPath]) -> str:
-    """The folder below `root` that has the first photo of a file, with a slash; one in the file's name comes first."""
-    name = next((one.get("file_name") for one in coco.records("images") if isinstance(one, dict)), None)
-    if not isinstance(name, str):
-        return ""
-    found = [folder for folder in folders if is_file(photo_path(root / folder, name))]
-    found.sort(key=lambda folder: (not (folder.name and folder.name in path.stem), folder))
-    return f"{found[0].as_posix()}/" if found and found[0].name else ""
+    """The folder below `root` that has most photos of a file, with a slash; one in the file's name comes first."""
+    names = [one.get("file_name") for one in coco.records("images") if isinstance(one, dict)]
+    some = [name for name in names if isinstance(name, str)][:: len(names) // _SAMPLE + 1]
+    hits = {folder: sum(is_file(photo_path(root / folder, name)) for name in some) for folder in folders}
+    found = [folder for folder in folders if hits[folder]]
+    part = part_of(path.stem)
+
+    def order(folder: PurePosixPath) -> Any:
+        other = part is not None and part_of(folder.name) not in (part, None)
+        return not (folder.name and folder.name in path.stem), other, -hits[folder], folder
+
+    best = min(found, key=order, default=None)
+    return f"{best.as_posix()}/" if best is not None and best.name else ""
 
 
 def _with_turned_boxes(coco: Coco, notes: list[str]) -> Coco:

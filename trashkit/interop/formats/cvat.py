@@ -106,11 +106,17 @@ class _Document:
 
 
 def _parse(path: Path) -> _Document:
-    """Parse a file. Raises TrashkitError with the line if it is not XML, or declares a document type or entities."""
+    """Parse a file. Raises TrashkitError, with the line, for other XML, a document type or entities."""
     document = _Document()
     parents: list[str] = []
 
     def start(name: str, attributes: dict[str, str], line: int) -> None:
+        if not parents and name != "annotations":
+            what = "of Pascal VOC or LabelMe" if name == "annotation" else f"with <{name[:40]}>"
+            raise TrashkitError(
+                f"{path} is an XML file {what}, not of CVAT, which has <annotations>",
+                hint="give the annotations.xml that CVAT exports, in the format CVAT for images",
+            )
         if name == "image":
             document.images.append(Frame(attributes, line, []))
         elif name == "track":
@@ -126,7 +132,7 @@ def _parse(path: Path) -> _Document:
     def end(name: str, text: str, _: int) -> None:
         parents.pop()
         if name == "name" and parents[-1:] == ["label"]:
-            document.labels.append(text.strip())
+            document.labels.append(text.strip() if "\n" in text else text)
         elif document.tasks and (
             (parents[-1:] in (["task"], ["job"]) and name in ("id", "name", "subset"))
             or (parents[-1:] == ["original_size"] and name in ("width", "height"))

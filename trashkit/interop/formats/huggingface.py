@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trashkit.errors import TrashkitError, read_error_reason
+from trashkit.files import is_file
 from trashkit.images.photos import photo_path
 from trashkit.interop.coco_builder import CocoBuilder, ImportedAnnotations
 from trashkit.interop.export_job import ExportJob
@@ -90,7 +91,7 @@ def read(
         path = source / relative
         for line, row in _csv_rows(path) if path.suffix.lower() == ".csv" else read_json_lines(path):
             place = f"{path}, line {line}"
-            photo, label = _names(row, place)
+            photo, label = (_as_here(name, path.parent) for name in _names(row, place))
             label_path = photo_path(path.parent, label)
             name = (relative.parent / photo).as_posix()
             photo_path(folder, name)
@@ -124,6 +125,11 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             header = header or row
     except (OSError, ContentError) as error:
         raise TrashkitError(f"{path} cannot be read: {read_error_reason(error)}", hint="export it again") from error
+
+
+def _as_here(name: str, folder: Path) -> str:
+    """A path with "/" for Windows' backslashes, unless they are part of the name of a file."""
+    return name if is_file(photo_path(folder, name)) else name.replace("\\", "/")
 
 
 def _names(row: Any, place: str) -> tuple[str, str]:

@@ -136,6 +136,7 @@ class _Task(msgspec.Struct):
     data: dict[str, Any]
     annotations: list[_Annotation] | None = None
     completions: list[_Annotation] | None = None
+    drafts: Any = None
     predictions: Any = None
     id: Any = None
 
@@ -291,10 +292,13 @@ def _results(task: _Task, place: str, builder: CocoBuilder) -> list[tuple[int, _
     for one in others:
         if count := _regions_in(one.result):
             builder.skip("regions in further annotations of a task", place, count)
-    if chosen is None and isinstance(task.predictions, list):
-        found = [_regions_in(one.get("result")) for one in task.predictions if isinstance(one, dict)]
-        if sum(found):
-            builder.skip("regions in predictions, in tasks without annotations", place, sum(found))
+    unused = [(task.drafts, "regions in drafts, which were not submitted")]
+    if chosen is None:
+        unused.append((task.predictions, "regions in predictions, in tasks without annotations"))
+    for some, what in unused:
+        parts = some if isinstance(some, list) else []
+        if count := sum(_regions_in(one.get("result")) for one in parts if isinstance(one, dict)):
+            builder.skip(what, place, count)
     results = []
     for position, value in enumerate(chosen.result if chosen is not None else ()):
         try:

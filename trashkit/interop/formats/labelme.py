@@ -137,13 +137,27 @@ def read(
     folder = images or source
     known = photos_by_name(folder)
     files = files_in(source, [".json"])
+    copies = []
     for done, relative in enumerate(files):
         labels = _labels(source / relative, builder)
         if labels is not None:
             with builder.picture(str(source / relative), len(labels.shapes)):
-                _read_file(labels, source / relative, _photo_name(labels, relative, folder, known), folder, builder)
+                name = _photo_name(labels, relative, folder, known)
+                if _is_copy(relative, name, source):
+                    copies.append((labels, source / relative, name))
+                else:
+                    _read_file(labels, source / relative, name, folder, builder)
         progress("reading labels", done + 1, len(files))
+    for labels, path, name in copies:
+        with builder.picture(str(path), len(labels.shapes)):
+            _read_file(labels, path, name, folder, builder)
     return builder.finish(folder)
+
+
+def _is_copy(relative: PurePosixPath, photo: str, source: Path) -> bool:
+    """Whether another label file has the name of the photo, which then comes first: "a.json" before "a (1).json"."""
+    own = relative.with_name(f"{PurePosixPath(photo).stem}.json")
+    return composed(own.stem) != composed(relative.stem) and is_file(source / own)
 
 
 def _labels(path: Path, builder: CocoBuilder) -> _File | None:

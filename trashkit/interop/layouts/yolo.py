@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from trashkit.errors import TrashkitError
 from trashkit.files import is_file
-from trashkit.interop.folders import files_in, first_folder, photos_by_stem, read_text
+from trashkit.interop.folders import files_in, first_folder, photos_by_stem, read_text, refuse_other_form
 from trashkit.interop.layouts.pairing import folded, pair
 from trashkit.interop.yolo_lines import is_number
 from trashkit.names import composed
@@ -57,20 +57,29 @@ def yolo_folder(source: Path, images: Path | None) -> YoloFolder:
     """Find photos and labels of a data set. source: its folder, or its ``data.yaml`` or ``obj.data``.
 
     File names are relative to `images`, or ``images/``, or else to the folder itself, so that they keep the part.
-    Raises TrashkitError where none of the label files has a photo.
+    Raises TrashkitError where there is no label file, or none of them has a photo.
     """
+    if is_file(source):
+        refuse_other_form(source)
     root = source if source.is_dir() else source.parent
     photo_folder = images or first_folder(root, "images")
     label_folder = first_folder(root, "labels")
     photos = photos_by_stem(photo_folder)
     if photo_folder == root and any(_has_folder(path, "images") for path in photos.values()):
         photos = {stem: path for stem, path in photos.items() if _has_folder(path, "images")}
-    paths = {path.with_suffix("").as_posix(): path for path in files_in(label_folder, [".txt"]) if _may_be(path)}
-    found, lost = _pairs(paths, photos)
-    left = tuple(label_folder / path for path in lost if _is_label(label_folder / path))
+    texts = files_in(label_folder, [".txt"])
+    # A photo may be named like a list of names or photos: train.jpg, labels.jpg.
+    texts = [path for path in texts if _may_be(path) or _has_boxes(label_folder / path)]
+    found, lost = _pairs({path.with_suffix("").as_posix(): path for path in texts}, photos)
+    left = tuple(label_folder / path for path in lost if _may_be(path) and _is_label(label_folder / path))
     if left and not found:
         raise TrashkitError(
             f"{left[0]} has no photo in {photo_folder}", hint="give the folder of the photos with --images"
+        )
+    if photos and not found:
+        raise TrashkitError(
+            f"{label_folder} has no label files of its photos, such as {next(iter(photos.values())).stem}.txt",
+            hint="give the folder that has photos and labels",
         )
     pairs = [(photo, label_folder / found[stem] if stem in found else None) for stem, photo in photos.items()]
     names = tuple(_name_files(source, root))
@@ -159,9 +168,21 @@ def _may_be(path: PurePosixPath) -> bool:
 
 def _is_label(path: Path) -> bool:
     """Whether a text file without a photo has lines like those of a label file, or none at all."""
+    boxes, others = _lines_of_labels(path)
+    return boxes >= others
+
+
+def _has_boxes(path: Path) -> bool:
+    """Whether all lines of a text file are like those of a label file."""
+    boxes, others = _lines_of_labels(path)
+    return boxes > 0 and not others
+
+
+def _lines_of_labels(path: Path) -> tuple[int, int]:
+    """How many lines of a file are like those of a label file, and how many are not."""
     lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
-    counts = Counter(is_number(words[0]) and len(words) >= 5 for words in lines)
-    return counts[True] >= counts[False]
+    counts = Counter(all(map(is_number, words)) and len(words) >= 5 for words in lines)
+    return counts[True], counts[False]
 
 
 def label_lines(path: Path) -> list[tuple[int, str]]:
