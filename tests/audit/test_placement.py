@@ -115,6 +115,15 @@ def test_an_outline_that_its_box_contradicts_is_not_clipped() -> None:
     assert after(value, unsafe=True)[0] == value["annotations"][0]
 
 
+def test_a_large_outline_that_leaves_the_image_against_its_box_stays_as_it_is() -> None:
+    ring = [20, 15, 600, 30, 620, 440, 330, 460, 25, 430]
+    away = [side for n in range(0, len(ring), 2) for side in (WIDTH - ring[n + 1], ring[n])]
+    value = clean_file()
+    value["annotations"][0].update(segmentation=[away], bbox=[20, 15, 600, 445], area=240_000)
+    for unsafe in (False, True):
+        assert after(value, unsafe=unsafe)[0] == value["annotations"][0]
+
+
 BOXES = {
     "corners": lambda x, y, w, h: [x, y, x + w, y + h],
     "centre": lambda x, y, w, h: [x + w / 2, y + h / 2, w, h],

@@ -10,6 +10,8 @@ from trashkit.audit.readings.evidence import Evidence, area_agrees, box_agrees
 
 SHARED = 0.5
 """A box that shares at least this much (IoU) with that of the shape is merely inexact."""
+_CLIPPED = 0.8
+"""So is one that shares this much with the part of a shape inside the image, if the shape leaves the image."""
 _SPECK = 2.0
 """A box that is no larger than this many pixels stands for no box, unless the shape is nearly as small: tools write
 [0, 0, 1, 1] there."""
@@ -84,7 +86,7 @@ def contradiction(  # noqa: PLR0911 - each step returns as soon as it is clear w
     leaves = size is not None and distance_outside(box, size) > FEW_PIXELS
     fits = not leaves and evidence.area is not None and area_agrees(evidence.area, area, box)
     fitting = [reading for reading in _readings(evidence.box, box, size) if box_agrees(evidence.box, reading.box(box))]
-    near = overlap(stated, box) >= SHARED
+    near = overlap(stated, _clipped(box, size)) >= (_CLIPPED if leaves else SHARED)
     if not fitting:
         return None if near or fits else Placement("")
     off = [_distance(evidence.box, reading.box(box)) for reading in fitting]
@@ -130,6 +132,13 @@ def turned(size: tuple[float, float] | None) -> Iterator[Placement]:
         yield Placement("turned by 270 degrees", exchanged=True, fy=-1.0, dy=height)
 
 
+def _clipped(box: Box, size: tuple[float, float] | None) -> tuple[float, float, float, float]:
+    """The part of a box that is inside an image (height, width)."""
+    left, top, right, bottom = box
+    height, width = size or (math.inf, math.inf)
+    return max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height)
+
+
 def is_notation(stated: Box, box: Box, size: tuple[float, float] | None) -> bool:
     """Whether a stated box is that of the shape, also clipped to the image or in the notation of another tool."""
     one, two, three, four = stated
@@ -145,7 +154,7 @@ def is_notation(stated: Box, box: Box, size: tuple[float, float] | None) -> bool
         boxes.append((one * width, two * height, three * width, four * height))
         centre = boxes[1]
         boxes.append((centre[0] * width, centre[1] * height, three * width, four * height))
-        clipped = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height))
+        clipped = _clipped(box, size)
         if clipped != (0.0, 0.0, width, height):  # so is any shape that is too large
             shape.append(clipped)
     return any(box_agrees(way, which) for way in boxes for which in shape)
