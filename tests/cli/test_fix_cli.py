@@ -97,7 +97,8 @@ def bow_tie(shift, *, repeated):
 def test_dependent_edits_are_listed_and_can_be_skipped(ann, tmp_path):
     value = json.loads(ann.read_text())
     for row, repeated in ((0, True), (1, False), (2, False)):
-        value["annotations"][row]["segmentation"] = bow_tie(10 * row, repeated=repeated)
+        measures = {"bbox": [10 + 10 * row, 10, 40, 40], "area": 800}
+        value["annotations"][row].update(segmentation=bow_tie(10 * row, repeated=repeated), **measures)
     ann.write_text(json.dumps(value))
     trashkit("fix", ann, "--out", "fixed.json", "--write-edits", "log.jsonl")
     only = ("edits", "apply", ann, "log.jsonl", "--out", "rings.json", "--author", "G003")
