@@ -34,6 +34,7 @@ FINDINGS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(FINDINGS, FINDINGS)
 def test_only_findings_newer_than_the_baseline_are_left(

@@ -232,6 +232,7 @@ def test_settings_move_the_thresholds() -> None:
     assert not codes(coco, select=["L006"], settings=Settings(parts=(("can", "BOT*"),)))
 
 
+@pytest.mark.slow
 def test_many_copies_of_one_annotation_take_little_time_and_memory() -> None:
     coco = clean_file()
     coco["annotations"] = [annotation(n, 1, 1 + n % 3, octagon(111, 91, 40)) for n in range(600)]

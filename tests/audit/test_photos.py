@@ -182,6 +182,7 @@ def test_rows_without_a_usable_name_or_size_are_skipped(tmp_path: Path) -> None:
 PLANTED = {"missing-photo": "I001", "truncated-photo": "I003", "duplicate-photo": "I009", "test-leak": "I011"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_planted_photo_defects_are_found_and_nothing_else(tmp_path: Path, seed: int) -> None:
     out = tmp_path / "set"

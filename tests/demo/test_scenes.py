@@ -230,6 +230,7 @@ def test_everything_else_equals_the_clean_file(heavy: Path, clean: dict[str, Any
             assert annotation == by_id[annotation["id"]]
 
 
+@pytest.mark.slow
 def test_large_files_are_planted_in_portions(clean: dict[str, Any]) -> None:
     images, annotations, step = [], [], clean["images"][-1]["id"] + 1
     for k in range(15):
@@ -325,6 +326,7 @@ def test_without_noise_both_files_are_equal(tmp_path: Path) -> None:
         assert cv2.imread(str(tmp_path / "easy" / "images" / image["file_name"])).shape == (64, 64, 3)
 
 
+@pytest.mark.slow
 def test_same_seed_same_files_whatever_the_workers(tmp_path: Path) -> None:
     done = []
     make(tmp_path / "one", images=20, size=64, seed=5)

@@ -161,6 +161,7 @@ def test_no_photos_and_tiny_photos() -> None:
     assert near_duplicate_groups([one]).tolist() == [0]
 
 
+@pytest.mark.slow
 def test_scenes_of_the_synthetic_data_set(tmp_path: Path) -> None:
     """Recall and precision over pairs: those of one scene against those found."""
     make(tmp_path / "set", images=90, size=128, seed=4, noise="none")

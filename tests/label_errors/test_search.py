@@ -176,6 +176,7 @@ def test_correct_labels_are_not_flagged(planted: Any) -> None:
     assert sum(one.probability > 0.5 for one in clean.missing) <= 1
 
 
+@pytest.mark.slow
 def test_fixing_corrects_planted_errors(planted: Any) -> None:
     coco, store, rows = planted
     right = {record["id"]: record for record in truth()["annotations"]}
@@ -204,6 +205,7 @@ def test_findings_carry_their_proposal(planted: Any) -> None:
     assert not [f for f in findings if f.code == "P009"], "out-of-fold predictions are what they should be"
 
 
+@pytest.mark.slow
 def test_damaged_rows_are_skipped(planted: Any) -> None:
     coco, store, _ = planted
     damaged = coco.replace("annotations", append=[
@@ -226,6 +228,7 @@ def test_other_files_are_refused(planted: Any, tmp_path: Path) -> None:
         find_label_errors(foreign, [store])
 
 
+@pytest.mark.slow
 def test_predictions_of_training_images_are_reported(planted: Any, tmp_path: Path) -> None:
     coco, _, _ = planted
     run = tmp_path / "run"
@@ -315,6 +318,7 @@ def test_a_model_that_cannot_distinguish_classes_finds_no_wrong_class(planted: A
     assert found.probability[:, KINDS.index("wrong-class")].sum() == 0
 
 
+@pytest.mark.slow
 def test_findings_without_a_fix_say_so(planted: Any) -> None:
     coco, store, _ = planted
     findings = [f for f in audit(coco, predictions=[store.path], select=["P"]).findings if f.code < "P007"]
@@ -324,6 +328,7 @@ def test_findings_without_a_fix_say_so(planted: Any) -> None:
     assert sum(result.without_fix.values()) == sum(f.fix is None for f in findings)
 
 
+@pytest.mark.slow
 def test_merged_objects_are_split(tmp_path: Path) -> None:
     """Two objects as rings of one annotation, and as one ring over both: parts become annotations of their own."""
     right = truth()

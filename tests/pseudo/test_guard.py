@@ -133,6 +133,7 @@ def test_labels_exported_as_coco_record_what_their_models_have_seen(ok, run, pla
     assert len(history_of(read_run(trained), PhotoIndex((place / "photos",))).labels) == 16
 
 
+@pytest.mark.slow
 def test_other_data_sets_that_a_teacher_learned_from_count(ok, run, place, pseudo, quick, tmp_path):
     value = json.loads((place / "train.json").read_text())
     boxes = [{**one, "image_id": 1} for one in value["annotations"][:1]]

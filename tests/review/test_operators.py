@@ -78,6 +78,7 @@ def test_without_decisions_there_are_no_edits(review: Review, enter: Any) -> Non
     assert not again.built
 
 
+@pytest.mark.slow
 def test_accepting_makes_the_proposed_fix_and_undo_takes_it_back(review: Review) -> None:
     n = open_findings(review.session, "G003", "G005", "G010", "G022", fixable=True)[0]
     row = review.session.findings[n].row
@@ -97,6 +98,7 @@ def test_accepting_makes_the_proposed_fix_and_undo_takes_it_back(review: Review)
     assert review.stored(row) == before
 
 
+@pytest.mark.slow
 def test_each_decision_is_one_kind_of_edit(review: Review) -> None:
     session = review.session
     rows = [row for row in range(40) if ("annotations", row) not in session.findings_of]

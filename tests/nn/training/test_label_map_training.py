@@ -127,6 +127,7 @@ def test_ignored_maps_and_weight_0_have_no_effect_on_training(drawn, quick, tmp_
     assert not same(runs[0].checkpoint, runs[2].checkpoint)
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_with_a_ramp_is_the_same_run(drawn, quick, tmp_path):
     source = ExtraSource(maps_of(drawn, tmp_path / "maps", range(6, 10)), drawn.parent, "", weight=0.5, ramp=0.7)
     whole = start(drawn, tmp_path / "whole", quick, [source])

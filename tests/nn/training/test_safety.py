@@ -100,6 +100,7 @@ def test_damaged_states_and_weights_are_noticed(drawn, quick, whole, stopped, tm
     assert_same(run, whole)
 
 
+@pytest.mark.slow
 def test_a_damaged_best_checkpoint_is_reported(drawn, quick, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "trashkit.nn.training.train.smoothed_miou", lambda rows: [1 / len(rows)]
@@ -117,6 +118,7 @@ def test_a_damaged_best_checkpoint_is_reported(drawn, quick, tmp_path, monkeypat
     assert "best" in [one["name"] for one in whole.manifest["choice"]["candidates"]]
 
 
+@pytest.mark.slow
 def test_training_restarts_if_both_states_are_damaged(drawn, quick, whole, stopped, tmp_path):
     shutil.copytree(stopped, tmp_path / "run")
     for path in (tmp_path / "run/checkpoints").glob("state*.pt"):
