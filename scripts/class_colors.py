@@ -75,7 +75,8 @@ def ciede2000(one: Floats, other: Floats) -> Floats:
     r_c = 2 * np.sqrt(mean_c**7 / (mean_c**7 + 25.0**7))
     r_t = -np.sin(np.radians(60 * np.exp(-(((mean_h - 275) / 25) ** 2)))) * r_c
     squared = (d_l / s_l) ** 2 + (d_c / s_c) ** 2 + (d_h / s_h) ** 2 + r_t * (d_c / s_c) * (d_h / s_h)
-    return np.sqrt(np.maximum(squared, 0))
+    difference: Floats = np.sqrt(np.maximum(squared, 0))
+    return difference
 
 
 def _cos(degrees: Floats) -> Floats:
@@ -86,7 +87,8 @@ def contrast(one: Floats, other: Floats) -> Floats:
     """Contrast ratio of sRGB colours 0..255 [..., 3], 1 to 21. Source: WCAG 2.1, "contrast ratio"."""
     weights = np.array([0.2126, 0.7152, 0.0722])
     first, second = linear(one) @ weights, linear(other) @ weights
-    return (np.maximum(first, second) + 0.05) / (np.minimum(first, second) + 0.05)
+    ratio: Floats = (np.maximum(first, second) + 0.05) / (np.minimum(first, second) + 0.05)
+    return ratio
 
 
 def smallest_difference(colors: Floats, seen: Floats | None = None) -> float:
@@ -107,7 +109,7 @@ def from_backgrounds(colors: Floats) -> float:
 
 def margins(candidates: Floats, others: Floats) -> Floats:
     """How far candidates [M, 3] for one colour exceed the bounds next to `others` [N, 3]: smallest quotients [M]."""
-    found = contrast(candidates, np.array([255.0] * 3)) / ON_WHITE
+    found: Floats = contrast(candidates, np.array([255.0] * 3)) / ON_WHITE
     grounds = lab(linear(np.repeat(np.array([255, *GREYS])[:, None], 3, axis=1)))
     found = np.minimum(found, ciede2000(lab(linear(candidates))[:, None], grounds[None]).min(axis=1) / FROM_GREY)
     for seen, apart in ((np.eye(3), APART), (PROTANOPIA, APART_SIMULATED), (DEUTERANOPIA, APART_SIMULATED)):

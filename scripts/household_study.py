@@ -38,6 +38,12 @@ ROWS: dict[str, list[str]] = {
     "copy-paste": ["data.copy_paste.p=0.5", "data.copy_paste.balance=uniform"],
     "oversample": ["data.oversample.threshold=0.1"],
     "no ema": ["ema=0"],
+    "narrow decoder": ["model.options={decoder_pyramid_channels=128, decoder_segmentation_channels=64}"],
+    "narrow decoder, 192 px, 8 epochs": [
+        "model.options={decoder_pyramid_channels=128, decoder_segmentation_channels=64}",
+        "data.size=192",
+        "epochs=8",
+    ],
     "unet": ["model.architecture=unet"],
     "deeplabv3plus": ["model.architecture=deeplabv3plus"],
     "upernet": ["model.architecture=upernet"],

@@ -129,7 +129,7 @@ def test_each_decision_is_one_kind_of_edit(review: Review) -> None:
 def test_refusals_are_reported_and_write_nothing(review: Review) -> None:
     free = next(row for row in range(40) if ("annotations", row) not in review.session.findings_of)
     assert "no proposed fix" in review.do("accept_fix", [free])["message"]
-    with pytest.raises(Exception, match="Invalid enum value"):  # FiftyOne itself refuses what is no choice
+    with pytest.raises(Exception, match="Invalid enum value"):  # FiftyOne itself refuses what is not a choice
         review.do("relabel", [free], **{"class": "Cheese"})
     assert "two or more" in review.do("merge_annotations", [free])["message"]
     assert "empty" in review.do("leave_note", [free], text="  ")["message"]

@@ -94,7 +94,7 @@ def test_filters_show_only_matching_findings(session: ReviewSession, tmp_path: P
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto((tmp_path / "review.html").as_uri())
-    page.locator(".choice select").first.select_option("reject")  # what is decided is no filter
+    page.locator(".choice select").first.select_option("reject")  # a decision is not a filter
     assert page.locator("article.card:visible").count() == len(session.order)
     titles = [f"{session.findings[n].code} {session.findings[n].name}" for n in session.order]
     for title in ("G011 ring-outside", "I001 missing-photo"):

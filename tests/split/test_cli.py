@@ -290,7 +290,7 @@ def test_uncounted_classes_and_ungrouped_images_are_reported(annotations: Path, 
     assert done.exit_code == 0, done.output
     told = " ".join(done.output.split())
     assert "names 1 of 2 images that the data set lacks, first nope.jpg" in told
-    assert "trials are used" in told
+    assert "million trials" in told
     assert "0 million" not in told
     read = json.loads(out.read_text())
     assert read["source"]["settings"]["weights"] == {"support": 2.0, "statistics": 0.0}

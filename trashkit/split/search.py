@@ -182,4 +182,7 @@ def _ended(work: list[LocalSearch], trials: int, took: float, seconds: float | N
         return "every fold holds exactly its share"
     if seconds is not None and took >= seconds:
         return f"stopped after {seconds:g} seconds"
-    return f"all {trials / 1e6:g} million trials are used; one comparison of two folds counts as at least {STEP_COST:,}"
+    return (
+        f"ended after {trials / 1e6:g} million trials, where a swap counts as one and comparing two folds as at least "
+        f"{STEP_COST:,}"
+    )

@@ -39,7 +39,7 @@ def test_the_short_form_is_used_at_network_size(tmp_path):
         assert labels.shape == (48, 48)
         seen |= set(np.unique(labels).tolist())
         assert np.array_equal(photo, augment(*pair(), (n,))[0])
-    assert seen == {0, 3, 9, IGNORE}  # what a turn brings in is no background
+    assert seen == {0, 3, 9, IGNORE}  # what a turn brings in is not background
     assert augment(*pair(), (0,), (24, 32))[1].shape == (24, 32)
 
 

@@ -10,14 +10,11 @@ import numpy as np
 
 from trashkit.audit.checks.rings import worst_rings
 from trashkit.audit.readings.evidence import box_agrees
+from trashkit.audit.readings.placement import FEW_PIXELS
 from trashkit.audit.registry import Hit, check
 from trashkit.audit.views.shapes import Bools, Shapes
 from trashkit.audit.views.table import Floats, Ints
 from trashkit.finding import FixKind, Severity
-
-FEW_PIXELS = 5.0
-"""Clipping is a safe fix up to this distance; beyond it the whole outline may be wrong."""
-
 
 _MANY = 0.4
 """Share of an image's annotations that must be off before the image as a whole is reported."""

@@ -13,12 +13,13 @@ SHARED = 0.5
 _CLIPPED = 0.8
 """So is one that shares this much with the part of a shape inside the image, if the shape leaves the image."""
 _SPECK = 2.0
-"""A box that is no larger than this many pixels stands for no box, unless the shape is nearly as small: tools write
-[0, 0, 1, 1] there."""
+"""A box that is no larger than this many pixels stands for a missing box, unless the shape is nearly as small: tools
+write [0, 0, 1, 1] there."""
 _CLOSER = 0.5
 """A reading that fits a box this many pixels better than another one is the likelier, whatever its kind."""
 FEW_PIXELS = 5.0
-"""A shape or a box that reaches further out of its image than this many pixels is not inside of it."""
+"""A shape or a box that reaches further out of its image than this many pixels is not inside of it: clipping is a safe
+fix up to this distance; beyond it the whole outline may be wrong."""
 _UNITS = {1: "in 0..1", 100: "in percent", 1000: "in 0..1000"}
 
 Box = Sequence[float]
