@@ -3,8 +3,9 @@
 python scripts/household_study.py DATA OUT [--rows NAME ...] [--extra JSON:DIR:WEIGHT] [--jobs 2] [--table]
 
 DATA contains train.json and its photos; OUT is an output folder of `trashkit auto` (fixed.json), or empty. Each
-row trains the recipe `cpu-small` on three folds with one change, and photos are predicted out of fold. Rows that exist
-are not trained again. --table only prints the rows that exist.
+row trains the recipe `cpu-small` on three folds with one change, and photos are predicted out of fold. The base has the
+decoder of SMP's FPN, which is wider than the recipe's. Rows that exist are not trained again. --table only prints the
+rows that exist.
 The column "reweighted" is the score after `postprocess --presence --step one-class=1`.
 The results are in docs/explanation/experiments.md.
 """
@@ -19,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-BASE = ["data.size=128", "epochs=14", "threads=1"]
+BASE = ["data.size=128", "epochs=14", "threads=1", "model.options={}"]
 ROWS: dict[str, list[str]] = {
     "base": [],
     "seed 1": ["seed=1"],

@@ -115,6 +115,16 @@ def test_every_setting_can_be_assigned():
             assert resolve(None, [f"{name}={text}"]) == TrainConfig()
 
 
+def test_options_of_a_recipe_belong_to_its_architecture():
+    recipe = read_recipe("cpu-small")
+    assert resolve(recipe).model.options
+    assert resolve(recipe, ["model.architecture=FPN"]).model.options == resolve(recipe).model.options
+    assert resolve(recipe, ['model.architecture="unet"']).model.options == {}
+    own = ["model.options={decoder_use_norm = false}", "model.architecture=unet"]
+    assert resolve(recipe, own).model.options == {"decoder_use_norm": False}
+    assert resolve(recipe).model.options, "the recipe itself is unchanged"
+
+
 def test_losses_are_weighted_sums():
     assert parse_loss("ce") == (("ce", 1.0, {}),)
     assert parse_loss("ce + 0.5 * dice+2*smooth-ce") == (("ce", 1.0, {}), ("dice", 0.5, {}), ("smooth-ce", 2.0, {}))

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from trashkit.errors import TrashkitError, read_error_reason
 from trashkit.readers import ContentError, decode_toml, read_text
+from trashkit.settings.assignments import assigned, normalise_names
 from trashkit.settings.data import DataSettings
 from trashkit.settings.data import Section as _Section
 from trashkit.settings.loss_expressions import LossTerm, class_rule, parse_loss
@@ -216,15 +217,14 @@ def resolve(
 ) -> TrainConfig:
     """Settings from defaults, then the recipe, then assignments such as ``"optimiser.lr=1e-3"``.
 
+    Where assignments choose another architecture, the recipe's `model.options` are left out: they belong to its own.
     choices: names that a setting may take, such as ``{"model.architecture": ["fpn", ...], "loss": [...]}``, and names
     of arguments, such as ``"loss.focal": ["gamma"]``; see `trashkit.nn.training.choices.setting_choices`. Raises one
     TrashkitError with all mistakes: unknown settings, wrong values, unknown names.
     """
     mistakes: list[str] = []
-    values = _copy(recipe.settings) if recipe else {}
-    for assignment in assignments:
-        _assign(values, assignment, mistakes)
-    _normalise_names(values, choices or {})
+    values = assigned(recipe.settings if recipe else {}, assignments, mistakes)
+    normalise_names(values, choices or {})
     try:
         config = TrainConfig.model_validate(values)
     except ValidationError as error:
@@ -255,42 +255,6 @@ def recorded_settings(values: Any, run: Path) -> TrainConfig:
         raise TrashkitError(f"the settings in {run} are damaged: {mistake}", hint="train the run again") from error
     except UnicodeEncodeError as error:
         raise TrashkitError(f"the settings in {run} are damaged: {_NO_TEXT}", hint="train the run again") from error
-
-
-def _copy(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _copy(item) if isinstance(item, Mapping) else item for key, item in value.items()}
-
-
-def _assign(values: dict[str, Any], assignment: str, mistakes: list[str]) -> None:
-    key, equals, text = assignment.partition("=")
-    names = [name.strip() for name in key.split(".")]
-    if not equals or not all(names):
-        mistakes.append(f'"{assignment}" is not key=value, such as optimiser.lr=1e-3')
-        return
-    place = values
-    for name in names[:-1]:
-        inner = place.setdefault(name, {})
-        if not isinstance(inner, dict):
-            mistakes.append(f'"{key}": {name} is a setting, not a group')
-            return
-        place = inner
-    try:
-        place[names[-1]] = decode_toml(f"value = {text}")["value"]
-    except ContentError:
-        place[names[-1]] = text.strip()
-
-
-def _normalise_names(values: dict[str, Any], choices: Mapping[str, Sequence[str]]) -> None:
-    """Replace common spellings of names: AdamW by adamw, DeepLabV3+ by deeplabv3plus."""
-    for dotted, known in choices.items():
-        *groups, last = dotted.split(".")
-        place: Any = values
-        for group in groups:
-            place = place.get(group) if isinstance(place, dict) else None
-        given = place.get(last) if isinstance(place, dict) else None
-        if isinstance(given, str) and given not in known:
-            plain = given.lower().replace("+", "plus")
-            place[last] = plain if plain in known else given
 
 
 def _mistakes(errors: Sequence[dict[str, Any]]) -> list[str]:

@@ -36,9 +36,9 @@ CPU = (
     Rung(
         ("cpu-medium",), 192, 3500, 1.0, "the largest encoder with installed weights, where it is trained long enough"
     ),
-    Rung(("cpu-small",), 192, 2000, 0.65, "a smaller encoder learns faster where time is short"),
-    Rung(("cpu-small",), 128, 1200, 0.3, "a smaller encoder and smaller photos, since time is short"),
-    Rung(("tiny",), 96, 300, 0.15, "the fastest network, since time is very short"),
+    Rung(("cpu-small",), 192, 2000, 0.75, "a smaller encoder learns faster where time is short"),
+    Rung(("cpu-small",), 128, 1200, 0.38, "a smaller encoder and smaller photos, since time is short"),
+    Rung(("tiny",), 96, 300, 0.25, "the fastest network, since time is very short"),
 )
 GPU = (
     Rung(("upernet-swin", "fpn-efficientnetv2-l"), 512, None, 2.0, "two kinds of networks, since all epochs fit"),
