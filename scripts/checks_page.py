@@ -17,7 +17,11 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "checks.m
 
 def main() -> int:
     """Write or check; returns the exit code."""
-    new = reference_page()
+    try:
+        new = reference_page()
+    except ValueError as error:
+        sys.stdout.write(f"trashkit/audit/settings.py: {error}\n")
+        return 1
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(new, encoding="utf-8")
         sys.stdout.write(f"wrote {PAGE}\n")

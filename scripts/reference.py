@@ -199,13 +199,12 @@ def wrong_example(line: str) -> Iterator[str]:
 
 def main() -> int:
     """Write or check; returns the exit code."""
-    new = page()
+    new, found = page(), problems()
     if "--check" not in sys.argv[1:]:
         PAGE.parent.mkdir(parents=True, exist_ok=True)
         PAGE.write_text(new, encoding="utf-8")
-        sys.stdout.write(f"wrote {PAGE}\n")
-        return 0
-    found = problems()
+        sys.stdout.write("".join(f"{line}\n" for line in [f"wrote {PAGE}", *found]))
+        return 1 if found else 0
     old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     if old != new:
         found.append(f"{PAGE} is stale: run python scripts/reference.py")

@@ -107,7 +107,7 @@ def test_add_a_loss(clone: Path) -> None:
 
 @pytest.mark.slow
 def test_add_a_format(clone: Path) -> None:
-    carry_out("Add an import or export format", clone)
+    carry_out("Add a format", clone)
     _, annotations, *photos = draw(clone)
     run(clone, "-m", "trashkit", "data", "export", "npy", annotations, *photos, "--out", "npy")
     run(clone, "-m", "trashkit", "data", "import", "npy", "npy", "--out", "back.json")
@@ -132,3 +132,4 @@ def test_add_an_option(clone: Path) -> None:
     assert manifest["comment"] == "a first try"
     run(clone, "scripts/reference.py")
     laws(clone, "tests/test_docs.py", "-k", "reference")
+    laws(clone, "tests/nn/training/test_train_cli.py", "-k", "comment")

@@ -34,7 +34,8 @@ def test_every_command_is_explained_with_working_examples() -> None:
 
 
 def test_the_reference_page_is_up_to_date() -> None:
-    assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), "run python scripts/reference.py"
+    is_current = reference.PAGE.read_text(encoding="utf-8") == reference.page()
+    assert is_current, "run python scripts/reference.py"
 
 
 @pytest.mark.parametrize("words", [words for words, _ in COMMANDS], ids=lambda words: " ".join(words) or "trashkit")

@@ -10,4 +10,5 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "checks.md"
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert PAGE.read_text(encoding="utf-8") == reference_page(), "run python scripts/checks_page.py"
+    is_current = PAGE.read_text(encoding="utf-8") == reference_page()
+    assert is_current, "run python scripts/checks_page.py"

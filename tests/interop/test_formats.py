@@ -75,7 +75,8 @@ def test_write_then_read_gives_the_same_label_maps(kind: str, dataset: Dataset) 
     with tempfile.TemporaryDirectory() as folder:
         back = round_trip(kind, dataset, Path(folder))
         names = dataset.classes.names
-        assert len(back) == len(dataset)
+        assert len(back) == len(dataset), "other photos come back than were written"
+        assert set(back.classes.names) == set(names), "other classes come back: `write` must store all of their names"
         for wanted, found in zip(label_maps(dataset, names), label_maps(back, names), strict=True):
             np.testing.assert_array_equal(found, wanted)
 
@@ -152,6 +153,8 @@ def test_damaged_files_are_refused_by_name_and_never_crash(kind: str, tmp_path: 
             assert error.message
             assert "\n" not in error.message
             assert not (tmp_path / "back.json").exists()
+        except Exception as error:
+            pytest.fail(f"{path.name}, damaged, makes the reader crash with {error!r}: raise a TrashkitError instead")
         shutil.rmtree(broken)
     assert refused
 

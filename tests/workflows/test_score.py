@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from trashkit.cli.app import app
 from trashkit.coco import Dataset, read_dataset
 from trashkit.errors import TrashkitError
 from trashkit.predictions.store import create_store
@@ -61,3 +63,27 @@ def test_a_run_folder_is_scored_on_what_it_held_out(truth: Path, tmp_path: Path)
     compared = compare_files(tmp_path / "run", tmp_path / "other", truth, options)
     assert compared.comparison.second > compared.comparison.first
     assert compared.comparison.images == 2
+
+
+def test_errors_are_told_by_kind_and_class_with_the_worst_photos(truth: Path, tmp_path: Path) -> None:
+    data = read_dataset(truth)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    held_out(tmp_path / "a/oof", data, [3, 1], shift=1)  # one row too much, the nearer half within 2 % of the diagonal
+    held_out(tmp_path / "b/oof", data, [0, 2], shift=-16)  # nothing is found
+    words = [str(tmp_path / "a"), str(tmp_path / "b"), "--data", str(truth), "--size", "64", "--errors"]
+    done = CliRunner().invoke(app, ["score", *words, "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    wrong = sum(map(sum, found["confusion"])) - sum(row[n] for n, row in enumerate(found["confusion"]))
+    errors = found["errors"]
+    assert errors["wrong_pixels"] == wrong == sum(one["pixels"] for one in errors["kinds"].values())
+    missed, boundary = errors["kinds"]["missed_object"], errors["kinds"]["boundary"]
+    assert missed["per_class"] == {"Background": 0, "can": 2 * 32 * 32}
+    assert [one["file_name"] for one in missed["worst"]] == ["0.jpg", "2.jpg"]
+    assert boundary["pixels"] + errors["kinds"]["invented_object"]["pixels"] == 2 * 2 * 32
+    assert missed["miou_if_fixed"] == pytest.approx(found["miou"] + missed["gain"])
+    shown = CliRunner().invoke(app, ["score", *words], env={"COLUMNS": "160"}).output
+    assert "missed object" in shown
+    assert "0.jpg, 2.jpg" in shown
+    assert "errors" not in json.loads(CliRunner().invoke(app, ["score", *words[:-1], "--json"]).stdout)

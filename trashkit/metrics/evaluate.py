@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trashkit.coco import Dataset
 from trashkit.errors import TrashkitError
+from trashkit.metrics.error_kinds import KINDS, ErrorCounts, error_kinds
 from trashkit.metrics.scores import Confusion, confusion
 from trashkit.predictions.reading import Predictions
 from trashkit.progress import Progress, silent
@@ -22,6 +23,7 @@ class Evaluation:
 
     images: rows of the scored images in the truth, in its order. per_image: int64 [N, C, C], their confusion matrices.
     size: (height, width) of scoring, None for native. left_out: number of images of the truth without prediction.
+    errors: what is wrong with the wrong pixels, if asked for.
     """
 
     names: tuple[str, ...]
@@ -29,6 +31,7 @@ class Evaluation:
     per_image: NDArray[np.int64]
     size: tuple[int, int] | None
     left_out: int
+    errors: ErrorCounts | None = None
 
     @property
     def confusion(self) -> Confusion:
@@ -46,13 +49,14 @@ def evaluate(
     size: tuple[int, int] | None = (256, 256),
     order: PaintOrder = "area",
     partial: bool = False,
+    errors: bool = False,
     progress: Progress = silent,
 ) -> Evaluation:
     """Score predictions against the annotations of the data set that they were opened for.
 
     size: (height, width), or None for each image's native size. Truth is rasterised at native size in paint `order` and
     then sampled with ``cv2.INTER_NEAREST``; predictions are resized as in `Predictions.label_maps`. Predicted images
-    that the truth lacks are left out.
+    that the truth lacks are left out. errors: also count wrong pixels by kind, see `trashkit.metrics.error_kinds`.
     Raises TrashkitError, naming the first, if images of the truth have no prediction, unless `partial`.
     """
     truth = predictions.dataset
@@ -65,15 +69,23 @@ def evaluate(
         )
     classes = len(truth.classes)
     found: dict[int, NDArray[np.int64]] = {}
+    wrong = np.zeros((len(KINDS), classes, classes), np.int64)
+    kinds: dict[int, NDArray[np.int64]] = {}
     for row, label_map in predictions.label_maps(size):
+        true_map = dataset_label_map(truth, row, order=order, size=size)
         try:
-            found[row] = confusion(dataset_label_map(truth, row, order=order, size=size), label_map, classes)
+            found[row] = confusion(true_map, label_map, classes)
         except TrashkitError as error:
             name = truth.image_by_row[row].file_name
             raise TrashkitError(f"{predictions.path}, {name}: {error.message}", hint=error.hint) from error
+        if errors:
+            counts = error_kinds(true_map, label_map, classes)
+            wrong += counts
+            kinds[row] = counts.sum(axis=(1, 2))
         progress("scoring", len(found), len(present))
     rows = tuple(sorted(found))
-    return Evaluation(truth.classes.names, rows, np.stack([found[row] for row in rows]), size, len(lacking))
+    counted = ErrorCounts(wrong, np.stack([kinds[row] for row in rows])) if errors else None
+    return Evaluation(truth.classes.names, rows, np.stack([found[row] for row in rows]), size, len(lacking), counted)
 
 
 def evaluate_parts(
@@ -82,6 +94,7 @@ def evaluate_parts(
     size: tuple[int, int] | None = (256, 256),
     order: PaintOrder = "area",
     partial: bool = False,
+    errors: bool = False,
     progress: Progress = silent,
 ) -> Evaluation:
     """Score predictions that cover a data set together, such as the out-of-fold stores of all folds.
@@ -90,7 +103,7 @@ def evaluate_parts(
     parts predict.
     """
     if len(parts) == 1:
-        return evaluate(parts[0], size=size, order=order, partial=partial, progress=progress)
+        return evaluate(parts[0], size=size, order=order, partial=partial, errors=errors, progress=progress)
     truth = parts[0].dataset
     owner: dict[int, Predictions] = {}
     for part in parts:
@@ -109,11 +122,16 @@ def evaluate_parts(
             f"first {lacking[0]}",
             hint="predict them too, or add --partial to score only the others",
         )
-    found = [evaluate(part, size=size, order=order, partial=True, progress=progress) for part in parts]
+    found = [evaluate(part, size=size, order=order, partial=True, errors=errors, progress=progress) for part in parts]
     rows = np.concatenate([part.images for part in found])
     sorting = np.argsort(rows)
     per_image = np.concatenate([part.per_image for part in found])[sorting]
-    return Evaluation(truth.classes.names, tuple(rows[sorting].tolist()), per_image, size, len(lacking))
+    counts = [part.errors for part in found if part.errors is not None]
+    counted = None
+    if counts:
+        per_kind = np.concatenate([one.per_image for one in counts])[sorting]
+        counted = ErrorCounts(np.sum([one.pooled for one in counts], axis=0), per_kind)
+    return Evaluation(truth.classes.names, tuple(rows[sorting].tolist()), per_image, size, len(lacking), counted)
 
 
 def require_labels(dataset: Dataset) -> None:

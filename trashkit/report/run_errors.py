@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trashkit.coco import Dataset
 from trashkit.errors import TrashkitError
 from trashkit.images.photos import photo_path, read_photo
+from trashkit.metrics.error_kinds import ErrorCounts, error_kinds
 from trashkit.metrics.scores import Matrix, confusion, per_image_miou
 from trashkit.predictions.reading import check_native_sizes
 from trashkit.predictions.store import Probabilities
@@ -30,10 +31,11 @@ SHOWN = 240
 
 @dataclass(frozen=True, eq=False)
 class StoreScores:
-    """Confusion matrices int64 [N, C, C], one per row of a store, and the calibration over all of them."""
+    """Confusion matrices int64 [N, C, C], one per row of a store; the calibration and wrong pixels of all of them."""
 
     per_image: Matrix
     calibration: Calibration
+    errors: ErrorCounts
 
 
 def score_store(
@@ -54,15 +56,18 @@ def score_store(
         )
     check_native_sizes(store, [(dataset.image_by_id[one], row) for row, one in enumerate(store.image_ids)])
     store.require_complete()
-    total, found = Calibration.empty(), []
+    total, found, wrong = Calibration.empty(), [], []
     for row, image_id in enumerate(store.image_ids):
         values = store.read(row)
         truth = dataset_label_map(dataset, dataset.image_by_id[image_id].row, order=order, size=store.size)
         # label_map breaks ties the same way everywhere
-        found.append(confusion(truth, store.label_map(row), len(dataset.classes)))
+        guess = store.label_map(row)
+        found.append(confusion(truth, guess, len(dataset.classes)))
+        wrong.append(error_kinds(truth, guess, len(dataset.classes)))
         total = total + Calibration.of(values, truth)
         progress("scoring photos", row + 1, len(store))
-    return StoreScores(np.stack(found), total)
+    pooled, per_image = np.sum(wrong, axis=0), np.stack([kinds.sum(axis=(1, 2)) for kinds in wrong])
+    return StoreScores(np.stack(found), total, ErrorCounts(pooled, per_image))
 
 
 MIN_ERROR_SHARE = 0.0005

@@ -10,6 +10,7 @@ from typing import Any
 from trashkit.coco import Dataset, read_dataset
 from trashkit.errors import TrashkitError
 from trashkit.leaderboard.compare import RESAMPLES, Comparison, compare, paired
+from trashkit.metrics.error_kinds import NEAR, ErrorCounts, summaries
 from trashkit.metrics.evaluate import Evaluation, evaluate_parts, require_labels
 from trashkit.metrics.scores import DEFAULT_DEFINITION, bootstrap_iou, bootstrap_miou, interval
 from trashkit.metrics.summary import finds_almost_nothing, without_background
@@ -18,6 +19,9 @@ from trashkit.predictions.submission_csv import CsvLayout
 from trashkit.progress import Progress, silent
 from trashkit.raster.masks import PaintOrder
 
+WORST = 5
+"""Number of images listed for each kind of errors."""
+
 
 @dataclass(frozen=True)
 class ScoringOptions:
@@ -25,6 +29,7 @@ class ScoringOptions:
 
     size: side in pixels at which label maps are compared, None for the native size. csv_size: side of the label maps of
     a CSV. order, classes: paint order and class map of annotations. partial: whether images may lack a prediction.
+    errors: whether wrong pixels are counted by kind.
     """
 
     size: int | None = 256
@@ -32,6 +37,7 @@ class ScoringOptions:
     order: PaintOrder = "area"
     partial: bool = False
     classes: str | None = None
+    errors: bool = False
 
     @property
     def shape(self) -> tuple[int, int] | None:
@@ -63,7 +69,12 @@ class ScoringOptions:
         runs = all(found != [path] for path, found in zip(given, stores, strict=True))
         parts = self.open([path for found in stores for path in found], dataset)
         found = evaluate_parts(
-            parts, size=self.shape, order=self.order, partial=self.partial or runs, progress=progress
+            parts,
+            size=self.shape,
+            order=self.order,
+            partial=self.partial or runs,
+            errors=self.errors,
+            progress=progress,
         )
         return found, parts
 
@@ -72,11 +83,13 @@ class ScoringOptions:
 class FileScores:
     """Scores of prediction files.
 
-    paths: the files; a run folder is replaced by its out-of-fold stores. extra: number of predicted images that the
-    truth lacks. miou: by `DEFAULT_DEFINITION`. interval, class_intervals: 95 % of resampled image sets.
+    files: file names of the scored images. paths: the prediction files; a run folder is replaced by its out-of-fold
+    stores. extra: number of predicted images that the truth lacks. miou: by `DEFAULT_DEFINITION`. interval,
+    class_intervals: 95 % of resampled image sets.
     """
 
     evaluation: Evaluation
+    files: tuple[str, ...]
     paths: tuple[Path, ...]
     extra: int
     miou: float
@@ -109,7 +122,32 @@ class FileScores:
             "left_out": found.left_out,
             "extra": self.extra,
             "predictions": list(self.paths),
+            **({"errors": self._errors(found.errors)} if found.errors is not None else {}),
         }
+
+    def _errors(self, errors: ErrorCounts) -> dict[str, Any]:
+        return {
+            "wrong_pixels": int(errors.per_image.sum()),
+            "boundary_width": NEAR,
+            "kinds": {
+                one.kind.replace(" ", "_"): {
+                    "pixels": one.pixels,
+                    "share": one.share,
+                    "miou_if_fixed": one.miou,
+                    "gain": one.gain,
+                    "per_class": one.per_class,
+                    "worst": [{"file_name": name, "pixels": pixels} for name, pixels in self.worst(number)],
+                }
+                for number, one in enumerate(summaries(errors, self.evaluation.confusion))
+            },
+        }
+
+    def worst(self, kind: int, most: int = WORST) -> list[tuple[str, int]]:
+        """File names and wrong pixels of the images with most errors of a kind; none unless errors were counted."""
+        errors = self.evaluation.errors
+        if errors is None:
+            return []
+        return [(self.files[row], int(errors.per_image[row, kind])) for row in errors.worst(kind, most)]
 
 
 def score_files(
@@ -120,6 +158,7 @@ def score_files(
     found, parts = options.evaluate(predicted, dataset, progress=progress)
     return FileScores(
         evaluation=found,
+        files=tuple(dataset.image_by_row[row].file_name for row in found.images),
         paths=tuple(part.path for part in parts),
         extra=sum(part.extra for part in parts),
         miou=found.definitions()[DEFAULT_DEFINITION],

@@ -16,6 +16,7 @@ from trashkit.nn.training.losses import (
     LOSSES,
     PIXEL_LOSSES,
     RANGES,
+    WHOLE_NUMBERS,
     image_presence_loss,
     image_weighted_loss,
     loss_options,
@@ -113,8 +114,22 @@ def test_certain_predictions_have_finite_gradients(name):
         logits = (sign * sure).requires_grad_(True)
         loss = LOSSES[name](logits, target)
         loss.backward()
-        assert loss.isfinite()
-        assert logits.grad.isfinite().all()
+        sure_of = "the truth" if sign == 1 else "anything but the truth"
+        assert loss.isfinite(), f"{name} is {loss} where the prediction is sure of {sure_of}"
+        assert logits.grad.isfinite().all(), f"{name}: infinite gradient where the prediction is sure of {sure_of}"
+
+
+@pytest.mark.parametrize(("name", "option"), [(name, option) for name in LOSSES for option in loss_options(name)])
+def test_both_ends_of_a_range_give_finite_losses(name, option):
+    for end in RANGES[option]:
+        value = int(end) if option in WHOLE_NUMBERS else end
+        for factor in (1.0, 200.0):
+            logits, target = sample(15, 0.2)
+            logits = (factor * logits).requires_grad_(True)
+            loss = LOSSES[name](logits, target, **{option: value})
+            loss.backward()
+            assert loss.isfinite(), f"{name}({option}={end}) is {loss}: narrow its range in RANGES"
+            assert logits.grad.isfinite().all(), f"{name}({option}={end}) has an infinite gradient"
 
 
 WEIGHTS = torch.tensor([1.0, 2.0, 0.0, 0.5, 9.0])
@@ -126,8 +141,8 @@ def test_pixel_losses_use_class_weights(name):
     plain = PIXEL_LOSSES[name](logits, target)
     equal = PIXEL_LOSSES[name](logits, target, class_weights=torch.ones(5))
     unequal = PIXEL_LOSSES[name](logits, target, class_weights=torch.tensor([1.0, 2.0, 0.1, 0.5, 9.0]))
-    assert equal.item() == pytest.approx(plain.item(), rel=1e-5)
-    assert unequal.item() != pytest.approx(plain.item(), rel=1e-3)
+    assert equal.item() == pytest.approx(plain.item(), rel=1e-5), f"{name}: equal class weights change the loss"
+    assert unequal.item() != pytest.approx(plain.item(), rel=1e-3), f"{name} ignores class_weights; see _pixel_weights"
 
 
 @pytest.mark.parametrize("name", LOSSES)
