@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from dataclasses import dataclass
 
 
@@ -63,6 +65,21 @@ def torch_report() -> TorchReport:
     if torch.backends.mps.is_available():
         devices.append(Device("mps", "Apple GPU", None, None, False))
     return TorchReport(torch.__version__, build, torch.get_num_threads(), tuple(devices), problem)
+
+
+def reuse_freed_memory() -> None:
+    """Let this process keep the memory that it frees, for later use; does nothing without glibc.
+
+    On a CPU, torch allocates the activations of every layer anew. glibc gives large blocks back to the system each
+    time, which clears their pages again: about a sixth of the time of a prediction. Peak memory stays the same.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+            mallopt(option, 1 << 30)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def on_cpu(device: str) -> bool:

@@ -23,7 +23,7 @@ from trashkit.images import photos
 from trashkit.images.photos import check_photos
 from trashkit.images.sampling import sampling_weights, upsample_to_photo
 from trashkit.nn.data.resize import resize_photo
-from trashkit.nn.devices import on_cpu
+from trashkit.nn.devices import on_cpu, reuse_freed_memory
 from trashkit.nn.inference.tta import input_size, views
 from trashkit.nn.inference.windows import predict_windows
 from trashkit.nn.models.networks import Segmenter
@@ -76,6 +76,8 @@ def mean_probabilities(
 def device() -> torch.device:
     """Device for prediction: this process's GPU under torchrun or accelerate, else the best available device."""
     chosen: torch.device = PartialState(cpu=on_cpu("auto")).device
+    if chosen.type == "cpu":
+        reuse_freed_memory()
     return chosen
 
 

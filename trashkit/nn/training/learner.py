@@ -19,7 +19,7 @@ from torch import nn
 from trashkit.errors import TrashkitError
 from trashkit.files import sha256
 from trashkit.nn.checkpoints.checkpoint import save_state, save_weights
-from trashkit.nn.devices import on_cpu
+from trashkit.nn.devices import on_cpu, reuse_freed_memory
 from trashkit.nn.models.networks import PresenceHead, Segmenter
 from trashkit.nn.training.fsdp import (
     full_state,
@@ -57,6 +57,8 @@ def start_accelerator(device: str, amp: str) -> Accelerator:
     warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
     with without_accelerate_fsdp():
         accelerator = Accelerator(cpu=on_cpu(device), mixed_precision=precision, kwargs_handlers=[ddp])
+    if accelerator.device.type == "cpu":
+        reuse_freed_memory()
     if accelerator.distributed_type not in _SUPPORTED:
         raise TrashkitError(
             f"training with {accelerator.distributed_type.value} is not supported",

@@ -75,12 +75,17 @@ class AutoRequest:
         return self.photos or self.images
 
 
+MOST_PIXELS = 1e9
+"""Images that claim to have more pixels are left out of the average size."""
+
+
 @dataclass(frozen=True)
 class AutoInputs:
     """Hashes of the files of a request.
 
     roles: one hash for each role, "" where there is nothing. photos: hash of each labelled photo by file name.
-    labelled, unlabelled, extra: numbers of photos. missing: labelled photos that do not exist.
+    labelled, unlabelled, extra: numbers of photos. missing: labelled photos that do not exist. megapixels: of a
+    labelled photo, on average, as the annotations say.
     """
 
     roles: Mapping[str, str]
@@ -89,6 +94,7 @@ class AutoInputs:
     unlabelled: int
     extra: int
     missing: tuple[str, ...] = field(default=())
+    megapixels: float = 0.25
 
     def as_json(self) -> dict[str, Any]:
         """JSON form."""
@@ -121,7 +127,25 @@ def read_auto_inputs(request: AutoRequest, *, progress: Progress = silent) -> Au
     unlabelled = _digest([listed, *(f"{name} {found[name]}" for name in sorted(found))]) if others else ""
     sample = sha256(request.sample) if request.sample is not None else ""
     roles = {"labels": labels, "unlabelled": unlabelled, "sample": sample}
-    return AutoInputs(roles, photos, len(names), len(others), sum(count for _, count in further), tuple(missing))
+    return AutoInputs(
+        roles,
+        photos,
+        labelled=len(names),
+        unlabelled=len(others),
+        extra=sum(count for _, count in further),
+        missing=tuple(missing),
+        megapixels=_megapixels(coco),
+    )
+
+
+def _megapixels(coco: Coco) -> float:
+    """Average size of a photo by width and height, 1 where none is stated; only expected times depend on it."""
+    areas = []
+    for one in coco.records("images"):
+        width, height = (one.get("width"), one.get("height")) if isinstance(one, dict) else (None, None)
+        if isinstance(width, int | float) and isinstance(height, int | float) and 0 < width * height < MOST_PIXELS:
+            areas.append(width * height)
+    return round(sum(areas) / len(areas) / 1e6, 3) if areas else 1.0
 
 
 def _file_names(coco: Coco) -> list[str]:

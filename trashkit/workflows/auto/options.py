@@ -121,7 +121,7 @@ def _mix(plan: Plan, photos: Photos, stores: Stores, value: str) -> Stores:
     step = Step(
         name=f"ensemble {out.name}",
         why="weights fitted on out-of-fold predictions" if value else "mean of the recipes",
-        seconds=speed_of(plan).light(photos.count, each=0.2 if value and photos.labelled else 0.03),
+        seconds=speed_of(plan).light(photos.count, each=0.1 if value and photos.labelled else 0.012),
         words=("ensemble", *map(str, stores.paths), *how, "--out", str(out), "--resume"),
         makes=(out,),
         after=(*_names(stores), *(() if photos.labelled or not value else (f"ensemble {Path(how[1]).name}",))),
@@ -140,6 +140,10 @@ def _names(stores: Stores) -> tuple[str, ...]:
 # --- class presence, cleaning ----------------------------------------------------------------------------------------
 
 
+OWN_SIZES = 192
+"""From this size of the networks on, photos are classified at the encoders' own sizes: better and slower."""
+
+
 def _presence(plan: Plan, photos: Photos, stores: Stores, power: str) -> Stores:
     if not power:
         return stores
@@ -148,14 +152,16 @@ def _presence(plan: Plan, photos: Photos, stores: Stores, power: str) -> Stores:
     # A linear classifier on frozen features has little to unlearn, so other data sets count in full.
     extra = [word for text in request.extra for word in ("--extra", text.rpartition(":")[0] if _weighs(text) else text)]
     classes = ("--classes", request.classes) if request.classes else ()
+    own = plan.choices.size >= OWN_SIZES
+    size = () if own else ("--size", str(plan.choices.size))
     seen = plan.inputs.labelled + plan.inputs.extra + (0 if photos.labelled else photos.count)
     classify = Step(
         name=f"presence {photos.name}",
         why="which classes each photo shows, by a classifier on frozen encoders",
-        seconds=speed_of(plan).predict(6 * seen),
+        seconds=speed_of(plan).predict((9 if own else 6) * seen),
         words=(
             "presence", str(plan.fixed), "--images", str(request.images), "--split", str(plan.split), *where,
-            "--size", str(min(224, plan.choices.size)), *extra, *classes, "--out", str(file),
+            *size, *extra, *classes, "--out", str(file),
         ),
         makes=(file,),
         after=("split", *photos.after),
@@ -189,7 +195,7 @@ def _postprocess(plan: Plan, photos: Photos, stores: Stores, out: Path, how: tup
     return Step(
         name=f"postprocess {out.name}",
         why=f"{photos.count} predictions",
-        seconds=speed_of(plan).light(photos.count, each=0.03),
+        seconds=speed_of(plan).light(photos.count, each=0.009),
         words=("postprocess", str(stores.paths[0]), *how, "--out", str(out), "--resume"),
         makes=(out,),
         after=(*_names(stores), *after),

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 from msgspec import Meta
 
@@ -203,6 +203,7 @@ class _Inputs(TypedDict):
     unlabelled: _Count
     extra: _Count
     missing: list[str]
+    megapixels: NotRequired[_Seconds]
 
 
 class _Plan(TypedDict):

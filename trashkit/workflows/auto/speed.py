@@ -8,6 +8,8 @@ NORMAL_START = 6.0
 """Seconds until a command with torch starts to work, on an idle machine."""
 _FORWARD = 3.0
 """A network predicts about this many times as many photos per second as it trains on."""
+_MEGAPIXEL = 0.0045
+"""Seconds of decoding a megapixel of a JPEG, on an idle machine."""
 _EPOCH = 1.0
 """Seconds at the end of an epoch: saving the training state, the report page."""
 _RUN = 12.0
@@ -29,9 +31,10 @@ class Speed:
         """How many times as long as on an idle machine small steps take."""
         return max(1.0, self.start / NORMAL_START)
 
-    def light(self, photos: int, *, start: float = 2.0, each: float = 0.0) -> float:
-        """Seconds of a command without a network: the same for every call, and for each photo."""
-        return self.slow * (start + each * photos)
+    def light(self, photos: int, *, start: float = 1.0, each: float = 0.0, megapixels: float = 0.0) -> float:
+        """Seconds of a command without a network: the same for every call, for each photo, and for megapixels of each
+        photo that are decoded."""
+        return self.slow * (start + (each + _MEGAPIXEL * megapixels) * photos)
 
     def predict(self, views: int, models: int = 1) -> float:
         """Seconds of predicting this many views of photos."""

@@ -20,7 +20,7 @@ def label_steps(plan: Plan) -> tuple[Step, ...]:
     request, choices, speed = plan.request, plan.choices, speed_of(plan)
     images = ("--images", str(request.images))
     classes = ("--classes", request.classes) if request.classes else ()
-    count, data = plan.inputs.labelled, str(request.data)
+    count, size, data = plan.inputs.labelled, plan.inputs.megapixels, str(request.data)
     against = ("--against", str(request.test)) if request.test is not None else ()
     settings, none = _project(plan)
     # The file would also give fix a test file, by which unsafe fixes depend on the photos to predict.
@@ -28,7 +28,7 @@ def label_steps(plan: Plan) -> tuple[Step, ...]:
     audit = Step(
         name="audit",
         why="what is wrong with labels and photos",
-        seconds=speed.light(count + plan.inputs.unlabelled, start=4, each=0.06),
+        seconds=speed.light(count + plan.inputs.unlabelled, start=2, each=0.004, megapixels=2 * size),
         words=("audit", data, *images, *against, "--html", str(plan.out / "audit.html"), *settings),
         makes=(plan.out / "audit.html",),
         reads=("labels", "unlabelled") if against else ("labels",),
@@ -38,7 +38,7 @@ def label_steps(plan: Plan) -> tuple[Step, ...]:
     fix = Step(
         name="fix",
         why="all fixes, unsafe ones too" if request.unsafe else "safe fixes, which hardly change a mask",
-        seconds=speed.light(count, start=3, each=0.03),
+        seconds=speed.light(count, start=1.5, each=0.002),
         words=(
             "fix", data, *images, *(("--unsafe",) if request.unsafe else ()), "--out", str(plan.fixed),
             "--write-edits", str(plan.out / "edits.jsonl"), *fix_settings,
@@ -53,7 +53,7 @@ def label_steps(plan: Plan) -> tuple[Step, ...]:
     split = Step(
         name="split",
         why=f"{choices.folds} folds, near-duplicates kept together",
-        seconds=speed.light(count, start=9, each=0.02),
+        seconds=speed.light(count, start=2, each=0.004, megapixels=size),
         words=(
             "split", str(plan.fixed), *images, "--folds", str(choices.folds), *trials, *groups, *classes,
             "--out", str(plan.split), *none,
@@ -123,7 +123,7 @@ def baseline(plan: Plan) -> tuple[Stores, tuple[Step, ...]]:
     score = Step(
         name="score",
         why="out of fold, before the optional steps",
-        seconds=speed_of(plan).light(plan.inputs.labelled, each=0.01),
+        seconds=speed_of(plan).light(plan.inputs.labelled, each=0.002),
         words=("score", str(stores.paths[0]), "--data", str(plan.fixed), *_classes(plan), *_project(plan)[1]),
         after=("fix", *_made_by(stores)),
         keeps=("miou", "interval", "definitions", "per_class"),
@@ -153,7 +153,7 @@ def trial(plan: Plan, option: Option, taken: Taken) -> tuple[Step, ...]:
     judge = Step(
         name=f"judge {option.name}",
         why=f"{option.title}: chosen on all folds but one, judged on that one, in turn",
-        seconds=speed_of(plan).light((1 + len(stores)) * plan.inputs.labelled, each=0.01),
+        seconds=speed_of(plan).light((1 + len(stores)) * plan.inputs.labelled, each=0.002),
         words=(
             "compare", str(base.paths[0]), *map(str, stores), "--data", str(plan.fixed), "--split", str(plan.split),
             *_classes(plan), *_project(plan)[1],
@@ -217,7 +217,7 @@ def delivery(plan: Plan, taken: Taken) -> tuple[Step, ...]:
     draw = Step(
         name="overlays",
         why="each photo next to its prediction",
-        seconds=speed.light(min(MOST_SHEETS, photos.count), each=0.12),
+        seconds=speed.light(min(MOST_SHEETS, photos.count), each=0.02, megapixels=2 * plan.inputs.megapixels),
         words=("sheets", final, *where, "--out", str(overlays), *_classes(plan), *_project(plan)[1]),
         makes=(overlays,),
         after=(last, *photos.after),
@@ -232,7 +232,7 @@ def delivery(plan: Plan, taken: Taken) -> tuple[Step, ...]:
 def _submission(plan: Plan, test: Path, sample: Path, store: str, last: str) -> list[Step]:
     csv = plan.out / "submission.csv"
     known = ("--data", str(test), "--sample", str(sample), *_classes(plan))
-    seconds = speed_of(plan).light(plan.inputs.unlabelled, each=0.01)
+    seconds = speed_of(plan).light(plan.inputs.unlabelled, each=0.003)
     return [
         Step(
             name="submit",
@@ -261,7 +261,7 @@ def page_step(plan: Plan, before: tuple[str, ...]) -> Step:
     return Step(
         name="page",
         why="all of this on one page",
-        seconds=speed_of(plan).light(2 * plan.inputs.labelled, start=4, each=0.01),
+        seconds=speed_of(plan).light(2 * plan.inputs.labelled, start=2, each=0.004),
         words=("report", str(plan.out)),
         makes=(plan.out / PAGE,),
         after=before,
