@@ -14,7 +14,6 @@ from trashkit.coco import Dataset
 from trashkit.coco.classes import shown_colors
 from trashkit.errors import TrashkitError
 from trashkit.files import real_path
-from trashkit.metrics.error_kinds import NEAR, summaries
 from trashkit.metrics.scores import Confusion, bootstrap_iou, bootstrap_miou_difference, interval
 from trashkit.metrics.summary import finds_almost_nothing, miou_text, without_background
 from trashkit.outputs import write_text
@@ -23,6 +22,7 @@ from trashkit.progress import Progress, silent
 from trashkit.raster.masks import PaintOrder
 from trashkit.readers import ContentError, read_text
 from trashkit.report.calibration import Calibration
+from trashkit.report.error_tables import error_tables
 from trashkit.report.html import (
     Card,
     Html,
@@ -39,7 +39,7 @@ from trashkit.report.html import (
     rgb,
     table,
 )
-from trashkit.report.run_errors import EACH, StoreScores, cards, score_store, select_photos
+from trashkit.report.run_errors import EACH, cards, score_store, select_photos
 from trashkit.runs.folder import OOF, REPORT, SETTINGS
 from trashkit.runs.json_values import differences
 from trashkit.runs.manifest import RunSpec
@@ -286,7 +286,8 @@ def _predictions(run: Run, dataset: Dataset, photos: Path, progress: Progress) -
     yield heading("Calibration")
     yield from _calibration(scores.calibration)
     yield heading("Errors")
-    yield from _errors(scores, dataset.classes.names)
+    pooled = Confusion(scores.per_image.sum(axis=0), dataset.classes.names)
+    yield from error_tables(scores.errors, pooled, store.file_names)
     yield heading("Photos")
     yield paragraph(
         "Best and worst photos, and for each class those with most missed and false positive pixels: truth on the "
@@ -298,21 +299,6 @@ def _predictions(run: Run, dataset: Dataset, photos: Path, progress: Progress) -
     selected = select_photos(scores.per_image, names, EACH if len(names) <= MOST_CLASSES else EACH // 2)
     made: list[Card] = cards(selected, store, dataset, photos, order=order, progress=progress)
     yield gallery(made)
-
-
-def _errors(scores: StoreScores, names: Sequence[str]) -> Iterable[object]:
-    confusion = Confusion(scores.per_image.sum(axis=0), tuple(names))
-    kinds = summaries(scores.errors, confusion)
-    wrong = max(1, sum(one.pixels for one in kinds))
-    yield paragraph(
-        f"{wrong / max(1, confusion.matrix.sum()):.1%} of all pixels are wrong. Boundary errors are edges drawn up to "
-        f"{NEAR:.0%} of the diagonal away from the true one.",
-        css="note",
-    )
-    body = [[one.kind, f"{one.share:.1%}", one.miou, f"{one.gain:+.4f}"] for one in kinds]
-    yield table(["error", "share of wrong pixels", "mIoU if fixed", "gain"], body)
-    columns = ["share of wrong pixels", *(one.kind for one in kinds)]
-    yield table(columns, [[name, *(f"{one.per_class[name] / wrong:.1%}" for one in kinds)] for name in names[1:]])
 
 
 def _calibration(found: Calibration) -> Iterable[object]:

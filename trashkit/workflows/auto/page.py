@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from trashkit.audit.registry import checks
 from trashkit.coco.classes import shown_colors
 from trashkit.errors import TrashkitError
 from trashkit.images.photos import read_photo
@@ -19,6 +20,7 @@ from trashkit.metrics.summary import NOTHING_FOUND, finds_almost_nothing
 from trashkit.outputs import write_text
 from trashkit.progress import Progress, silent
 from trashkit.report import html
+from trashkit.report.error_tables import error_tables
 from trashkit.report.overlay import Pixels
 from trashkit.workflows.auto.options import OPTIONS, predictions
 from trashkit.workflows.auto.plan import PAGE, Plan, read_plan
@@ -53,7 +55,7 @@ def write_auto_page(out: Path, *, progress: Progress = silent) -> AutoPage:
         raise TrashkitError(f"{out} has no scores yet", hint=f"trashkit auto --resume --out {out}")
     decided = decided_options(record)
     taken = {name: value for name, value in decided.items() if value is not None}
-    options, photos = ScoringOptions(classes=plan.request.classes), labelled_photos(plan)
+    options, photos = ScoringOptions(classes=plan.request.classes, errors=True), labelled_photos(plan)
     before = score_files([predictions(plan, photos, {}).paths[0]], plan.fixed, options, progress=progress)
     after = before
     if taken:
@@ -104,7 +106,7 @@ def _summary(plan: Plan, record: Mapping[str, Entry], scores: FileScores) -> Ite
         f"{plan.inputs.unlabelled} photos to predict",
         f"{plan.choices.folds} networks of {' and '.join(plan.choices.recipes)} at {plan.choices.size} px",
         f"{in_words(seconds)} of {plan.request.minutes:g} minutes",
-        f"planned {plan.made}",
+        f"planned {plan.made[:16].replace('T', ' ')} UTC",
     ]
     yield html.paragraph("; ".join(fact for fact in facts if fact), css="note")
 
@@ -154,6 +156,9 @@ def _scores(plan: Plan, before: FileScores, after: FileScores, *, changed: bool)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     title = "Confusion. Rows: truth. Columns: prediction. Share of each true class's pixels"
     yield html.matrix(title, shares, [names[n] for n in kept], [names[n] for n in shown])
+    if found.errors is not None:
+        yield html.heading("Where the score is lost")
+        yield from error_tables(found.errors, pooled, after.files)
 
 
 def _three(value: float) -> str:
@@ -227,7 +232,9 @@ def _data(record: Mapping[str, Entry]) -> Iterable[object]:
     yield html.paragraph(f"Findings of the audit: {found}. {fixed.get('edits', 0)} fixes applied{more}.")
     codes = summary.get("by_code", {})
     if codes:
-        yield html.table(["check", "findings"], sorted(codes.items(), key=lambda one: -one[1])[:20])
+        titles = {code: check.title.rstrip(".,") for code, check in checks().items()}
+        most = sorted(codes.items(), key=lambda one: -one[1])[:20]
+        yield html.table(["check", "what it finds", "findings"], [[code, titles.get(code, ""), n] for code, n in most])
     yield html.paragraph(html.Html('<a href="audit.html">The audit, finding by finding</a>'))
 
 
