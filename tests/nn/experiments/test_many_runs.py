@@ -129,7 +129,16 @@ def test_invalid_soups_are_refused(two, tmp_path, words, message):
 
 def test_the_page_of_a_run(drawn, two, tmp_path):
     page = (two / "one/run/report.html").read_text()
-    for part in ("Training", "Confusion", "Calibration", "wrong class", "boundary", "worst", "missed: Metal", "candidate checkpoints"):
+    for part in (
+        "Training",
+        "Confusion",
+        "Calibration",
+        "wrong class",
+        "boundary",
+        "worst",
+        "missed: Metal",
+        "candidate checkpoints",
+    ):
         assert part in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert 'http-equiv="refresh"' not in page
