@@ -121,7 +121,8 @@ def _summary(run: Run, rows: Sequence[Mapping[str, Any]]) -> Iterable[object]:
     state = "Complete" if run.status == "complete" else f"{len(rows)} of {wanted} epochs done"
     score = ""
     if not math.isnan(run.miou):
-        found = run.scores.get("miou_interval") or (rows[-1].get("miou_interval") if rows else None)
+        last = next((row["miou_interval"] for row in reversed(rows) if row.get("miou_interval")), None)
+        found = run.scores.get("miou_interval") or last
         between = f", 95 % interval {found[0]:.4f} to {found[1]:.4f}" if found and None not in found else ""
         other = without_background(run.iou.values())
         score = f" Validation mIoU {run.miou:.4f}{between}; {other:.4f} without background."

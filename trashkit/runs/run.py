@@ -110,11 +110,10 @@ class Run:
 
     @property
     def miou(self) -> float:
-        """Validation mIoU of the chosen checkpoint, else of the last epoch; NaN without validation."""
+        """Validation mIoU of the chosen checkpoint, else of the last validation; NaN without any."""
         value = self.scores.get("miou")
         if value is None:
-            rows = read_metrics(self.path)
-            value = rows[-1].get("miou") if rows else None
+            value = self._last_validation.get("miou")
         return float(value) if isinstance(value, int | float) else math.nan
 
     @property
@@ -122,9 +121,13 @@ class Run:
         """Validation IoU by class, the background first, of the weights of `miou`; empty without validation."""
         found = self.scores.get("iou")
         if not found:
-            rows = read_metrics(self.path)
-            found = rows[-1].get("iou") if rows else None
+            found = self._last_validation.get("iou")
         return found or {}
+
+    @property
+    def _last_validation(self) -> Mapping[str, Any]:
+        """Metrics of the last epoch that was validated; empty if none was."""
+        return next((row for row in reversed(read_metrics(self.path)) if row.get("miou") is not None), {})
 
 
 _GIVE_A_RUN = "give a folder that `trashkit train --out` wrote"

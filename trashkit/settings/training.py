@@ -92,8 +92,9 @@ class TrainConfig(_Section):
     class name (1 for the others). ema: decay per step of the moving average of weights; 0 disables it. amp: half
     precision on a GPU. checkpoint: the weights that the run is used with: ``last`` (moving average after the last
     epoch), ``raw`` (without it), ``best`` (epoch with the best smoothed score), ``mean`` (of the last `mean_epochs`
-    epochs), or ``auto``: last, unless another is significantly better. compile: use torch.compile, which makes the
-    first steps take minutes and later ones faster. threads: CPU threads; the number changes the last bits of results.
+    epochs), or ``auto``: last, unless another is significantly better. validate_every: epochs from one validation to
+    the next; the last epoch is always validated. compile: use torch.compile, which makes the first steps take minutes
+    and later ones faster. threads: CPU threads; the number changes the last bits of results.
     """
 
     model: ModelSettings = ModelSettings()
@@ -107,6 +108,7 @@ class TrainConfig(_Section):
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     checkpoint: Literal["auto", "last", "raw", "best", "mean"] = "auto"
     mean_epochs: Annotated[int, Field(ge=0)] | Auto = "auto"
+    validate_every: Annotated[int, Field(ge=1)] = 1
     compile: bool = False
     threads: Annotated[int, Field(ge=1, le=1024)] | Auto = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

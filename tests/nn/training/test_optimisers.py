@@ -187,6 +187,10 @@ def test_plateau_waits_for_its_patience():
     assert found == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3]
     assert plateau_reductions(settings, rows, 4) == 2  # two bad epochs fall into the warm-up
     assert plateau_reductions(settings.model_copy(update={"name": "cosine"}), rows, 0) == 0
+    some = [
+        row if n % 2 else {"step": row["step"], "loss": 1.0} for n, row in enumerate(rows)
+    ]  # 0.2, 0.1, 0.3, 0.1, 0.1
+    assert [plateau_reductions(settings, some[:n], 0) for n in range(2, 11)] == [0, 0, 1, 1, 1, 1, 2, 2, 3]
     losses = [{"step": n, "loss": value} for n, value in enumerate([3.0, 2.0, 2.5, 2.4, 1.0])]
     assert [plateau_reductions(settings, losses[:n], 0) for n in range(6)] == [0, 0, 0, 0, 1, 1]
 

@@ -67,6 +67,15 @@ def test_interrupted_and_resumed_is_the_same_run(drawn, quick, whole, tmp_path, 
     assert_same_run(run.path, whole)
 
 
+def test_fewer_validations_leave_the_training_as_it_is(drawn, quick, whole, tmp_path):
+    run = start(drawn, tmp_path / "run", [*quick, "validate_every=2"])
+    rows, others = read_metrics(run.path), read_metrics(whole.path)
+    assert ["miou" in row for row in rows] == [False, True, True]
+    assert [row["loss"] for row in rows] == [row["loss"] for row in others]
+    assert rows[-1]["iou"] == others[-1]["iou"]
+    assert same_weights(run.path / "checkpoints/last.safetensors", whole.path / "checkpoints/last.safetensors")
+
+
 @pytest.mark.slow
 def test_killed_and_resumed_is_the_same_run(drawn, quick, whole, tmp_path):
     command = [sys.executable, str(SCRIPT), str(drawn), str(tmp_path / "run"), *quick, "kill=8"]

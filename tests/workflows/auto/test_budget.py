@@ -60,7 +60,7 @@ def test_the_data_that_it_was_made_for_gets_what_was_best_there() -> None:
     found = choose(task(45, extra=36), machine(12))
     assert (found.recipes, found.size, found.folds, found.jobs) == (("cpu-medium",), 192, 4, 2)
     assert 15 <= found.epochs <= 30
-    assert found.settings == ("threads=1",)
+    assert found.settings == ("threads=1", "validate_every=3")
     assert [one.what for one in found.reasons] == ["recipe", "folds", "epochs", "side by side", "speed"]
 
 

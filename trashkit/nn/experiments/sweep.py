@@ -181,7 +181,9 @@ def _run_trial(
     folder = _folder(out, values)
 
     def after_epoch(rows: Rows) -> None:
-        trial.report(float(rows[-1].get("smoothed", math.nan)), int(rows[-1]["epoch"]))
+        if (score := rows[-1].get("smoothed")) is None:
+            return  # not validated
+        trial.report(float(score), int(rows[-1]["epoch"]))
         epochs = config.epochs
         if epochs > len(rows) >= max(2, epochs // 4) and trial.should_prune():
             raise PrunedError

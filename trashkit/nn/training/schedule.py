@@ -78,9 +78,10 @@ def plateau_reductions(settings: ScheduleSettings, rows: Sequence[EpochRow], war
     if settings.name != "plateau":
         return 0
     best, waited, count = -math.inf, 0, 0
+    scored = any(row.get("miou") is not None for row in rows)
     for row in rows:
         miou = row.get("miou")
-        value = miou if miou is not None else -row["loss"]
+        value = miou if miou is not None else -math.inf if scored else -row["loss"]
         if value > best:
             best, waited = value, 0
         elif row["step"] > warmup:

@@ -324,7 +324,8 @@ def _validate_epoch(
     config: TrainConfig, learner: Learner, val: PhotoCache | None, loop: LoopState, *, out: Path
 ) -> None:
     """Add the scores of the moving average to the last row, and note whether the epoch is the best so far."""
-    if not val:
+    due = loop["epoch"] % config.validate_every == 0 or loop["epoch"] == config.epochs
+    if not val or not due:
         return
     accelerator, names, rows = learner.accelerator, learner.model.class_names, loop["rows"]
     batch_size, workers = int(config.data.batch_size), min(2, int(config.data.workers))

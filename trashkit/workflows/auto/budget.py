@@ -12,7 +12,7 @@ from trashkit.errors import TrashkitError
 from trashkit.progress import Log, discard
 from trashkit.settings.training import read_recipe, resolve
 from trashkit.workflows.auto.plan import Choice, Choices
-from trashkit.workflows.auto.speed import Speed
+from trashkit.workflows.auto.speed import VALIDATE_EVERY, Speed
 
 
 @dataclass(frozen=True)
@@ -215,5 +215,6 @@ def _choices(task: Task, rung: Rung, speed: Speed, *, folds: int, epochs: int) -
     if jobs != 1:
         reasons.append(Choice("side by side", str(jobs or "auto"), together))
     reasons.append(Choice("speed", f"{speed.rate:.1f} photos/s", "measured in a few training steps"))
-    settings = _settings(rung, task, _jobs(task, FOLDS[0] * len(rung.recipes)))  # as it was timed
+    timed = _settings(rung, task, _jobs(task, FOLDS[0] * len(rung.recipes)))
+    settings = (*timed, f"validate_every={VALIDATE_EVERY}")
     return Choices(rung.recipes, settings, rung.size, folds, epochs, jobs, speed.rate, speed.start, tuple(reasons))

@@ -10,6 +10,8 @@ _FORWARD = 3.0
 """A network predicts about this many times as many photos per second as it trains on."""
 _MEGAPIXEL = 0.0045
 """Seconds of decoding a megapixel of a JPEG, on an idle machine."""
+VALIDATE_EVERY = 3
+"""Epochs from one validation to the next: no choice depends on those in between."""
 _EPOCH = 1.0
 """Seconds at the end of an epoch: saving the training state, the report page."""
 _RUN = 12.0
@@ -42,7 +44,7 @@ class Speed:
 
     def epoch(self, train: int, val: int) -> float:
         """Seconds of one epoch of one of the trainings, if it had the machine for itself."""
-        return train / self.rate + val / (_FORWARD * self.rate)
+        return train / self.rate + val / VALIDATE_EVERY / (_FORWARD * self.rate)
 
     def train(self, epochs: int, folds: int, jobs: int, *, train: int, val: int) -> float:
         """Seconds of training all folds. train, val: photos of each."""
