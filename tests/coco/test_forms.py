@@ -143,8 +143,10 @@ def test_results_are_named_and_lead_to_no_dead_end(results: list[Any], cause: st
         pytest.param("// by me\n{}", "begins with a comment", id="comment"),
         pytest.param("names:\n  - can\n", "it is YAML", id="yaml"),
         pytest.param("image,x,y\na.jpg,1,2\n", "it is CSV", id="csv"),
-        pytest.param('{"images": [', "is not JSON", id="truncated"),
-        pytest.param('{"images": [],}', "is not JSON", id="trailing-comma"),
+        pytest.param('{"images": [', "is not JSON: it is truncated", id="truncated"),
+        pytest.param('{"images": [{"file_name": "a.j', "is not JSON: it is truncated", id="truncated-text"),
+        pytest.param('{"images": [],}', "a comma before a closing bracket at line 1", id="trailing-comma"),
+        pytest.param('{"images": [1, ]}', "a comma before a closing bracket at line 1", id="trailing-comma-in-list"),
     ],
 )
 def test_text_that_is_not_json_is_named(text: str, said: str, tmp_path: Path) -> None:

@@ -120,6 +120,8 @@ def test_regions_of_drafts_are_counted(tmp_path: Path) -> None:
     made, found = imported("label-studio", text(tmp_path / "p.json", json.dumps(tasks)))
     assert found == [("a.jpg", "can")]
     assert made.skipped == {"regions in drafts, which were not submitted": 2}
+    single = text(tmp_path / "one.json", json.dumps(tasks[0]))  # as the API gives it
+    assert imported("label-studio", single)[1] == found
 
 
 @pytest.mark.parametrize(

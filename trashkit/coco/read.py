@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from json.decoder import WHITESPACE, JSONDecodeError, JSONDecoder, scanstring  # type: ignore[attr-defined]
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,20 @@ def _repeated(data: bytes) -> tuple[str, ...]:
     return tuple(scanner.duplicate_keys)
 
 
+def _not_json(text: str, path: Path, error: JSONDecodeError) -> TrashkitError:
+    """What is wrong with the JSON, with the cause where the place shows it."""
+    place = f"at line {error.lineno}, column {error.colno}"
+    before, after = text[: error.pos].rstrip(), text[error.pos :].lstrip()
+    if not after or error.msg.startswith("Unterminated string"):
+        return TrashkitError(f"{path} is not JSON: it is truncated, {place}", hint="copy, download or export it again")
+    if re.match(r",\s*[]}]", before[-1:] + after) or re.match(r",\s*[]}]", after):
+        return TrashkitError(f"{path} is not JSON: a comma before a closing bracket {place}", hint="remove that comma")
+    return TrashkitError(
+        f"{path} is not JSON: {error.msg} {place}",
+        hint="it was probably edited by hand or damaged: fix that place, or export it again",
+    )
+
+
 def _read_slowly(text: str, path: Path, data: bytes) -> tuple[Any, Path, bytes, tuple[str, ...]]:
     """Read what the fast parser rejects: NaN and Infinity, or invalid JSON, which is reported with line and column."""
     scanner = _Scanner(text)
@@ -134,10 +149,7 @@ def _read_slowly(text: str, path: Path, data: bytes) -> tuple[Any, Path, bytes, 
         found = found or readers.not_json(text)
         if found is not None:
             raise TrashkitError(f"{path} is not a COCO file: {found.reason}", hint=found.hint) from error
-        raise TrashkitError(
-            f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
-            hint="the file is truncated or was edited by hand: fix that place, or export it again",
-        ) from error
+        raise _not_json(text, path, error) from error
     except RecursionError as error:
         raise TrashkitError(f"{path} is nested too deeply", hint="export it again") from error
     except _NotAnObjectError as error:

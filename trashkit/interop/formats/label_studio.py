@@ -188,6 +188,8 @@ def read(
     """
     path = _file(source)
     value = read_json(path)
+    if isinstance(value, dict) and {"data", "annotations"} <= value.keys():
+        value = [value]  # a single task, as Label Studio's API gives it
     if not isinstance(value, list) or not all(isinstance(task, dict) and "data" in task for task in value):
         form = other_value(value)
         if form is not None:
