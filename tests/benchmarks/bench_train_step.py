@@ -1,6 +1,6 @@
 """A training step of trashkit compared with a minimal PyTorch loop of the same network, and with a typical SMP script.
 
-    python tests/benchmarks/bench_train_step.py [--size 160] [--steps 12] [--batch 8]
+    python tests/benchmarks/bench_train_step.py [--size 160] [--steps 12] [--batch 8] [--encoder E] [--decoder 256 128]
 
 The three take turns, step by step, on the same photos; figures are medians of CPU seconds, which depend less on other
 load than wall-clock time. On a GPU it is wall-clock time, after waiting for the device.
@@ -35,10 +35,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--encoder", default=ENCODER)
+    widths = "channels of FPN's pyramid and of its segmentation blocks"
+    parser.add_argument("--decoder", type=int, nargs=2, default=(256, 128), metavar=("P", "S"), help=widths)
     given = parser.parse_args()
     torch.set_num_threads(1)
+    options = dict(zip(("decoder_pyramid_channels", "decoder_segmentation_channels"), given.decoder, strict=True))
     spec = RunSpec(
-        "fpn", ENCODER, {}, (given.size, given.size), (0.5,) * 3, (0.5,) * 3, OFFICIAL_NAMES, ((0, 0, 0),) * 11
+        "fpn", given.encoder, options, (given.size,) * 2, (0.5,) * 3, (0.5,) * 3, OFFICIAL_NAMES, ((0, 0, 0),) * 11
     )
     ways = {"trashkit": ours(spec), "bare loop": bare(spec), "plain SMP script": plain(spec)}
     gpu = torch.cuda.is_available()
@@ -109,7 +113,7 @@ def bare(spec: RunSpec) -> Callable[[int, Batch], None]:
 def plain(spec: RunSpec) -> Callable[[int, Batch], None]:
     """As tutorials write it: float photos in NCHW, Adam tensor by tensor, the loss read after every step."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = smp.FPN(spec.encoder, encoder_weights=None, classes=11).to(device).train()
+    model = smp.FPN(spec.encoder, encoder_weights=None, classes=11, **spec.options).to(device).train()
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, foreach=False)
     losses = []
 
