@@ -10,6 +10,7 @@ from trashkit.errors import TrashkitError
 from trashkit.settings.training import (
     TrainConfig,
     closest,
+    identity_settings,
     parse_loss,
     read_recipe,
     recipe_names,
@@ -113,6 +114,12 @@ def test_every_setting_can_be_assigned():
         if not isinstance(value, dict):
             text = list(value) if isinstance(value, tuple) else value
             assert resolve(None, [f"{name}={text}"]) == TrainConfig()
+
+
+def test_runs_of_earlier_versions_are_recognised_by_their_settings():
+    assert "validate_every" not in identity_settings(TrainConfig())
+    assert identity_settings(TrainConfig(validate_every=2)) == {**identity_settings(TrainConfig()), "validate_every": 2}
+    assert TrainConfig.model_validate(identity_settings(TrainConfig(epochs=3))) == TrainConfig(epochs=3)
 
 
 def test_options_of_a_recipe_belong_to_its_architecture():

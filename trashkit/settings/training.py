@@ -127,6 +127,17 @@ class TrainConfig(_Section):
         return value
 
 
+LATER = ("validate_every",)
+"""Settings that later versions added."""
+
+
+def identity_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings by which a run is recognised when it is resumed: those of `LATER` are left out at their defaults, so
+    that runs of earlier versions can be resumed."""
+    plain, given = TrainConfig().model_dump(), config.model_dump()
+    return {key: value for key, value in given.items() if key not in LATER or value != plain[key]}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A named TOML file with settings, and with ``recipe.title``, ``recipe.reason`` and ``recipe.place``."""

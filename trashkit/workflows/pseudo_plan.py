@@ -36,7 +36,7 @@ from trashkit.pseudo.selection import Selection
 from trashkit.pseudo.strategies import Stage, as_json
 from trashkit.runs.folder import is_run
 from trashkit.runs.run import Run, read_run, require_runs
-from trashkit.settings.training import Recipe, TrainConfig, read_recipe, resolve
+from trashkit.settings.training import Recipe, TrainConfig, identity_settings, read_recipe, resolve
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def plan_round(request: RoundRequest, *, progress: Progress = silent) -> RoundPl
         "tta": request.tta,
         "size": request.size,
         "all_data": request.all_data,
-        "settings": student.model_dump(),
+        "settings": identity_settings(student),
         "teachers": {str(real_path(run.path)): sha256(run.checkpoint) for run in runs},
         "stores": {str(real_path(store.path)): store.fingerprint for store in stores},
         "start": str(real_path(request.start)) if request.start is not None else None,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from trashkit.coco import read_dataset
 from trashkit.errors import TrashkitError
 from trashkit.progress import Log, Progress, discard, silent
+from trashkit.settings.training import TrainConfig, identity_settings
 from trashkit.workflows.train_inputs import check_device, check_fold, read_folds, read_recipes
 
 if TYPE_CHECKING:
     from trashkit.nn.experiments.sweep import Trial
     from trashkit.runs.metrics import EpochRow
     from trashkit.runs.run import Run
-    from trashkit.settings.training import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def sweep_settings(request: SweepRequest, *, log: Log = discard, progress: Progr
         )[0]  # fmt: skip
 
     validation = [str(image_id) for _, val in folds.values() for image_id in val]
-    identity = {"data": dataset.coco.sha256, "settings": base.model_dump(), "validation images": validation}
+    identity = {"data": dataset.coco.sha256, "settings": identity_settings(base), "validation images": validation}
     found = sweep(
         space,
         resolve,

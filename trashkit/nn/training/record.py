@@ -23,7 +23,7 @@ from trashkit.runs.folder import is_run
 from trashkit.runs.manifest import DeviceEntry, LabelMapInput, RunIdentity, RunInputs, RunSpec
 from trashkit.runs.metrics import EpochRow, Scores
 from trashkit.runs.run import read_run
-from trashkit.settings.training import TrainConfig
+from trashkit.settings.training import TrainConfig, identity_settings
 
 
 def run_spec(config: TrainConfig, dataset: Dataset) -> RunSpec:
@@ -44,7 +44,7 @@ def run_spec(config: TrainConfig, dataset: Dataset) -> RunSpec:
 def run_identity(config: TrainConfig, data: TrainData) -> RunIdentity:
     """What must be equal for a run to be resumed: requested settings and inputs, not what the machine decided."""
     found: RunIdentity = {
-        "settings": config.model_dump(),
+        "settings": identity_settings(config),
         "data": data.dataset.coco.sha256,
         "photos and classes": data.content,
         "training images": [image.id for image in data.train],
