@@ -114,7 +114,7 @@ def test_labels_without_a_photo_are_counted_and_never_taken_for_another(tmp_path
     photo(folder / places[0] / "lost.jpg")
     text(folder / places[1] / "a.txt", OUTLINE)
     text(folder / places[2] / "lost.txt", BOX + BOX)
-    text(folder / places[2] / "words.txt", "these lines are no labels\n")
+    text(folder / places[2] / "words.txt", "these lines are not labels\n")
     text(folder / "data.yaml", "names: [can, cup]\n")
     made, found = imported(folder)
     assert {Path(name).name: classes for name, classes in found.items()} == {"a.jpg": ["cup"], "lost.jpg": []}
